@@ -1,0 +1,52 @@
+//! `tickets db`: the embedded database alone, for `cargo lambda watch` and `sam local`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use tickets_domain::Clock;
+use tickets_repository::{Keys, schema};
+
+use super::CommandError;
+use super::serve::interrupted;
+use crate::local::{DATA, Local, development_key};
+
+/// Serve the embedded database alone, with its tables
+#[derive(Debug, Clone, Args)]
+pub struct Db {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Directory to keep data in
+    #[arg(long, default_value = DATA, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Keep data in memory only
+    #[arg(long, conflicts_with = "data")]
+    pub in_memory: bool,
+}
+
+impl Db {
+    /// Serves until interrupted.
+    ///
+    /// # Errors
+    /// Where the data or the address does not do.
+    pub async fn run(self) -> Result<(), CommandError> {
+        let local = if self.in_memory {
+            Local::in_memory(self.listen).await?
+        } else {
+            Local::open(&self.data, self.listen).await?
+        };
+        if !local.is_own() {
+            return Err(CommandError::InUse(self.data));
+        }
+        let clock = Clock::system();
+        let keys = Keys::new(local.client().await, schema::API_KEYS, clock.clone());
+        let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
+        let key = development_key(&keys, key_file.as_deref(), &clock).await?.reveal();
+        println!("database  {}", local.url);
+        println!("key       {key}");
+        println!("use       export AWS_ENDPOINT_URL_DYNAMODB={}", local.url);
+        interrupted().await;
+        Ok(())
+    }
+}

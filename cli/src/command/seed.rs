@@ -1,0 +1,137 @@
+//! `tickets seed`: realistic tickets in bulk.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use fastrand::Rng;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tickets_app::Config;
+use tickets_domain::{Clock, Form, Presets, TicketFields, Timestamp};
+use tickets_repository::Tickets;
+use tickets_repository::bulk::{MAX_CHUNK, Sample};
+
+use super::{CommandError, Tables, open};
+use crate::local::DATA;
+
+/// Fill the database with sample tickets
+#[derive(Debug, Clone, Args)]
+pub struct Seed {
+    /// How many tickets to add
+    count: u64,
+    /// Database to use instead of the local data directory
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// Local data directory
+    #[arg(long, default_value = DATA, value_name = "DIR")]
+    data: PathBuf,
+    /// How many customers to spread them over; a twentieth of the tickets if not said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    customers: Option<u64>,
+    /// Over how many past days to spread them
+    #[arg(long, value_name = "DAYS", default_value_t = 180, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    /// Size of each ticket's content, in bytes; realistic sizes if not said
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=40_000))]
+    content: Option<u32>,
+    /// Number the sample is drawn by: the same one draws the same tickets, but for their dates
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    random: u64,
+    /// Do not show progress
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    tables: Tables,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const PROBLEMS: [&str; 12] = [
+    "Invoice shows the wrong amount",
+    "Cannot sign in since the update",
+    "Refund has not arrived",
+    "Please change our billing address",
+    "Charged twice this month",
+    "Question about the annual plan",
+    "Export of invoices fails",
+    "VAT number is missing on the invoice",
+    "Need a quote for more seats",
+    "Credit card was declined",
+    "Subscription should end this month",
+    "Service was unreachable last night",
+];
+const NAMES: [&str; 10] =
+    ["ada", "grace", "linus", "barbara", "edsger", "margaret", "alan", "radia", "donald", "frances"];
+const SENTENCE: &str = "We noticed this when closing the books and would be glad to hear from you soon. ";
+
+impl Seed {
+    /// Adds the tickets.
+    ///
+    /// # Errors
+    /// Where the configuration or the database does not do. What was added stays; ids stay dense.
+    pub async fn run(self) -> Result<(), CommandError> {
+        let config = Config::from_env()?;
+        let opened = open(self.endpoint_url.as_deref(), Some(&self.data)).await?;
+        let clock = Clock::system();
+        let tickets =
+            Tickets::new(opened.client.clone(), &self.tables.tickets_table, clock.clone(), config.policy);
+        let progress = if self.quiet { ProgressBar::hidden() } else { ProgressBar::new(self.count) };
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} tickets, {per_sec}, {eta} left")
+        {
+            progress.set_style(style);
+        }
+        let mut rng = Rng::with_seed(self.random);
+        let now = clock.now();
+        let mut added = 0;
+        while added < self.count {
+            let chunk = (self.count - added).min(MAX_CHUNK as u64);
+            let samples: Result<Vec<_>, _> =
+                (added..added + chunk).map(|at| self.sample(&mut rng, &config.presets, at, now)).collect();
+            tickets.append(&samples?).await?;
+            added += chunk;
+            progress.set_position(added);
+        }
+        progress.finish_and_clear();
+        println!("added {} tickets in {:.1} s", self.count, progress.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// The sample's ticket number `at`: created later the higher it is, the last just now; changed
+    /// since then, most of them soon after.
+    fn sample(
+        &self,
+        rng: &mut Rng,
+        presets: &Presets,
+        at: u64,
+        now: Timestamp,
+    ) -> Result<Sample, tickets_domain::Error> {
+        let age = DAY.mul_f64(f64::from(self.days) * (self.count - at - 1) as f64 / self.count as f64);
+        let created = now.minus(age);
+        let updated = created.plus(age.mul_f64(rng.f64().powi(4)));
+        let customers = self.customers.unwrap_or((self.count / 20).max(1));
+        // A few customers have many tickets, most have few.
+        let customer = 1 + (customers as f64 * rng.f64().powi(2)) as u64;
+        let mut pick = |values: &[String]| rng.choice(values).cloned();
+        let mut body = json!({
+            "customerID": customer.min(customers),
+            "ticketType": pick(presets.ticket_type.values()),
+            "status": pick(presets.status.values()),
+            "ticketPriority": pick(presets.priority.values()),
+            "owner": pick(presets.owner.values()),
+        });
+        let name = rng.choice(NAMES).unwrap_or("ada");
+        let problem = rng.choice(PROBLEMS).unwrap_or("Question");
+        let length = self.content.map_or_else(|| rng.usize(100..900), |bytes| bytes as usize);
+        let text = format!("Hello, {}. {SENTENCE}", problem.to_lowercase());
+        body["customerEmail"] = json!(format!("{name}@customer{customer}.example"));
+        body["subject"] = json!(format!("{problem} (#{})", rng.u32(1000..9999)));
+        body["ticketContent"] = json!(text.chars().cycle().take(length).collect::<String>());
+        if presets.owner.values().is_empty() && rng.bool() {
+            body["owner"] = rng.choice(NAMES).into();
+        }
+        let form = Form::parse(body.to_string().as_bytes())?;
+        Ok(Sample { fields: TicketFields::draft(form, presets)?, created, updated })
+    }
+}

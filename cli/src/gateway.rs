@@ -1,0 +1,298 @@
+//! Plays API Gateway and Lambda: every HTTP request becomes an event, goes through the function's
+//! own handler, and its reply becomes an HTTP response, within the limits that AWS sets.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use data_encoding::BASE64;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
+use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::Service;
+use lambda_http::{Adapter, service_fn};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+use tickets_app::App;
+use tickets_http::list::MAX_REPLY;
+use tickets_http::problem::Problem;
+use tickets_http::route::{BASE_PATH, ROUTES, Route};
+
+/// API Gateway takes bodies of up to 10 MB, Lambda events of up to 6 MB: what is larger never
+/// reaches a function.
+const MAX_EVENT: usize = 6 * 1024 * 1024;
+
+/// The format of the events that functions get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Payload {
+    /// Format 1.0, of the REST API that the template deploys.
+    #[default]
+    Rest,
+    /// Format 2.0, of HTTP APIs, function URLs and `cargo lambda watch`.
+    Http,
+}
+
+/// The gateway in front of an app's functions.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// What the functions work with.
+    pub app: Arc<App>,
+    /// What events they get.
+    pub payload: Payload,
+}
+
+impl Gateway {
+    /// The gateway as an HTTP service.
+    pub fn into_router(self) -> axum::Router {
+        axum::Router::new().fallback(serve).with_state(self)
+    }
+}
+
+/// Where a path leads.
+struct Matched {
+    route: &'static Route,
+    /// The path's `{id}`, decoded.
+    id: Option<String>,
+}
+
+/// The function that answers a method and path, with or without a trailing slash.
+fn matched(method: &Method, path: &str) -> Option<Matched> {
+    let path = path.strip_prefix(BASE_PATH)?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let routes: Vec<_> =
+        ROUTES.iter().filter_map(|route| Some((route, parameters(route.path, path)?))).collect();
+    let exact = routes.iter().find(|(route, _)| route.methods.contains(method));
+    let (route, id) = exact.or_else(|| routes.iter().find(|(route, _)| route.fallback))?;
+    Some(Matched { route, id: id.clone() })
+}
+
+/// The `{id}` that `path` has where `pattern` has one; `None` where they do not match.
+fn parameters(pattern: &str, path: &str) -> Option<Option<String>> {
+    let (mut pattern, mut path, mut id) = (pattern.split('/'), path.split('/'), None);
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return Some(id),
+            (Some("{id}"), Some(value)) if !value.is_empty() => {
+                id = Some(percent_decode_str(value).decode_utf8_lossy().into_owned());
+            }
+            (Some(expected), Some(value)) if expected == value => {}
+            _ => return None,
+        }
+    }
+}
+
+async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(matched) = matched(&parts.method, parts.uri.path()) else {
+        return problem(Problem::no_such_path());
+    };
+    let Ok(body) = to_bytes(body, MAX_EVENT).await else { return problem(Problem::too_large()) };
+    let event = match gateway.payload {
+        Payload::Rest => rest_event(&parts, &matched, &body),
+        Payload::Http => http_event(&parts, &matched, &body),
+    };
+    let event = event.to_string();
+    if event.len() > MAX_EVENT {
+        return problem(Problem::too_large());
+    }
+    // On a task of its own: like a Lambda, a function runs to its end when its caller hangs up.
+    let reply = tokio::spawn(invoke(gateway.app, matched.route.function, event)).await;
+    reply.ok().flatten().unwrap_or_else(|| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response
+    })
+}
+
+fn problem(problem: Problem) -> Response {
+    problem.into_response().map(|body| Body::from(body.to_vec()))
+}
+
+/// One invocation: the event as JSON in, the reply as JSON out. `None` is what Lambda reports as a
+/// failed invocation and a gateway as 502.
+async fn invoke(app: Arc<App>, function: &'static str, event: String) -> Option<Response> {
+    let event: LambdaRequest = serde_json::from_str(&event).ok()?;
+    let answer = service_fn(|event| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(answer(app, function, event).await) }
+    });
+    let mut function = Adapter::from(answer);
+    let reply = function.call(LambdaEvent::new(event, Context::default())).await.ok()?;
+    let reply = serde_json::to_vec(&reply).ok().filter(|reply| reply.len() <= MAX_REPLY)?;
+    let reply: ApiGatewayProxyResponse = serde_json::from_slice(&reply).ok()?;
+    let body = reply.body.map(|body| body.to_vec()).unwrap_or_default();
+    let body = if reply.is_base64_encoded { BASE64.decode(&body).ok()? } else { body };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(u16::try_from(reply.status_code).ok()?).ok()?;
+    let headers = response.headers_mut();
+    headers.extend(reply.headers);
+    headers.extend(reply.multi_value_headers);
+    Some(response)
+}
+
+async fn answer(
+    app: Arc<App>,
+    function: &'static str,
+    event: lambda_http::Request,
+) -> tickets_http::Response {
+    match function {
+        "get-ticket" => get_ticket::answer(app, event).await,
+        "list-tickets" => list_tickets::answer(app, event).await,
+        "list-customer-tickets" => list_customer_tickets::answer(app, event).await,
+        "create-ticket" => create_ticket::answer(app, event).await,
+        "update-ticket" => update_ticket::answer(app, event).await,
+        "delete-ticket" => delete_ticket::answer(app, event).await,
+        // A route without a function: a test starts every one.
+        _ => Problem::no_such_path().into_response(),
+    }
+}
+
+/// A REST API's event, format 1.0.
+fn rest_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
+    let (path, query) = (parts.uri.path(), decoded_query(parts.uri.query()));
+    let resource = format!("{}{}", stage_path(BASE_PATH), matched.route.path);
+    let (body, is_base64) = event_body(body);
+    let single: Map<_, _> = query.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let mut multiple = Map::new();
+    for (name, value) in query {
+        let values = multiple.entry(name).or_insert_with(|| json!([]));
+        values.as_array_mut().into_iter().for_each(|values| values.push(json!(value)));
+    }
+    json!({
+        "resource": resource,
+        "path": stage_path(path),
+        "httpMethod": parts.method.as_str(),
+        "headers": single_headers(&parts.headers),
+        "multiValueHeaders": multiple_headers(&parts.headers),
+        "queryStringParameters": or_null(single),
+        "multiValueQueryStringParameters": or_null(multiple),
+        "pathParameters": path_parameters(matched),
+        "stageVariables": null,
+        "requestContext": {
+            "resourcePath": resource,
+            "httpMethod": parts.method.as_str(),
+            "path": path,
+            "stage": "backend",
+            "protocol": "HTTP/1.1",
+            "requestId": request_id(),
+            "identity": {"sourceIp": "127.0.0.1"},
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    })
+}
+
+/// An HTTP API's or function URL's event, format 2.0.
+fn http_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
+    let (path, method) = (parts.uri.path(), parts.method.as_str());
+    let (body, is_base64) = event_body(body);
+    json!({
+        "version": "2.0",
+        "routeKey": format!("{method} {}", matched.route.path),
+        "rawPath": path,
+        "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "headers": single_headers(&parts.headers),
+        "pathParameters": path_parameters(matched),
+        "requestContext": {
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
+            "requestId": request_id(),
+            "stage": "$default",
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    })
+}
+
+/// The path without the stage, as a REST API's event has it.
+fn stage_path(path: &str) -> &str {
+    path.strip_prefix("/backend").unwrap_or(path)
+}
+
+fn request_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+fn path_parameters(matched: &Matched) -> Value {
+    matched.id.as_ref().map_or(Value::Null, |id| json!({"id": id}))
+}
+
+fn or_null(map: Map<String, Value>) -> Value {
+    if map.is_empty() { Value::Null } else { map.into() }
+}
+
+fn event_body(body: &[u8]) -> (Value, bool) {
+    match std::str::from_utf8(body) {
+        Ok("") => (Value::Null, false),
+        Ok(text) => (json!(text), false),
+        Err(_) => (json!(BASE64.encode(body)), true),
+    }
+}
+
+fn decoded_query(query: Option<&str>) -> Vec<(String, String)> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}
+
+/// Headers are text in an event: what is not UTF-8 arrives with replacement characters.
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// Several of one name are joined in format 2.0; in 1.0 `multiValueHeaders` has them apart.
+fn single_headers(headers: &HeaderMap) -> Value {
+    let joined = |name: &HeaderName| headers.get_all(name).iter().map(text).collect::<Vec<_>>().join(",");
+    headers.keys().map(|name| (name.to_string(), json!(joined(name)))).collect::<Map<_, _>>().into()
+}
+
+fn multiple_headers(headers: &HeaderMap) -> Value {
+    let all = |name: &HeaderName| headers.get_all(name).iter().map(text).collect::<Vec<_>>();
+    headers.keys().map(|name| (name.to_string(), json!(all(name)))).collect::<Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(method: Method, path: &str) -> Option<(&'static str, Option<String>)> {
+        matched(&method, path).map(|matched| (matched.route.function, matched.id))
+    }
+
+    #[test]
+    fn paths_lead_to_functions_with_and_without_a_trailing_slash() {
+        for slash in ["", "/"] {
+            let at = |method, path: &str| function(method, &format!("/backend/api/v1{path}{slash}"));
+            assert_eq!(at(Method::GET, "/tickets"), Some(("list-tickets", None)));
+            assert_eq!(at(Method::POST, "/tickets"), Some(("create-ticket", None)));
+            assert_eq!(at(Method::PATCH, "/tickets/43"), Some(("update-ticket", Some("43".into()))));
+            assert_eq!(
+                at(Method::GET, "/customers/7/tickets"),
+                Some(("list-customer-tickets", Some("7".into())))
+            );
+            assert_eq!(at(Method::TRACE, "/tickets/43"), Some(("get-ticket", Some("43".into()))));
+        }
+    }
+
+    #[test]
+    fn other_paths_lead_nowhere() {
+        for path in [
+            "/",
+            "/tickets",
+            "/backend/api/v1",
+            "/backend/api/v1/ticket",
+            "/backend/api/v1/tickets//",
+            "/backend/api/v1//tickets",
+            "/backend/api/v1/tickets/1/2",
+            "/backend/api/v1/customers//tickets",
+        ] {
+            assert_eq!(function(Method::GET, path), None, "{path}");
+        }
+    }
+}

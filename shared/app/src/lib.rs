@@ -1,0 +1,174 @@
+//! What a function runs with: the configuration, read here and nowhere else, and the clients built
+//! from it.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tickets_domain::preset::InvalidPreset;
+use tickets_domain::{Clock, Presets};
+use tickets_repository::{Connection, Keys, Policy, Tickets, schema};
+
+/// A deployment's choices, from the environment that the template sets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `TICKETS_TABLE`.
+    pub tickets_table: String,
+    /// `API_KEYS_TABLE`.
+    pub api_keys_table: String,
+    /// `TICKET_TYPES`, `TICKET_STATUSES`, `TICKET_PRIORITIES`, `TICKET_OWNERS`: comma-separated.
+    pub presets: Presets,
+    /// `SETTLE_SECONDS`, `TOMBSTONE_DAYS`.
+    pub policy: Policy,
+    /// `CORS_ORIGINS`: comma-separated, `*` for any; empty for none.
+    pub cors_origins: Vec<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database that is not the region's own.
+    pub endpoint_url: Option<String>,
+}
+
+/// A variable whose value is refused.
+#[derive(Debug, Error)]
+pub enum InvalidConfig {
+    /// A list of values.
+    #[error("the values configured for {0}: {1}")]
+    Preset(&'static str, InvalidPreset),
+    /// A number.
+    #[error("{name} must be a whole number from {least} to {most}, not {value:?}")]
+    Number {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The least it may be.
+        least: u64,
+        /// The most it may be.
+        most: u64,
+    },
+}
+
+impl Config {
+    /// The configuration in the process' environment.
+    ///
+    /// # Errors
+    /// The variable that is refused.
+    pub fn from_env() -> Result<Self, InvalidConfig> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place for configuration")]
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// The configuration that `lookup` finds; an empty value is none, except for a list that may be empty.
+    ///
+    /// # Errors
+    /// The variable that is refused.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
+        let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let or = |name: &str, default: &str| text(name).unwrap_or_else(|| default.to_owned());
+        let number = |name: &'static str, default: u64, least: u64, most: u64| match text(name) {
+            None => Ok(default),
+            Some(value) => match value.trim().parse() {
+                Ok(number) if (least..=most).contains(&number) => Ok(number),
+                _ => Err(InvalidConfig::Number { name, value, least, most }),
+            },
+        };
+        let presets = Presets::parse(
+            &or("TICKET_TYPES", Presets::TYPES),
+            &or("TICKET_STATUSES", Presets::STATUSES),
+            &or("TICKET_PRIORITIES", Presets::PRIORITIES),
+            &or("TICKET_OWNERS", ""),
+        )
+        .map_err(|(field, error)| InvalidConfig::Preset(field, error))?;
+        let policy = Policy::default();
+        Ok(Self {
+            tickets_table: or("TICKETS_TABLE", schema::TICKETS),
+            api_keys_table: or("API_KEYS_TABLE", schema::API_KEYS),
+            presets,
+            policy: Policy {
+                settle: Duration::from_secs(number("SETTLE_SECONDS", policy.settle.as_secs(), 4, 300)?),
+                keep_tombstones: Duration::from_secs(24 * 60 * 60 * number("TOMBSTONE_DAYS", 90, 1, 3650)?),
+                ..policy
+            },
+            cors_origins: or("CORS_ORIGINS", "")
+                .split(',')
+                .map(|origin| origin.trim().trim_end_matches('/').to_owned())
+                .filter(|origin| !origin.is_empty())
+                .collect(),
+            endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
+        })
+    }
+}
+
+/// What every handler works with.
+#[derive(Debug)]
+pub struct App {
+    /// The tickets.
+    pub tickets: Tickets,
+    /// The allowed values of preset fields.
+    pub presets: Presets,
+    /// The keys, for the guard.
+    pub keys: Keys,
+    /// The origins whose pages may read responses, for the guard.
+    pub cors_origins: Vec<String>,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl App {
+    /// The app of a deployed function: one client, built once, from the environment.
+    ///
+    /// # Errors
+    /// The variable that is refused.
+    pub async fn from_env() -> Result<Self, InvalidConfig> {
+        let config = Config::from_env()?;
+        let connection = Connection { endpoint_url: config.endpoint_url.clone(), http_client: None };
+        Ok(Self::open(config, connection, Clock::system()).await)
+    }
+
+    /// The app with this configuration, database and clock.
+    pub async fn open(config: Config, connection: Connection, clock: Clock) -> Self {
+        let client = connection.open().await;
+        Self {
+            tickets: Tickets::new(client.clone(), config.tickets_table, clock.clone(), config.policy),
+            presets: config.presets,
+            keys: Keys::new(client, config.api_keys_table, clock.clone()),
+            cors_origins: config.cors_origins,
+            clock,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Result<Config, InvalidConfig> {
+        Config::from_lookup(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_needs_to_be_configured() {
+        let config = config(&[]).unwrap();
+        assert_eq!((config.tickets_table.as_str(), config.api_keys_table.as_str()), ("Tickets", "ApiKeys"));
+        assert_eq!(config.policy.settle, Duration::from_secs(10));
+        assert!(config.cors_origins.is_empty());
+    }
+
+    #[test]
+    fn a_refused_value_names_its_variable() {
+        let error = config(&[("SETTLE_SECONDS", "soon")]).unwrap_err().to_string();
+        assert_eq!(error, "SETTLE_SECONDS must be a whole number from 4 to 300, not \"soon\"");
+        let error = config(&[("TICKET_STATUSES", "a, A")]).unwrap_err().to_string();
+        assert_eq!(error, "the values configured for status: names A twice");
+    }
+
+    #[test]
+    fn lists_may_have_spaces() {
+        let config = config(&[
+            ("CORS_ORIGINS", "https://a.example/, https://b.example"),
+            ("TICKET_OWNERS", "ada, grace"),
+        ]);
+        let config = config.unwrap();
+        assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!(config.presets.owner.values(), ["ada", "grace"]);
+    }
+}

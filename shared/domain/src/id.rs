@@ -1,0 +1,184 @@
+//! Numbers that name something: tickets, customers, versions of a ticket.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize, Serializer};
+use thiserror::Error;
+
+/// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 8259, section 6).
+pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// Why a text or number is no identifier. Its message is fit for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be a whole number from 1 to {MAX_SAFE_INTEGER}")]
+pub struct InvalidId;
+
+fn in_range(number: u64) -> Result<u64, InvalidId> {
+    if (1..=MAX_SAFE_INTEGER).contains(&number) { Ok(number) } else { Err(InvalidId) }
+}
+
+/// Decimal digits without a sign or leading zeros, so that every id has one spelling.
+fn canonical(text: &str) -> Result<u64, InvalidId> {
+    if !text.bytes().all(|b| b.is_ascii_digit()) || text.starts_with('0') {
+        return Err(InvalidId);
+    }
+    text.parse().map_err(|_| InvalidId).and_then(in_range)
+}
+
+/// The number of a ticket: dense, ascending from 1. A JSON string of decimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TicketId(u64);
+
+impl TicketId {
+    /// The first id ever given.
+    pub const FIRST: Self = Self(1);
+
+    /// The id as a number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The id given after this one.
+    ///
+    /// # Errors
+    /// At 2^53 - 1 there is none.
+    pub fn next(self) -> Result<Self, InvalidId> {
+        in_range(self.0 + 1).map(Self)
+    }
+}
+
+impl TryFrom<u64> for TicketId {
+    type Error = InvalidId;
+
+    fn try_from(number: u64) -> Result<Self, InvalidId> {
+        in_range(number).map(Self)
+    }
+}
+
+impl FromStr for TicketId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        canonical(text).map(Self)
+    }
+}
+
+impl fmt::Display for TicketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for TicketId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The number of a customer. A JSON number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct CustomerId(u64);
+
+impl CustomerId {
+    /// The id as a number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for CustomerId {
+    type Error = InvalidId;
+
+    fn try_from(number: u64) -> Result<Self, InvalidId> {
+        in_range(number).map(Self)
+    }
+}
+
+impl From<CustomerId> for u64 {
+    fn from(id: CustomerId) -> u64 {
+        id.0
+    }
+}
+
+impl FromStr for CustomerId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        canonical(text).map(Self)
+    }
+}
+
+impl fmt::Display for CustomerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How often a ticket has been written: 1 when created, one more with every change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(u64);
+
+impl Version {
+    /// The version of a new ticket.
+    pub const FIRST: Self = Self(1);
+
+    /// The version of this number, as an `ETag` brings it back.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The version as a number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The version after one more change.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Which versions of a ticket a caller is willing to change (`If-Match`, RFC 9110, section 13.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Any: the caller did not ask.
+    None,
+    /// One of these. Empty where the caller named only versions that never were.
+    OneOf(Vec<Version>),
+}
+
+impl Precondition {
+    /// Whether the caller is willing to change this version.
+    pub fn admits(&self, version: Version) -> bool {
+        match self {
+            Self::None => true,
+            Self::OneOf(versions) => versions.contains(&version),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        assert_eq!("43".parse(), Ok(TicketId(43)));
+        assert_eq!("9007199254740991".parse(), Ok(TicketId(MAX_SAFE_INTEGER)));
+        for text in
+            ["", "0", "043", "+43", "-1", "4 3", "43.0", "9007199254740992", "99999999999999999999", "٤"]
+        {
+            assert_eq!(text.parse::<TicketId>(), Err(InvalidId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_id_is_text_in_json_and_a_customer_id_a_number() {
+        assert_eq!(serde_json::to_string(&TicketId(43)).unwrap(), "\"43\"");
+        assert_eq!(serde_json::to_string(&CustomerId(7)).unwrap(), "7");
+    }
+}

@@ -1,0 +1,102 @@
+//! Whether the caller asked before.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::key::KeyId;
+
+/// How long a used key is remembered.
+pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest key, in characters.
+pub const KEY_CHARACTERS: usize = 255;
+
+/// Why a text is no idempotency key. Its message is fit for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must have 1 to {KEY_CHARACTERS} characters")]
+pub struct InvalidIdempotencyKey;
+
+/// A client's name for one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidIdempotencyKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
+        let count = text.chars().take(KEY_CHARACTERS + 1).count();
+        if (1..=KEY_CHARACTERS).contains(&count) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidIdempotencyKey)
+        }
+    }
+}
+
+/// A hash of what a request says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint with this SHA-256.
+    pub fn new(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// As hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
+        bytes.try_into().map(Self).map_err(|_| serde::de::Error::custom("not 32 bytes"))
+    }
+}
+
+/// A request that must not take effect twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    caller: KeyId,
+    key: IdempotencyKey,
+    /// What the request says.
+    pub fingerprint: Fingerprint,
+}
+
+impl Idempotency {
+    /// The request that `caller` named `key` and that says what has this fingerprint.
+    pub fn new(caller: KeyId, key: IdempotencyKey, fingerprint: Fingerprint) -> Self {
+        Self { caller, key, fingerprint }
+    }
+
+    /// A name no other caller's request has, of bounded length whatever the client sent.
+    pub fn scoped_name(&self) -> String {
+        format!("{}#{}", self.caller, HEXLOWER.encode(&Sha256::digest(self.key.0.as_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_1_to_255_characters() {
+        assert!("k".repeat(255).parse::<IdempotencyKey>().is_ok());
+        assert!("k".repeat(256).parse::<IdempotencyKey>().is_err());
+        assert!("".parse::<IdempotencyKey>().is_err());
+    }
+}

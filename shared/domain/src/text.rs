@@ -1,0 +1,168 @@
+//! Texts of a ticket, each with its limit. A limit stands here once: parser and message share it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use email_address::{EmailAddress, Options};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a text is refused. Its message is fit for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidText {
+    /// It has no characters.
+    #[error("must not be empty")]
+    Empty,
+    /// It has more characters than allowed.
+    #[error("must have at most {0} characters")]
+    TooManyCharacters(usize),
+    /// It has more bytes of UTF-8 than allowed.
+    #[error("must have at most {0} bytes of UTF-8")]
+    TooManyBytes(usize),
+    /// It is no email address.
+    #[error("must be an email address like ada@example.com")]
+    NotAnAddress,
+}
+
+/// Makes a text type of a check: it is parsed by the check however it comes in, from JSON too.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidText;
+
+            fn try_from(text: String) -> Result<Self, InvalidText> {
+                let check: fn(&str) -> Result<(), InvalidText> = $check;
+                check(&text).map(|()| Self(text))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidText;
+
+            fn from_str(text: &str) -> Result<Self, InvalidText> {
+                text.to_owned().try_into()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+/// The most characters a subject may have.
+pub const SUBJECT_CHARACTERS: usize = 500;
+/// The most bytes of UTF-8 a ticket's content may have. With it and every other field at its limit
+/// an item stays below DynamoDB's 400 KB.
+pub const CONTENT_BYTES: usize = 256 * 1024;
+/// The most bytes of UTF-8 a note (users, departments, suppliers, a free owner) may have.
+pub const NOTE_BYTES: usize = 4 * 1024;
+/// The most characters an address may have (RFC 5321, section 4.5.3.1.3, less the angle brackets).
+pub const EMAIL_CHARACTERS: usize = 254;
+
+fn at_most_bytes(text: &str, limit: usize) -> Result<(), InvalidText> {
+    if text.len() > limit { Err(InvalidText::TooManyBytes(limit)) } else { Ok(()) }
+}
+
+text!(
+    /// What the ticket is about: 1 to 500 characters.
+    Subject,
+    |text| {
+        if text.is_empty() {
+            Err(InvalidText::Empty)
+        } else if text.chars().nth(SUBJECT_CHARACTERS).is_some() {
+            Err(InvalidText::TooManyCharacters(SUBJECT_CHARACTERS))
+        } else {
+            Ok(())
+        }
+    }
+);
+text!(
+    /// The most recent content: up to 256 KiB.
+    Content,
+    |text| at_most_bytes(text, CONTENT_BYTES)
+);
+text!(
+    /// Free text of up to 4 KiB.
+    Note,
+    |text| at_most_bytes(text, NOTE_BYTES)
+);
+text!(
+    /// An address as RFC 5321 knows it, with a dot in its domain; no display name.
+    Email,
+    |text| {
+        if text.len() > EMAIL_CHARACTERS {
+            return Err(InvalidText::TooManyCharacters(EMAIL_CHARACTERS));
+        }
+        let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
+        EmailAddress::parse_with_options(text, options).map(drop).map_err(|_| InvalidText::NotAnAddress)
+    }
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_of_500_characters_is_accepted_whatever_its_bytes() {
+        assert!("ü".repeat(SUBJECT_CHARACTERS).parse::<Subject>().is_ok());
+    }
+
+    #[test]
+    fn a_subject_of_501_characters_is_refused() {
+        assert_eq!(
+            "x".repeat(SUBJECT_CHARACTERS + 1).parse::<Subject>(),
+            Err(InvalidText::TooManyCharacters(SUBJECT_CHARACTERS))
+        );
+    }
+
+    #[test]
+    fn an_empty_subject_is_refused() {
+        assert_eq!("".parse::<Subject>(), Err(InvalidText::Empty));
+    }
+
+    #[test]
+    fn content_is_limited_in_bytes_on_both_sides_of_the_limit() {
+        assert!("ü".repeat(CONTENT_BYTES / 2).parse::<Content>().is_ok());
+        assert!(("ü".repeat(CONTENT_BYTES / 2) + "x").parse::<Content>().is_err());
+    }
+
+    #[test]
+    fn addresses_are_told_from_other_texts() {
+        for good in ["ada@example.com", "a.b+c@sub.example.co.uk", "o'hara@example.org"] {
+            assert!(good.parse::<Email>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            "ada@localhost",
+            "Ada <ada@example.com>",
+            "a b@example.com",
+            "a@b@c.de",
+        ] {
+            assert!(bad.parse::<Email>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What went wrong, as RFC 9457 `application/problem+json`, and the only mapping from the domain's
+//! errors to it: every variant by name.
+
+use lambda_http::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use tickets_domain::{Error, Violation};
+
+use crate::Response;
+
+/// The largest body, in bytes: every field at its limit, with each character escaped as `\u0000`
+/// would need 1.6 MB; no ticket that can be stored is longer as sent by any usual client.
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
+
+/// Seconds after which it makes sense to repeat a request that came at a bad time.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// An error response. Its status is a client's or a server's error: there is no way to make another.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    errors: Vec<Violation>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the log gets to know besides.
+    cause: Option<Error>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    errors: Vec<FieldError<'a>>,
+}
+
+#[derive(Serialize)]
+struct FieldError<'a> {
+    field: &'a str,
+    detail: &'a str,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl ToString) -> Self {
+        let detail = detail.to_string();
+        Self { status, kind, title, detail, errors: Vec::new(), headers: Vec::new(), cause: None }
+    }
+
+    fn with_errors(mut self, errors: Vec<Violation>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The path has no such method.
+    pub fn method_not_allowed(allow: &str) -> Self {
+        let allowed = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("OPTIONS"));
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            format!("this path answers {allow}"),
+        )
+        .with_header(ALLOW, allowed)
+    }
+
+    /// There is no such path.
+    pub fn no_such_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", "there is no such path")
+    }
+
+    /// The body is too large.
+    pub fn too_large() -> Self {
+        let detail = format!("the body may have at most {MAX_BODY} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail)
+    }
+
+    /// The body is not JSON.
+    pub fn not_json() -> Self {
+        let detail = "send the body as Content-Type: application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Not JSON", detail)
+    }
+
+    /// A header's value is refused.
+    pub fn invalid_header(name: &'static str, detail: impl ToString) -> Self {
+        Error::InvalidParameters(vec![Violation::new(name, detail)]).into()
+    }
+
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the log gets to know besides the response.
+    pub fn cause(&self) -> Option<&Error> {
+        self.cause.as_ref()
+    }
+
+    /// The response.
+    pub fn into_response(self) -> Response {
+        let body = Body {
+            r#type: format!("urn:tickets:problem:{}", self.kind),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: self.errors.iter().map(|v| FieldError { field: &v.field, detail: &v.detail }).collect(),
+        };
+        // Strings and numbers always have a JSON text.
+        let text = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = Response::new(text.into());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::MalformedBody(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "malformed-body", "Malformed body", detail)
+            }
+            Error::InvalidParameters(violations) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid-parameters", "Invalid parameters", detail)
+                    .with_errors(violations)
+            }
+            Error::InvalidFields(violations) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-fields", "Invalid fields", detail)
+                    .with_errors(violations)
+            }
+            Error::Unauthenticated => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Unauthenticated", detail)
+                    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            Error::MissingScope(_) => {
+                Self::new(StatusCode::FORBIDDEN, "missing-scope", "Missing scope", detail)
+            }
+            Error::OtherCustomer(_) => {
+                let violation = Violation::new("customerID", &detail);
+                Self::new(StatusCode::FORBIDDEN, "other-customer", "Another customer's ticket", detail)
+                    .with_errors(vec![violation])
+            }
+            Error::NotFound => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail),
+            Error::VersionMismatch => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Ticket has changed", detail)
+            }
+            Error::IdempotencyKeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency-Key reused",
+                detail,
+            ),
+            Error::IdempotencyKeyInUse => {
+                Self::new(StatusCode::CONFLICT, "idempotency-key-in-use", "Idempotency-Key in use", detail)
+                    .with_header(RETRY_AFTER, RETRY_SECONDS)
+            }
+            Error::Contended | Error::Throttled(_) | Error::Unavailable(_) | Error::Undecided(_) => {
+                let kind = match &error {
+                    Error::Contended => "contended",
+                    Error::Throttled(_) => "throttled",
+                    Error::Undecided(_) => "undecided",
+                    _ => "unavailable",
+                };
+                let mut problem =
+                    Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Temporarily unavailable", detail)
+                        .with_header(RETRY_AFTER, RETRY_SECONDS);
+                problem.cause = Some(error);
+                problem
+            }
+            Error::Internal(_) => {
+                let mut problem =
+                    Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail);
+                problem.cause = Some(error);
+                problem
+            }
+        }
+    }
+}

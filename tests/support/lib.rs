@@ -1,0 +1,225 @@
+//! What the tests share: an API to talk to, through its front door, on the real engine.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use tickets_app::{App, Config};
+use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::local::{Local, any_port};
+use tickets_domain::id::CustomerId;
+use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
+use tickets_http::route::BASE_PATH;
+use tickets_repository::{Connection, Keys, Tickets, schema};
+
+/// How an [`Api`] is to be.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The events its functions get.
+    pub payload: Payload,
+    /// Its environment variables.
+    pub environment: Vec<(&'static str, String)>,
+    /// Its clock, if not the system's.
+    pub clock: Option<Clock>,
+    /// Index entries one list reads at most, if not as many as usual.
+    pub most_keys: Option<usize>,
+    /// What is between its functions and the database.
+    pub connection: Connection,
+}
+
+/// An API, with a client of it and its database beside.
+#[derive(Debug)]
+pub struct Api {
+    /// Its base, such as `http://127.0.0.1:3000/backend/api/v1`.
+    pub base: String,
+    /// A key with every scope.
+    pub key: String,
+    /// What its functions work with; `None` where they run elsewhere.
+    pub app: Option<Arc<App>>,
+    /// Where its database is.
+    pub database: String,
+    http: reqwest::Client,
+    _local: Option<Local>,
+}
+
+/// A response, read to its end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, as text.
+    pub text: String,
+}
+
+impl Answer {
+    /// A header's value; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a header of text"))
+    }
+
+    /// The body as JSON; null where there is none.
+    pub fn json(&self) -> Value {
+        if self.text.is_empty() { Value::Null } else { serde_json::from_str(&self.text).expect(&self.text) }
+    }
+
+    /// The ids of a list, as numbers.
+    pub fn ids(&self) -> Vec<u64> {
+        let list = self.json();
+        let ids = list.as_array().unwrap_or_else(|| panic!("a list, not {list}")).iter();
+        ids.map(|ticket| ticket["id"].as_str().expect("an id").parse().expect("digits")).collect()
+    }
+
+    /// The query of the next page, as the `Link` gives it.
+    pub fn next(&self) -> Option<String> {
+        let link = self.header("link");
+        link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).map(str::to_owned)
+    }
+
+    /// The fields a problem names, sorted.
+    pub fn fields(&self) -> Vec<String> {
+        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
+        let mut fields: Vec<_> =
+            errors.iter().map(|error| error["field"].as_str().expect("a field").to_owned()).collect();
+        fields.sort();
+        fields
+    }
+}
+
+impl Api {
+    /// An API with a database of its own; or, where `TICKETS_API` names one that runs already, that
+    /// one, with the database at `AWS_ENDPOINT_URL_DYNAMODB`: other tests use it at the same time.
+    pub async fn start() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+        let (base, database) = (std::env::var("TICKETS_API"), std::env::var("AWS_ENDPOINT_URL_DYNAMODB"));
+        match (base, database) {
+            (Ok(base), Ok(database)) => Self::at(base, database, None, None).await,
+            _ => Self::start_with(Options::default()).await,
+        }
+    }
+
+    /// An API in this process, with a database of its own.
+    pub async fn start_with(options: Options) -> Self {
+        let local = Local::in_memory(any_port()).await.expect("a database");
+        let mut config = Config::from_lookup(|name| {
+            options.environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+        })
+        .expect("a configuration");
+        config.policy.most_keys = options.most_keys.unwrap_or(config.policy.most_keys);
+        let connection = Connection { endpoint_url: Some(local.url.clone()), ..options.connection };
+        let app = Arc::new(App::open(config, connection, options.clock.unwrap_or_else(Clock::system)).await);
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let base = format!("http://{}{BASE_PATH}", listener.local_addr().expect("an address"));
+        let router = Gateway { app: Arc::clone(&app), payload: options.payload }.into_router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let database = local.url.clone();
+        Self::at(base, database, Some(app), Some(local)).await
+    }
+
+    async fn at(base: String, database: String, app: Option<Arc<App>>, local: Option<Local>) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).build().expect("a client");
+        let mut api = Self { base, key: String::new(), app, database, http, _local: local };
+        api.key = api.make_key(|_| {}).await;
+        api
+    }
+
+    /// A new key with every scope, changed by `edit` before it is stored.
+    pub async fn make_key(&self, edit: impl FnOnce(&mut ApiKey)) -> String {
+        let clock = Clock::system();
+        let token = BearerToken::generate().expect("randomness");
+        let mut key = ApiKey {
+            id: token.id.clone(),
+            hash: token.secret.hash(),
+            scopes: BTreeSet::from(Scope::ALL),
+            customer: None,
+            note: None,
+            created: clock.now(),
+            expires: None,
+            revoked: None,
+        };
+        edit(&mut key);
+        let client = Connection::to(&self.database).open().await;
+        Keys::new(client, schema::API_KEYS, clock).insert(&key).await.expect("a stored key");
+        token.reveal()
+    }
+
+    /// The tickets' table, reached directly and without anything in between.
+    pub async fn tickets(&self) -> Tickets {
+        let client = Connection::to(&self.database).open().await;
+        Tickets::new(client, schema::TICKETS, Clock::system(), Default::default())
+    }
+
+    /// A request to `path` below the base, with the key.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.anonymous(method, path).bearer_auth(&self.key)
+    }
+
+    /// A request to `path` below the base, without a key.
+    pub fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// `GET`.
+    pub async fn get(&self, path: &str) -> Answer {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// `POST` of a ticket.
+    pub async fn post(&self, body: &Value) -> Answer {
+        answer(self.request(Method::POST, "/tickets/").json(body)).await
+    }
+
+    /// `PATCH`.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        answer(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    /// `DELETE`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        answer(self.request(Method::DELETE, path)).await
+    }
+
+    /// A new ticket's id.
+    pub async fn create(&self, body: &Value) -> u64 {
+        let answer = self.post(body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].as_str().expect("an id").parse().expect("digits")
+    }
+
+    /// Every page of a list, following `Link` from `path` with its query.
+    pub async fn pages(&self, path: &str) -> Vec<Answer> {
+        let mut pages = vec![self.get(path).await];
+        while let Some(next) = pages.last().and_then(Answer::next) {
+            assert!(pages.len() < 10_000, "the links of {path} do not end");
+            let bare = path.split('?').next().expect("a path");
+            pages.push(self.get(&format!("{bare}{next}")).await);
+        }
+        pages
+    }
+}
+
+/// Sends a request and reads the response.
+pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.expect("a response");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Answer { status, headers, text: response.text().await.expect("a body of text") }
+}
+
+/// A customer no other test uses.
+pub fn fresh_customer() -> CustomerId {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Tests of several processes may share one API: the clock tells them apart.
+    let start = NEXT.fetch_add(1, Ordering::Relaxed) + Clock::system().now().millis().unsigned_abs() * 100;
+    CustomerId::try_from(start).expect("in range")
+}
+
+/// An instant.
+pub fn time(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
