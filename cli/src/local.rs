@@ -129,20 +129,33 @@ pub async fn development_key(
         Some(path) => kept_token(path)?,
         None => BearerToken::generate()?,
     };
+    store_development_key(keys, &token, clock).await?;
+    Ok(token)
+}
+
+/// Stores a key with every scope, if it is not there.
+///
+/// # Errors
+/// Where the table does not do.
+pub async fn store_development_key(
+    keys: &Keys,
+    token: &BearerToken,
+    clock: &Clock,
+) -> Result<(), LocalError> {
     if keys.find(&token.id).await?.is_none() {
         let key = ApiKey {
             id: token.id.clone(),
             hash: token.secret.hash(),
             scopes: BTreeSet::from(Scope::ALL),
             customer: None,
-            note: Some("development key of tickets serve".into()),
+            note: Some("development key".into()),
             created: clock.now(),
             expires: None,
             revoked: None,
         };
         keys.insert(&key).await?;
     }
-    Ok(token)
+    Ok(())
 }
 
 fn kept_token(path: &Path) -> Result<BearerToken, LocalError> {

@@ -9,7 +9,11 @@ use tickets_repository::{Keys, schema};
 
 use super::CommandError;
 use super::serve::interrupted;
-use crate::local::{DATA, Local, development_key};
+use crate::local::{DATA, Local, LocalError, development_key, store_development_key};
+
+/// The key that the sample events carry. It is no secret.
+pub const SAMPLE_KEY: &str =
+    "tk_localdevelopment_0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Serve the embedded database alone, with its tables
 #[derive(Debug, Clone, Args)]
@@ -23,6 +27,9 @@ pub struct Db {
     /// Keep data in memory only
     #[arg(long, conflicts_with = "data")]
     pub in_memory: bool,
+    /// Also let in the key in events/, which everybody knows
+    #[arg(long)]
+    pub sample_key: bool,
 }
 
 impl Db {
@@ -43,6 +50,10 @@ impl Db {
         let keys = Keys::new(local.client().await, schema::API_KEYS, clock.clone());
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
         let key = development_key(&keys, key_file.as_deref(), &clock).await?.reveal();
+        if self.sample_key {
+            let token = SAMPLE_KEY.parse().map_err(|_| LocalError::NoKey(SAMPLE_KEY.into()))?;
+            store_development_key(&keys, &token, &clock).await?;
+        }
         println!("database  {}", local.url);
         println!("key       {key}");
         println!("use       export AWS_ENDPOINT_URL_DYNAMODB={}", local.url);

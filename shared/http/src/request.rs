@@ -16,12 +16,13 @@ use crate::{Problem, etag};
 #[derive(Debug)]
 pub struct Request {
     inner: lambda_http::Request,
+    route: &'static str,
     received: Timestamp,
 }
 
 impl Request {
-    pub(crate) fn new(inner: lambda_http::Request, received: Timestamp) -> Self {
-        Self { inner, received }
+    pub(crate) fn new(inner: lambda_http::Request, route: &'static str, received: Timestamp) -> Self {
+        Self { inner, route, received }
     }
 
     /// When it began.
@@ -47,7 +48,10 @@ impl Request {
 
     fn path_id<T: std::str::FromStr<Err: ToString>>(&self) -> Result<T, Problem> {
         let parameters = self.inner.path_parameters_ref();
-        let text = parameters.and_then(|parameters| parameters.first("id")).unwrap_or_default();
+        let text = parameters
+            .and_then(|parameters| parameters.first("id"))
+            .or_else(|| tail_parameter(self.route, self.inner.raw_http_path()))
+            .unwrap_or_default();
         text.parse()
             .map_err(|error: T::Err| Error::InvalidParameters(vec![Violation::new("id", error)]).into())
     }
@@ -131,4 +135,36 @@ impl Request {
 fn is_json(value: &str) -> bool {
     let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// The `{id}` of a path that ends like `pattern`: a function URL has no routes, and so no path
+/// parameters. What stands before is whatever the URL is mapped to.
+fn tail_parameter<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let mut segments = path.strip_suffix('/').unwrap_or(path).rsplit('/');
+    let mut id = None;
+    for expected in pattern.trim_start_matches('/').rsplit('/') {
+        match segments.next()? {
+            value if expected == "{id}" => id = Some(value),
+            value if value == expected => {}
+            _ => return None,
+        }
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tail_parameter;
+    use crate::route::{CUSTOMER_TICKETS, TICKET};
+
+    #[test]
+    fn a_path_without_parameters_is_read_from_its_end() {
+        for path in ["/tickets/7", "/tickets/7/", "/backend/api/v1/tickets/7"] {
+            assert_eq!(tail_parameter(TICKET, path), Some("7"), "{path}");
+        }
+        assert_eq!(tail_parameter(CUSTOMER_TICKETS, "/x/customers/42/tickets/"), Some("42"));
+        for path in ["/", "", "/tickets", "/ticket/7", "/tickets/7//", "7"] {
+            assert_eq!(tail_parameter(TICKET, path), None, "{path}");
+        }
+    }
 }

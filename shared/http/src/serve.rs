@@ -87,7 +87,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         if !self.route.methods.contains(event.method()) {
             return Err(Problem::method_not_allowed(&route::allowed(self.route.path)));
         }
-        handler(caller, Request::new(event, received)).await
+        handler(caller, Request::new(event, self.route.path, received)).await
     }
 }
 

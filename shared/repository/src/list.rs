@@ -118,8 +118,8 @@ impl Tickets {
             (first.max(number * BUCKET_SIZE), last.min(number * BUCKET_SIZE + BUCKET_SIZE - 1))
         });
         let (filter, wanted) = (page.filter, page.wanted());
-        // A small page is in the first bucket as a rule: reading ahead would only cost.
-        let ahead = if wanted <= BATCH { 1 } else { AHEAD };
+        // No more ahead than the page can hold: what is read and not returned only costs.
+        let ahead = wanted.div_ceil(BUCKET_SIZE as usize).clamp(1, AHEAD);
         let mut buckets =
             stream::iter(ranges)
                 .map(|(from, to)| async move {

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Keeps a copy of the tickets in a SQLite file: one pass each time it runs.
+
+    sync.py BASE_URL COPY.db < KEY_FILE
+
+Follows docs/sync.md: ask for what changed since the last pass' Sync-Until, follow the links, apply
+what is newer, and store the new Sync-Until together with the last page.
+"""
+
+import json
+import re
+import sqlite3
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+ATTEMPTS = 5
+
+
+def get(url, key):
+    """One page: its tickets, its Sync-Until, and the URL of the next page or None."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                link = re.match(r'<([^>]+)>; rel="next"', response.headers.get("Link", ""))
+                following = urllib.parse.urljoin(url, link[1]) if link else None
+                return json.load(response), response.headers["Sync-Until"], following
+        except urllib.error.HTTPError as error:
+            if error.code not in (429, 500, 502, 503, 504) or attempt == ATTEMPTS:
+                raise
+            time.sleep(float(error.headers.get("Retry-After") or 2**attempt))
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(2**attempt)
+
+
+def sync(base, key, copy):
+    """One pass. Returns how many records were new or newer."""
+    copy.execute("CREATE TABLE IF NOT EXISTS tickets (id INTEGER PRIMARY KEY, updated TEXT, ticket TEXT)")
+    copy.execute("CREATE TABLE IF NOT EXISTS state (only INTEGER PRIMARY KEY CHECK (only = 1), since TEXT)")
+    since = copy.execute("SELECT since FROM state").fetchone()
+    query = {"includeDeleted": "true"} | ({"updatedSince": since[0]} if since else {})
+    url = f"{base.rstrip('/')}/tickets/?{urllib.parse.urlencode(query)}"
+    first_until, applied = None, 0
+    while url:
+        tickets, until, url = get(url, key)
+        first_until = first_until or until
+        for ticket in tickets:
+            # Times are RFC 3339 in UTC with milliseconds: they compare as text.
+            cursor = copy.execute(
+                "INSERT INTO tickets VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                " SET updated = excluded.updated, ticket = excluded.ticket WHERE excluded.updated > updated",
+                (int(ticket["id"]), ticket["updatedDate"], json.dumps(ticket)),
+            )
+            applied += cursor.rowcount
+    copy.execute("INSERT INTO state VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET since = excluded.since", (first_until,))
+    copy.commit()  # tickets and Sync-Until together: a pass that dies is repeated
+    return applied
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    with sqlite3.connect(sys.argv[2]) as database:
+        print(sync(sys.argv[1], sys.stdin.read().strip(), database), "records new or newer")
