@@ -1,0 +1,231 @@
+//! Writes that race, repeat and go wrong: nothing lost, nothing doubled, nothing overwritten.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::future::join_all;
+use serde_json::{Value, json};
+use support::{Table, fields, page, presets, time};
+use tickets_domain::id::{Precondition, Version};
+use tickets_domain::idempotency::{Fingerprint, Idempotency};
+use tickets_domain::{Error, Filter, Form, Record, Ticket, TicketChange, TicketId};
+use tickets_repository::bulk::Sample;
+use tickets_repository::{Meter, Policy, Tickets};
+
+const NOW: &str = "2026-11-23T12:00:00Z";
+
+fn body() -> tickets_domain::TicketFields {
+    fields(json!({"customerID": 7, "subject": "s"}))
+}
+
+async fn change(
+    tickets: &Tickets,
+    id: TicketId,
+    precondition: &Precondition,
+    body: Value,
+) -> Result<Ticket, Error> {
+    let change = TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
+    tickets.update(id, None, precondition, |ticket, now| change.apply(ticket, now)).await
+}
+
+fn request(key: &str, says: u8) -> Idempotency {
+    Idempotency::new("caller".parse().unwrap(), key.parse().unwrap(), Fingerprint::new([says; 32]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_concurrent_creators_get_dense_unique_ids() {
+    let table = Table::new(NOW).await;
+    // Instances of their own, that really race; and one that many share, as in the local server.
+    let shared = table.instance().await;
+    let instances = join_all((0..10).map(|_| table.instance())).await;
+    let racing = instances.iter().map(|tickets| async {
+        let mut ids = Vec::new();
+        while ids.len() < 5 {
+            match tickets.create(&body(), None).await {
+                Ok(created) => ids.push(created.ticket.id.get()),
+                // Too many at once is an answer; it means that nothing was written.
+                Err(Error::Contended) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        ids
+    });
+    let sharing =
+        (0..50).map(|_| async { vec![shared.create(&body(), None).await.unwrap().ticket.id.get()] });
+    let (racing, sharing) = tokio::join!(join_all(racing), join_all(sharing));
+    let ids: Vec<u64> = racing.into_iter().chain(sharing).flatten().collect();
+    assert_eq!(ids.len(), 100);
+    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), (1..=100).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_sees_a_ticket_can_see_all_before_it() {
+    let table = Table::new(NOW).await;
+    let writers = join_all((0..4).map(|_| table.instance())).await;
+    let write = async {
+        join_all(writers.iter().map(|tickets| async {
+            for _ in 0..25 {
+                while tickets.create(&body(), None).await.is_err() {}
+            }
+        }))
+        .await;
+    };
+    let read = async {
+        let reader = table.instance().await;
+        let mut seen = 0;
+        while seen < 100 {
+            let (records, _) = page(&reader, &Filter::default()).await;
+            let ids: Vec<u64> = records.iter().map(|record| record.stamps().id.get()).collect();
+            assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "a gap");
+            assert!(ids.len() >= seen, "something vanished");
+            seen = ids.len();
+        }
+    };
+    tokio::join!(write, read);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_updates_of_different_fields_lose_none() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let id = tickets.create(&body(), None).await.unwrap().ticket.id;
+    let names = ["owner", "users", "departments", "ticketSuppliers", "ticketContent"];
+    let instances = join_all(names.iter().map(|_| table.instance())).await;
+    let updates = instances.iter().zip(names).map(|(tickets, name)| async move {
+        for round in 0..5 {
+            change(tickets, id, &Precondition::None, json!({ name: format!("{name} {round}") }))
+                .await
+                .unwrap();
+        }
+    });
+    join_all(updates).await;
+    let ticket = serde_json::to_value(tickets.get(id, None).await.unwrap()).unwrap();
+    for name in names {
+        assert_eq!(ticket[name], format!("{name} 4"));
+    }
+    assert_eq!(tickets.get(id, None).await.unwrap().version, Version::new(26));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_concurrent_updates_of_one_version_one_wins() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let id = tickets.create(&body(), None).await.unwrap().ticket.id;
+    let first = Precondition::OneOf(vec![Version::FIRST]);
+    let updates = (0..10).map(|n| change(&tickets, id, &first, json!({"users": n.to_string()})));
+    let outcomes = join_all(updates).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(Error::VersionMismatch))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_a_change_rises_even_when_the_clock_falls() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let created = tickets.create(&body(), None).await.unwrap().ticket;
+    table.advance(-60_000);
+    let changed = change(&tickets, created.id, &Precondition::None, json!({"users": "u"})).await.unwrap();
+    assert!(changed.updated > created.updated);
+    assert_eq!(changed.created, created.created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_changes_nothing_writes_nothing() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.instance().await.metered(meter.clone());
+    let created = tickets.create(&body(), None).await.unwrap().ticket;
+    table.advance(1000);
+    meter.take();
+    let same = change(&tickets, created.id, &Precondition::None, json!({"subject": "s"})).await.unwrap();
+    assert_eq!(same, created);
+    assert_eq!(meter.take(), 1.0, "one consistent read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_deleted_ticket_is_its_stamps_and_goes_by_itself() {
+    let table = Table::new(NOW).await;
+    let keep = Duration::from_secs(7 * 24 * 60 * 60);
+    let tickets = table.tickets(Policy { keep_tombstones: keep, ..Policy::default() });
+    let created = tickets.create(&body(), None).await.unwrap().ticket;
+    table.advance(5);
+    tickets.delete(created.id, None, &Precondition::None).await.unwrap();
+    for outcome in [
+        tickets.get(created.id, None).await.map(drop),
+        change(&tickets, created.id, &Precondition::None, json!({"users": "u"})).await.map(drop),
+        tickets.delete(created.id, None, &Precondition::None).await,
+    ] {
+        assert!(matches!(outcome, Err(Error::NotFound)), "{outcome:?}");
+    }
+    let filter = Filter { include_deleted: true, ..Filter::default() };
+    let (records, _) = page(&tickets, &filter).await;
+    assert_eq!(records, [Record::Deleted(created.delete(table.clock.now()))]);
+    assert!(page(&tickets, &Filter::default()).await.0.is_empty());
+
+    let item = table.client.get_item().table_name("Tickets").key("bucket", AttributeValue::S("0".into()));
+    let item = item.key("id", AttributeValue::N("1".into())).send().await.unwrap().item.unwrap();
+    let expires: i64 = item["expires"].as_n().unwrap().parse().unwrap();
+    assert_eq!(expires, time("2026-11-30T12:00:00Z").millis() / 1000);
+    assert!(!item.contains_key("subject") && !item.contains_key("ticketContent"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_takes_effect_once() {
+    let table = Table::new(NOW).await;
+    let instances = join_all((0..10).map(|_| table.instance())).await;
+    let named = request("k", 1);
+    let outcomes = join_all(instances.iter().map(|tickets| tickets.create(&FIELDS, Some(&named)))).await;
+    let created: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert!(created.iter().all(|one| one.ticket == created[0].ticket), "{created:?}");
+    assert_eq!(created.iter().filter(|one| !one.replayed).count(), 1);
+    assert_eq!(page(&instances[0], &Filter::default()).await.0.len(), 1);
+}
+
+static FIELDS: std::sync::LazyLock<tickets_domain::TicketFields> = std::sync::LazyLock::new(body);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let first = tickets.create(&body(), Some(&request("k", 1))).await.unwrap();
+    assert!(matches!(
+        tickets.create(&body(), Some(&request("k", 2))).await,
+        Err(Error::IdempotencyKeyReused)
+    ));
+    let other = Idempotency::new("other".parse().unwrap(), "k".parse().unwrap(), Fingerprint::new([1; 32]));
+    assert_eq!(tickets.create(&body(), Some(&other)).await.unwrap().ticket.id.get(), 2);
+
+    // The replay is the first answer, whatever has happened to the ticket since.
+    tickets.delete(first.ticket.id, None, &Precondition::None).await.unwrap();
+    table.advance(24 * 60 * 60 * 1000 - 1000);
+    let replay = tickets.create(&body(), Some(&request("k", 1))).await.unwrap();
+    assert_eq!((replay.ticket, replay.replayed), (first.ticket, true));
+
+    // An expired record does not count, whether TTL has removed it or not.
+    table.advance(1000);
+    assert!(!tickets.create(&body(), Some(&request("k", 1))).await.unwrap().replayed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_in_bulk_and_one_by_one_stay_dense() {
+    let table = Table::new(NOW).await;
+    let (bulk, single) = (table.instance().await, table.instance().await);
+    let samples: Vec<_> =
+        (0..20).map(|_| Sample { fields: body(), created: time(NOW), updated: time(NOW) }).collect();
+    let appends = async {
+        for _ in 0..5 {
+            while bulk.append(&samples).await.is_err() {}
+        }
+    };
+    let creates = async {
+        for _ in 0..20 {
+            while single.create(&body(), None).await.is_err() {}
+        }
+    };
+    tokio::join!(appends, creates);
+    let ids: Vec<u64> = page(&bulk, &Filter::default()).await.0.iter().map(|r| r.stamps().id.get()).collect();
+    assert_eq!(ids, (1..=120).collect::<Vec<_>>());
+}
