@@ -92,14 +92,19 @@ impl Answer {
 }
 
 impl Api {
-    /// An API with a database of its own; or, where `TICKETS_API` names one that runs already, that
-    /// one, with the database at `AWS_ENDPOINT_URL_DYNAMODB`: other tests use it at the same time.
-    pub async fn start() -> Self {
+    /// APIs that get events of either format, each with a database of its own; or, where `TICKETS_API`
+    /// names one that runs already, that one, with the database at `AWS_ENDPOINT_URL_DYNAMODB`: other
+    /// tests use it at the same time.
+    pub async fn each() -> Vec<Self> {
         #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
         let (base, database) = (std::env::var("TICKETS_API"), std::env::var("AWS_ENDPOINT_URL_DYNAMODB"));
         match (base, database) {
-            (Ok(base), Ok(database)) => Self::at(base, database, None, None).await,
-            _ => Self::start_with(Options::default()).await,
+            (Ok(base), Ok(database)) => vec![Self::at(base, database, None, None).await],
+            _ => {
+                let [rest, http] = [Payload::Rest, Payload::Http]
+                    .map(|payload| Self::start_with(Options { payload, ..Options::default() }));
+                vec![rest.await, http.await]
+            }
         }
     }
 

@@ -1,0 +1,327 @@
+//! The routes, tables and variables stand in several places, each of which has to have them: the
+//! code, the template, the watch router, README. They agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_norway::Value as Yaml;
+use tickets_app::Config;
+use tickets_http::query::PARAMETERS;
+use tickets_http::route::{BASE_PATH, ROUTES, Route};
+use tickets_repository::schema::{self, KeyAttribute};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn template() -> Yaml {
+    serde_norway::from_str(&read("template.yaml")).unwrap()
+}
+
+/// A value without its CloudFormation tag, such as `!Ref` or `!GetAtt`.
+fn untagged(value: &Yaml) -> &Yaml {
+    match value {
+        Yaml::Tagged(tagged) => &tagged.value,
+        other => other,
+    }
+}
+
+fn text(value: &Yaml) -> &str {
+    untagged(value).as_str().unwrap_or_else(|| panic!("text, not {value:?}"))
+}
+
+/// Method, path and function of every route, in any order.
+type Table = BTreeSet<(String, String, String)>;
+
+fn routes_in_code() -> Table {
+    let each = |route: &'static Route| route.methods.iter().map(move |method| (method.to_string(), route));
+    let table = ROUTES.iter().flat_map(each);
+    table.map(|(method, route)| (method, route.path.to_owned(), route.function.to_owned())).collect()
+}
+
+/// The functions of the template, by name.
+fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
+    let resources = template["Resources"].as_mapping().unwrap();
+    let functions = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+    functions
+        .map(|(_, f)| (text(&f["Metadata"]["BuildProperties"]["Binary"]).to_owned(), f.clone()))
+        .collect()
+}
+
+#[test]
+fn the_template_routes_what_the_code_answers() {
+    let (mut table, mut fallbacks) = (Table::new(), Table::new());
+    for (name, function) in functions(&template()) {
+        for (_, event) in function["Properties"]["Events"].as_mapping().unwrap() {
+            assert_eq!(event["Type"], "Api");
+            let properties = &event["Properties"];
+            let path = text(&properties["Path"]).strip_prefix("/api/v1").unwrap().to_owned();
+            let method = text(&properties["Method"]).to_owned();
+            if method == "ANY" {
+                fallbacks.insert((method, path, name.clone()))
+            } else {
+                table.insert((method, path, name.clone()))
+            };
+        }
+    }
+    assert_eq!(table, routes_in_code());
+    let expected = ROUTES.iter().filter(|route| route.fallback);
+    assert_eq!(
+        fallbacks,
+        expected.map(|r| ("ANY".to_owned(), r.path.to_owned(), r.function.to_owned())).collect()
+    );
+    assert_eq!(template()["Resources"]["Api"]["Properties"]["StageName"], "backend");
+    assert_eq!(BASE_PATH, "/backend/api/v1");
+}
+
+#[test]
+fn the_watch_router_routes_what_the_code_answers_in_both_forms() {
+    let manifest: toml::Value = toml::from_str(&read("Cargo.toml")).unwrap();
+    let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let mut table = Table::new();
+    for route in router.as_array().unwrap() {
+        let path = route["path"].as_str().unwrap().strip_prefix(BASE_PATH).unwrap();
+        let own = route
+            .get("methods")
+            .map(|methods| methods.as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect());
+        for method in own.unwrap_or(methods.to_vec()) {
+            let entry = (method.to_owned(), path.to_owned(), route["function"].as_str().unwrap().to_owned());
+            assert!(table.insert(entry.clone()), "{entry:?} is there twice");
+        }
+    }
+    let mut expected = Table::new();
+    for (path, fallback) in ROUTES.iter().filter(|route| route.fallback).map(|route| (route.path, route)) {
+        for method in methods {
+            let exact =
+                ROUTES.iter().find(|route| route.path == path && route.methods.iter().any(|m| m == method));
+            for slash in ["", "/"] {
+                expected.insert((
+                    method.into(),
+                    format!("{path}{slash}"),
+                    exact.unwrap_or(fallback).function.into(),
+                ));
+            }
+        }
+    }
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn readme_s_table_is_what_the_code_answers() {
+    let readme = read("README.md");
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| method and path")).skip(2);
+    let mut table = BTreeSet::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let entries = row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2);
+        table.extend(entries.map(|entry| {
+            let (method, path) = entry.split_once(' ').unwrap();
+            (method.to_owned(), path.trim_end_matches('/').to_owned())
+        }));
+    }
+    assert_eq!(table, routes_in_code().into_iter().map(|(method, path, _)| (method, path)).collect());
+    for parameter in PARAMETERS {
+        assert!(readme.contains(&format!("`{parameter}`")), "README names {parameter}");
+    }
+}
+
+#[test]
+fn every_function_is_a_package_a_resource_and_sample_events() {
+    let names: BTreeSet<String> = ROUTES.iter().map(|route| route.function.to_owned()).collect();
+    let folders = fs::read_dir(root().join("functions")).unwrap();
+    assert_eq!(
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>(),
+        names
+    );
+    assert_eq!(functions(&template()).into_keys().collect::<BTreeSet<_>>(), names);
+    for name in names {
+        for format in ["rest", "http"] {
+            let event: serde_json::Value =
+                serde_json::from_str(&read(&format!("events/{name}.{format}.json"))).unwrap();
+            assert_eq!(event["version"] == "2.0", format == "http");
+        }
+    }
+}
+
+#[test]
+fn the_template_s_tables_are_those_that_the_local_database_gets() {
+    let template = template();
+    let key = |table: &Yaml| -> Vec<(String, String)> {
+        let schema = table["KeySchema"].as_sequence().unwrap();
+        schema
+            .iter()
+            .map(|e| (text(&e["AttributeName"]).to_owned(), text(&e["KeyType"]).to_owned()))
+            .collect()
+    };
+    let expected = |attributes: &[KeyAttribute]| -> Vec<(String, String)> {
+        attributes
+            .iter()
+            .zip(["HASH", "RANGE"])
+            .map(|((name, _), kind)| ((*name).to_owned(), kind.to_owned()))
+            .collect()
+    };
+    let tickets = &template["Resources"][schema::TICKETS]["Properties"];
+    assert_eq!(key(tickets), expected(&schema::TICKETS_KEY));
+    assert_eq!(text(&tickets["TimeToLiveSpecification"]["AttributeName"]), schema::EXPIRES);
+    let keys = &template["Resources"][schema::API_KEYS]["Properties"];
+    assert_eq!(key(keys), expected(&schema::API_KEYS_KEY));
+
+    let indexes = tickets["GlobalSecondaryIndexes"].as_sequence().unwrap();
+    assert_eq!(indexes.len(), schema::INDEXES.len());
+    let mut attributes: BTreeMap<String, String> = BTreeMap::new();
+    attributes.extend(schema::TICKETS_KEY.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+    for (declared, index) in indexes.iter().zip(schema::INDEXES) {
+        assert_eq!((text(&declared["IndexName"]), key(declared)), (index.name, expected(&index.key)));
+        assert_eq!(declared["Projection"]["ProjectionType"], "INCLUDE");
+        let included: Vec<_> =
+            declared["Projection"]["NonKeyAttributes"].as_sequence().unwrap().iter().map(text).collect();
+        assert_eq!(included, index.includes);
+        attributes.extend(index.key.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+    }
+    let declared = tickets["AttributeDefinitions"].as_sequence().unwrap();
+    let declared =
+        declared.iter().map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
+    assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
+    for table in [tickets, keys] {
+        assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+        assert_eq!(table["DeletionProtectionEnabled"], true);
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    }
+}
+
+#[test]
+fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
+    let template = template();
+    let variables = template["Globals"]["Function"]["Environment"]["Variables"].as_mapping().unwrap();
+    let defaults: BTreeMap<&str, String> = variables
+        .iter()
+        .filter_map(|(name, value)| {
+            let default = template["Parameters"].get(value.as_tagged_ref()?)?.get("Default")?;
+            Some((
+                text(name),
+                default.as_str().map_or_else(|| default.as_u64().unwrap().to_string(), str::to_owned),
+            ))
+        })
+        .collect();
+    assert_eq!(defaults.len(), 7, "{defaults:?}");
+    let (deployed, local) = (
+        Config::from_lookup(|name| defaults.get(name).cloned()).unwrap(),
+        Config::from_lookup(|_| None).unwrap(),
+    );
+    assert_eq!(deployed.presets, local.presets);
+    assert_eq!(
+        (deployed.policy.settle, deployed.policy.keep_tombstones),
+        (local.policy.settle, local.policy.keep_tombstones)
+    );
+    assert_eq!(deployed.cors_origins, local.cors_origins);
+    // Each one is read: a value that cannot be is refused, or shows.
+    for name in [
+        "TICKET_TYPES",
+        "TICKET_STATUSES",
+        "TICKET_PRIORITIES",
+        "TICKET_OWNERS",
+        "SETTLE_SECONDS",
+        "TOMBSTONE_DAYS",
+    ] {
+        assert!(
+            Config::from_lookup(|asked| (asked == name).then(|| "a,A".to_owned())).is_err(),
+            "{name} is not read"
+        );
+        assert!(defaults.contains_key(name), "{name} is not set");
+    }
+    for name in ["TICKETS_TABLE", "API_KEYS_TABLE", "CORS_ORIGINS", "AWS_ENDPOINT_URL_DYNAMODB"] {
+        let config = Config::from_lookup(|asked| (asked == name).then(|| "set".to_owned())).unwrap();
+        let values = [
+            config.tickets_table,
+            config.api_keys_table,
+            config.cors_origins.concat(),
+            config.endpoint_url.unwrap_or_default(),
+        ];
+        assert!(values.contains(&"set".to_owned()), "{name} is not read");
+        assert!(variables.contains_key(name), "{name} is not set");
+    }
+}
+
+/// The name in a `!Ref`.
+trait Reference {
+    fn as_tagged_ref(&self) -> Option<&str>;
+}
+
+impl Reference for Yaml {
+    fn as_tagged_ref(&self) -> Option<&str> {
+        match self {
+            Yaml::Tagged(tagged) if tagged.tag == "!Ref" => tagged.value.as_str(),
+            _ => None,
+        }
+    }
+}
+
+/// The actions a function may take, by resource.
+fn allowed(function: &Yaml) -> BTreeSet<(String, String)> {
+    let list = |value: &Yaml| untagged(value).as_sequence().cloned().unwrap_or_else(|| vec![value.clone()]);
+    let mut allowed = BTreeSet::new();
+    for policy in function["Properties"]["Policies"].as_sequence().unwrap() {
+        for statement in policy["Statement"].as_sequence().unwrap() {
+            assert_eq!(statement["Effect"], "Allow");
+            for (action, resource) in list(&statement["Action"])
+                .iter()
+                .flat_map(|a| list(&statement["Resource"]).into_iter().map(move |r| (a.clone(), r)))
+            {
+                allowed.insert((text(&action).to_owned(), text(&resource).to_owned()));
+            }
+        }
+    }
+    allowed
+}
+
+#[test]
+fn every_function_may_make_the_calls_it_makes_and_no_others() {
+    let (key, get, batch) =
+        (("GetItem", "ApiKeys.Arn"), ("GetItem", "Tickets.Arn"), ("BatchGetItem", "Tickets.Arn"));
+    let (put, advance) = (("PutItem", "Tickets.Arn"), ("UpdateItem", "Tickets.Arn"));
+    let by_customer = ("Query", "${Tickets.Arn}/index/byCustomer");
+    let by_updated = ("Query", "${Tickets.Arn}/index/byUpdated");
+    let functions = functions(&template());
+    let calls: [(&str, Vec<(&str, &str)>); 6] = [
+        ("get-ticket", vec![key, get]),
+        // A key restricted to a customer gets its list from the customers' index.
+        ("list-tickets", vec![key, get, batch, ("Query", "Tickets.Arn"), by_customer, by_updated]),
+        ("list-customer-tickets", vec![key, batch, by_customer]),
+        // A transaction needs the rights of what it holds.
+        ("create-ticket", vec![key, get, put, advance]),
+        ("update-ticket", vec![key, get, put]),
+        ("delete-ticket", vec![key, get, put]),
+    ];
+    assert_eq!(calls.len(), functions.len());
+    for (name, calls) in calls {
+        let expected =
+            calls.into_iter().map(|(action, resource)| (format!("dynamodb:{action}"), resource.to_owned()));
+        assert_eq!(allowed(&functions[name]), expected.collect(), "{name}");
+    }
+}
+
+#[test]
+fn what_the_gateway_answers_itself_is_a_problem_too() {
+    let template = template();
+    let responses =
+        template["Resources"]["Api"]["Properties"]["GatewayResponses"].as_mapping().unwrap().clone();
+    for (name, response) in responses {
+        let body = text(&response["ResponseTemplates"]["application/json"]);
+        // API Gateway puts a JSON string in place of this variable.
+        let body: serde_json::Value =
+            serde_json::from_str(&body.replace("$context.error.messageString", "\"text\"")).unwrap();
+        for member in ["type", "title", "detail", "errors"] {
+            assert!(body.get(member).is_some(), "{name:?} lacks {member}");
+        }
+        assert_eq!(body.get("status").and_then(|s| s.as_u64()), response["StatusCode"].as_u64(), "{name:?}");
+        assert_eq!(
+            text(&response["ResponseParameters"]["Headers"]["Content-Type"]),
+            "'application/problem+json'"
+        );
+    }
+}
