@@ -115,6 +115,7 @@ pub struct Tombstone {
 /// What the table holds under a ticket's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "nearly every record is a ticket: boxing it would only cost")]
 pub enum Record {
     /// A ticket.
     Live(Ticket),

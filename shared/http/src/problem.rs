@@ -17,7 +17,10 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// An error response. Its status is a client's or a server's error: there is no way to make another.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     kind: &'static str,
     title: &'static str,
@@ -46,16 +49,24 @@ struct FieldError<'a> {
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl ToString) -> Self {
         let detail = detail.to_string();
-        Self { status, kind, title, detail, errors: Vec::new(), headers: Vec::new(), cause: None }
+        Self(Box::new(Parts {
+            status,
+            kind,
+            title,
+            detail,
+            errors: Vec::new(),
+            headers: Vec::new(),
+            cause: None,
+        }))
     }
 
     fn with_errors(mut self, errors: Vec<Violation>) -> Self {
-        self.errors = errors;
+        self.0.errors = errors;
         self
     }
 
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
@@ -95,30 +106,31 @@ impl Problem {
 
     /// The status code.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// What the log gets to know besides the response.
     pub fn cause(&self) -> Option<&Error> {
-        self.cause.as_ref()
+        self.0.cause.as_ref()
     }
 
     /// The response.
     pub fn into_response(self) -> Response {
+        let parts = *self.0;
         let body = Body {
-            r#type: format!("urn:tickets:problem:{}", self.kind),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            errors: self.errors.iter().map(|v| FieldError { field: &v.field, detail: &v.detail }).collect(),
+            r#type: format!("urn:tickets:problem:{}", parts.kind),
+            title: parts.title,
+            status: parts.status.as_u16(),
+            detail: &parts.detail,
+            errors: parts.errors.iter().map(|v| FieldError { field: &v.field, detail: &v.detail }).collect(),
         };
         // Strings and numbers always have a JSON text.
         let text = serde_json::to_string(&body).unwrap_or_default();
         let mut response = Response::new(text.into());
-        *response.status_mut() = self.status;
+        *response.status_mut() = parts.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.extend(self.headers);
+        headers.extend(parts.headers);
         response
     }
 }
@@ -174,13 +186,13 @@ impl From<Error> for Problem {
                 let mut problem =
                     Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Temporarily unavailable", detail)
                         .with_header(RETRY_AFTER, RETRY_SECONDS);
-                problem.cause = Some(error);
+                problem.0.cause = Some(error);
                 problem
             }
             Error::Internal(_) => {
                 let mut problem =
                     Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail);
-                problem.cause = Some(error);
+                problem.0.cause = Some(error);
                 problem
             }
         }

@@ -4,7 +4,7 @@
 //! - [`schema`]: the two tables and their indexes;
 //! - [`item`], `address`: how a ticket looks as an item, and how items are addressed;
 //! - `create`, `rewrite`, `list`, [`bulk`]: [`Tickets`]' calls, one file per subject;
-//! - [`api_key`]: [`Keys`];
+//! - [`api_key`]: the keys;
 //! - [`capacity`]: what calls cost;
 //! - `failure`, `backoff`: what an error of the SDK means, and how long to wait before trying again.
 //!

@@ -1,5 +1,7 @@
 //! What calls cost, in DynamoDB's units: it follows the result, not the table.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
+
 mod support;
 
 use serde_json::json;

@@ -1,5 +1,7 @@
 //! Keys: found, listed, revoked, and remembered for a minute.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
+
 mod support;
 
 use std::collections::BTreeSet;

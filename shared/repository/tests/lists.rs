@@ -1,6 +1,8 @@
 //! Lists against a model: on random histories, every combination of filters gives what going
 //! through all records one by one would give, whichever way the list is answered.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
+
 mod support;
 
 use std::ops::ControlFlow;

@@ -1,5 +1,7 @@
 //! Writes that race, repeat and go wrong: nothing lost, nothing doubled, nothing overwritten.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,41 @@
+"""Runs the documented sync client against a server that changes, and compares the copy with the table.
+
+    sync_check.py SYNC_PY BASE_URL        (in a directory with .tickets/dev-key)
+"""
+
+import json
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+
+sync, base = sys.argv[1:]
+key = pathlib.Path(".tickets/dev-key").read_text().strip()
+
+
+def call(method, path, body=None):
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    data = json.dumps(body).encode() if body is not None else None
+    with urllib.request.urlopen(urllib.request.Request(base + path, data, headers, method=method)) as response:
+        return json.loads(response.read() or b"null")
+
+
+def copy():
+    with open(".tickets/dev-key") as stdin:
+        subprocess.run([sys.executable, sync, base, "copy.db"], stdin=stdin, check=True)
+    with sqlite3.connect("copy.db") as database:
+        return {row[0]: json.loads(row[1]) for row in database.execute("SELECT id, ticket FROM tickets")}
+
+
+def table():
+    return {int(ticket["id"]): ticket for ticket in call("GET", "/tickets/?includeDeleted=true")}
+
+
+assert copy() == table(), "the first pass"
+some = sorted(id for id, ticket in table().items() if "deletedDate" not in ticket)
+call("PATCH", f"/tickets/{some[0]}", {"status": "resolved"})
+call("DELETE", f"/tickets/{some[1]}")
+call("POST", "/tickets/", {"customerID": 7, "subject": "new"})
+assert copy() == table(), "the second pass"
+print("the copy equals the table:", len(table()), "tickets")
