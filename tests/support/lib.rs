@@ -1,5 +1,8 @@
 //! What the tests share: an API to talk to, through its front door, on the real engine.
 
+pub mod faults;
+pub mod simulation;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, SharedHttpClient};
+use aws_sdk_dynamodb::config::{self, Credentials, SharedHttpClient};
 
 /// Every write, retries included, ends this long after it began, so that it cannot commit long
 /// after the `updatedDate` it carries. A third of the default settle window.
@@ -17,11 +17,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// DynamoDB answers in milliseconds; a megabyte of `Query` in tens of them. So slow an attempt is
 /// better repeated.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// In standard mode: the SDK repeats throttled, failed and timed-out attempts with jitter.
+/// Of a read, in standard mode: the SDK repeats throttled, failed and timed-out attempts with jitter.
 const ATTEMPTS: u32 = 3;
 /// The SDK's default of a second suits batch jobs; here a caller waits.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
+
+/// What a write is sent with: one attempt. Of several the SDK returns how the last one failed, which
+/// hides that an earlier one may have taken effect; so writes are repeated where that is kept in mind.
+pub(crate) fn one_attempt() -> config::Builder {
+    config::Builder::new().retry_config(RetryConfig::disabled())
+}
 
 /// Where the database is.
 #[derive(Debug, Clone, Default)]

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::address::Address;
 use crate::backoff::Backoff;
-use crate::connection::WRITE_DEADLINE;
+use crate::connection::{WRITE_DEADLINE, one_attempt};
 use crate::failure::Failure;
 use crate::item::{self, IdempotencyItem, SequenceItem, Writer};
 use crate::tickets::Tickets;
@@ -33,6 +33,10 @@ struct Attempt<'a> {
     ticket: Ticket,
     writer: Writer,
     request: Option<&'a Idempotency>,
+    /// By which DynamoDB knows the try again for ten minutes.
+    token: String,
+    /// Why it may have taken effect, from the first time on that its answer was lost.
+    unknown: Option<Cause>,
 }
 
 /// Why a try failed.
@@ -65,55 +69,68 @@ impl Tickets {
         if last.is_none() {
             *last = Some(self.sequence().await?.map_or(0, |sequence| sequence.last));
         }
-        // A try whose outcome is unknown is repeated as it was, under the same token: DynamoDB then
-        // answers success without writing again if it did take effect.
-        let mut unknown: Option<(Attempt<'_>, String, Cause)> = None;
+        let mut pending: Option<Attempt<'_>> = None;
         loop {
-            let (attempt, token) = match unknown.take() {
-                Some((attempt, token, _)) => (attempt, token),
-                None => (self.attempt(last.unwrap_or(0), fields, request)?, token()),
+            let mut attempt = match pending.take() {
+                Some(attempt) => attempt,
+                None => self.attempt(last.unwrap_or(0), fields, request)?,
             };
-            let refusal = match timeout_at(deadline, self.try_create(&attempt, &token)).await {
-                Ok(Ok(())) => None,
-                Ok(Err(refusal)) => Some(refusal),
-                Err(elapsed) => Some(Refusal::Unknown(Cause(elapsed.into()))),
-            };
-            let error = match refusal {
-                None => {
+            let refusal = match timeout_at(deadline, self.try_create(&attempt)).await {
+                Ok(Ok(())) => {
                     *last = Some(attempt.ticket.id.get());
                     return Ok(Created { ticket: attempt.ticket, replayed: false });
                 }
-                Some(Refusal::Done(record)) => return replay(record, fields, request),
-                Some(Refusal::Sequence(sequence)) => {
-                    // After an unknown outcome it may have been this very attempt that advanced it.
-                    if self.wrote(&attempt).await? {
-                        *last = sequence.map(|sequence| sequence.last);
-                        return Ok(Created { ticket: attempt.ticket, replayed: false });
-                    }
+                Ok(Err(refusal)) => refusal,
+                Err(elapsed) => Refusal::Unknown(Cause(elapsed.into())),
+            };
+            let error = match refusal {
+                Refusal::Done(record) => {
+                    // After an unknown outcome it may be this very attempt that took effect.
+                    let own = attempt.unknown.is_some() && record.ticket == attempt.ticket.id.get();
+                    return replay(record, fields, request).map(|done| Created { replayed: !own, ..done });
+                }
+                Refusal::Sequence(sequence) if attempt.unknown.is_none() => {
                     *last = Some(sequence.map_or(0, |sequence| sequence.last));
+                    if !backoff.wait().await {
+                        return Err(Error::Contended);
+                    }
+                    continue;
+                }
+                Refusal::Sequence(sequence) => match self.wrote(&attempt).await {
+                    Ok(wrote) => {
+                        *last = sequence.map(|sequence| sequence.last);
+                        if wrote {
+                            return Ok(Created { ticket: attempt.ticket, replayed: false });
+                        }
+                        // Another has its id: it did not take effect, and never will.
+                        attempt = self.attempt(last.unwrap_or(0), fields, request)?;
+                        Error::Contended
+                    }
+                    Err(error) => error,
+                },
+                Refusal::Conflict { same_request: true } => Error::IdempotencyKeyInUse,
+                Refusal::Conflict { same_request: false } => Error::Contended,
+                Refusal::Throttled(cause) => Error::Throttled(cause),
+                Refusal::Fault(error) => return Err(error),
+                Refusal::Unknown(cause) => {
+                    attempt.unknown = Some(cause);
                     Error::Contended
                 }
-                Some(Refusal::Conflict { same_request: true }) => Error::IdempotencyKeyInUse,
-                Some(Refusal::Conflict { same_request: false }) => Error::Contended,
-                Some(Refusal::Throttled(cause)) => Error::Throttled(cause),
-                Some(Refusal::Fault(error)) => return Err(error),
-                Some(Refusal::Unknown(cause)) => {
-                    if backoff.wait().await {
-                        unknown = Some((attempt, token, cause));
-                        continue;
-                    }
-                    // The next creator of this process reads the sequence anew.
-                    *last = None;
-                    return if self.wrote(&attempt).await.unwrap_or(false) {
-                        Ok(Created { ticket: attempt.ticket, replayed: false })
-                    } else {
-                        Err(Error::Undecided(cause))
-                    };
-                }
             };
-            if !backoff.wait().await {
-                return Err(error);
+            if backoff.wait().await {
+                // A try whose outcome is unknown is repeated as it was, under the same token, whatever
+                // else refuses it meanwhile: DynamoDB answers success without writing again if it took
+                // effect. Any other is made anew, with the time it then is.
+                pending = attempt.unknown.is_some().then_some(attempt);
+                continue;
             }
+            let Some(cause) = attempt.unknown.take() else { return Err(error) };
+            // The next creator of this process reads the sequence anew.
+            *last = None;
+            return match self.wrote(&attempt).await {
+                Ok(true) => Ok(Created { ticket: attempt.ticket, replayed: false }),
+                Ok(false) | Err(_) => Err(Error::Undecided(cause)),
+            };
         }
     }
 
@@ -125,7 +142,13 @@ impl Tickets {
     ) -> Result<Attempt<'a>> {
         let id = TicketId::try_from(last + 1).map_err(Error::internal)?;
         let ticket = Ticket::new(id, fields.clone(), self.clock.now());
-        Ok(Attempt { ticket, writer: Writer::new(), request })
+        Ok(Attempt {
+            ticket,
+            writer: Writer::new(),
+            request,
+            token: format!("{:032x}", fastrand::u128(..)),
+            unknown: None,
+        })
     }
 
     /// Whether the ticket under the attempt's id is the attempt's.
@@ -135,7 +158,7 @@ impl Tickets {
         Ok(found.is_some_and(|(_, writer)| writer == attempt.writer))
     }
 
-    async fn try_create(&self, attempt: &Attempt<'_>, token: &str) -> Result<(), Refusal> {
+    async fn try_create(&self, attempt: &Attempt<'_>) -> Result<(), Refusal> {
         let mut items = vec![
             TransactWriteItem::builder().update(self.advance(&attempt.ticket)?).build(),
             TransactWriteItem::builder().put(self.put_new(attempt)?).build(),
@@ -147,8 +170,10 @@ impl Tickets {
             .client
             .transact_write_items()
             .set_transact_items(Some(items))
-            .client_request_token(token)
+            .client_request_token(&attempt.token)
             .set_return_consumed_capacity(self.meter.level())
+            .customize()
+            .config_override(one_attempt())
             .send()
             .await;
         match sent {
@@ -277,9 +302,4 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Fault(error)
     }
-}
-
-/// A name for one try, by which DynamoDB knows it again for ten minutes.
-fn token() -> String {
-    format!("{:032x}", fastrand::u128(..))
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 
 use crate::address::Address;
 use crate::backoff::Backoff;
-use crate::connection::WRITE_DEADLINE;
+use crate::connection::{WRITE_DEADLINE, one_attempt};
 use crate::failure::Failure;
 use crate::item::{self, Item, Writer};
 use crate::tickets::{Tickets, visible};
@@ -98,33 +98,34 @@ impl Tickets {
         writer: &Writer,
         backoff: &mut Backoff,
     ) -> Result<Option<Option<Item>>> {
+        // Why it may have taken effect, from the first time on that an answer was lost.
+        let mut unknown = None;
         loop {
             let refusal = match timeout_at(backoff.deadline(), self.put_over(version, next, writer)).await {
                 Ok(Ok(())) => return Ok(None),
                 Ok(Err(refusal)) => refusal,
                 Err(elapsed) => Refusal::Unknown(Cause(elapsed.into())),
             };
-            match refusal {
+            let error = match refusal {
                 Refusal::Version(found) => {
                     return if wrote(&found, writer)? { Ok(None) } else { Ok(Some(found)) };
                 }
                 Refusal::Fault(error) => return Err(error),
-                Refusal::Later(error) => {
-                    if !backoff.wait().await {
-                        return Err(error);
-                    }
-                }
-                // Repeated as it was: if it did take effect the version refuses, and the writer tells.
+                Refusal::Later(error) => error,
                 Refusal::Unknown(cause) => {
-                    if !backoff.wait().await {
-                        let found = self.read(Address::ticket(next.stamps().id)).await;
-                        return match found {
-                            Ok(found) if wrote(&found, writer)? => Ok(None),
-                            _ => Err(Error::Undecided(cause)),
-                        };
-                    }
+                    unknown = Some(cause);
+                    Error::Contended
                 }
+            };
+            if backoff.wait().await {
+                // Repeated as it was: if it did take effect the version refuses, and the writer tells.
+                continue;
             }
+            let Some(cause) = unknown else { return Err(error) };
+            return match self.read(Address::ticket(next.stamps().id)).await {
+                Ok(found) if wrote(&found, writer)? => Ok(None),
+                _ => Err(Error::Undecided(cause)),
+            };
         }
     }
 
@@ -140,6 +141,8 @@ impl Tickets {
             .expression_attribute_values(":version", AttributeValue::N(version.get().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .set_return_consumed_capacity(self.meter.level())
+            .customize()
+            .config_override(one_attempt())
             .send()
             .await;
         match sent {
