@@ -285,7 +285,7 @@ fn run(seed: u64, sabotage: Sabotage) -> Result<(), String> {
             if tail.seen != dense {
                 return Err(format!("by id: {:?}, not {dense:?}", tail.seen));
             }
-            exact(&api, &table, &told.borrow()).await
+            exact(&api, &table, &told.take()).await
         }),
     )
 }

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 /// The first wait is at most this long; a transaction takes a few milliseconds.
 const FIRST: Duration = Duration::from_millis(4);
 const LONGEST: Duration = Duration::from_millis(250);
+/// A try begun later than this before the deadline would be cut off, and nobody know how it ended.
+const LAST_TRY: Duration = Duration::from_millis(100);
 
 /// Waits of random length ("full jitter"), each on average twice the one before, until a deadline.
 pub(crate) struct Backoff {
@@ -25,11 +27,11 @@ impl Backoff {
         self.deadline
     }
 
-    /// Waits. `false`: the deadline would pass meanwhile, so there is no further try.
+    /// Waits. `false`: the deadline is too near for a further try.
     pub(crate) async fn wait(&mut self) -> bool {
         let wait = self.ceiling.mul_f64(fastrand::f64());
         self.ceiling = (self.ceiling * 2).min(LONGEST);
-        if Instant::now() + wait >= self.deadline {
+        if Instant::now() + wait + LAST_TRY >= self.deadline {
             return false;
         }
         tokio::time::sleep(wait).await;

@@ -1,0 +1,244 @@
+//! The cases that break other systems' sync, by name. The procedures are those of `docs/sync.md`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::simulation::{Simulation, simulate};
+use tickets_domain::{Form, Presets, TicketFields, Timestamp};
+use tickets_repository::bulk::{MAX_CHUNK, Sample};
+use tickets_repository::{Policy, Tickets, schema};
+
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// A copy: the newest record of each ticket.
+type Copy = BTreeMap<u64, Value>;
+
+async fn api(most_keys: usize) -> Simulation {
+    Simulation::start(1, SETTLE, most_keys).await
+}
+
+/// So many tickets of three customers, all stamped `at`.
+async fn fill(api: &Simulation, count: u64, at: Timestamp) {
+    let client = api.engine.connection().open().await;
+    let tickets = Tickets::new(client, schema::TICKETS, api.clock.clone(), Policy::default());
+    let presets = Presets::parse(Presets::TYPES, Presets::STATUSES, Presets::PRIORITIES, "").unwrap();
+    let samples: Vec<_> = (0..count)
+        .map(|n| {
+            let body = json!({"customerID": 1 + n % 3, "subject": n.to_string()}).to_string();
+            let fields = TicketFields::draft(Form::parse(body.as_bytes()).unwrap(), &presets).unwrap();
+            Sample { fields, created: at, updated: at }
+        })
+        .collect();
+    for chunk in samples.chunks(MAX_CHUNK) {
+        tickets.append(chunk).await.unwrap();
+    }
+}
+
+/// One pass: its records, and the `Sync-Until` of its first page.
+async fn pass(api: &Simulation, path: &str, query: &str) -> (Vec<Value>, String) {
+    let mut reply = api.get(&format!("{path}?{query}")).await;
+    let until = reply.header("sync-until").to_owned();
+    let mut records = Vec::new();
+    loop {
+        assert_eq!(reply.status, 200, "{reply:?}");
+        records.extend(reply.body.as_array().unwrap().clone());
+        match reply.next() {
+            Some(next) => reply = api.get(&format!("{path}?{next}")).await,
+            None => return (records, until),
+        }
+    }
+}
+
+fn ids(records: &[Value]) -> Vec<u64> {
+    records.iter().map(|record| record["id"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+fn apply(copy: &mut Copy, records: Vec<Value>) {
+    for record in records {
+        let id = record["id"].as_str().unwrap().parse().unwrap();
+        if copy.get(&id).is_none_or(|old| old["updatedDate"].as_str() < record["updatedDate"].as_str()) {
+            copy.insert(id, record);
+        }
+    }
+}
+
+async fn post(api: &Simulation, subject: &str) -> Value {
+    let created =
+        api.call("POST", "/tickets/", &[], Some(&json!({"customerID": 1, "subject": subject}))).await;
+    assert_eq!(created.status, 201);
+    created.body
+}
+
+async fn wait(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+#[test]
+fn twenty_thousand_tickets_changed_in_one_millisecond_all_arrive() {
+    simulate(1, async {
+        let api = api(20_000).await;
+        let stamp = api.clock.now();
+        fill(&api, 20_000, stamp).await;
+        wait(2 * SETTLE).await;
+        for query in
+            [format!("updatedSince={stamp}"), format!("updatedSince={stamp}&settled=true&limit=1000")]
+        {
+            let (records, _) = pass(&api, "/tickets/", &query).await;
+            assert_eq!(ids(&records), (1..=20_000).collect::<Vec<_>>(), "{query}");
+        }
+        // One more than the index is asked for: the buckets are walked instead.
+        post(&api, "one more").await;
+        let (records, _) = pass(&api, "/tickets/", &format!("updatedSince={stamp}")).await;
+        assert_eq!(records.len(), 20_001);
+        let customer = pass(&api, "/customers/2/tickets/", &format!("updatedSince={stamp}")).await.0;
+        assert_eq!(ids(&customer), (1..=20_000).filter(|id| id % 3 == 2).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_walk_past_thirty_thousand_rows_ends_with_the_last() {
+    simulate(1, async {
+        let api = api(20_000).await;
+        fill(&api, 30_500, api.clock.now()).await;
+        let (records, _) = pass(&api, "/tickets/", "limit=1000").await;
+        assert_eq!(ids(&records), (1..=30_500).collect::<Vec<_>>());
+        let (mut after, mut seen) = (0, 0);
+        loop {
+            let page = api.get(&format!("/tickets/?idAfter={after}")).await.body;
+            let Some(last) = ids(page.as_array().unwrap()).last().copied() else { break };
+            seen += page.as_array().unwrap().len();
+            after = last;
+        }
+        assert_eq!((after, seen), (30_500, 30_500), "a reader that loops until []");
+    });
+}
+
+#[test]
+fn a_write_during_a_walk_is_in_it_or_in_the_next() {
+    simulate(1, async {
+        let api = api(20_000).await;
+        fill(&api, 30, api.clock.now()).await;
+        wait(2 * SETTLE).await;
+        let first = api.get("/tickets/?limit=10&includeDeleted=true").await;
+        let until = first.header("sync-until").to_owned();
+        let mut copy = Copy::new();
+        apply(&mut copy, first.body.as_array().unwrap().clone());
+        // Behind the reader, before it, and new.
+        for id in [3, 25] {
+            api.call("PATCH", &format!("/tickets/{id}"), &[], Some(&json!({"users": "during"}))).await;
+        }
+        api.call("DELETE", "/tickets/5", &[], None).await;
+        post(&api, "during").await;
+        apply(&mut copy, pass(&api, "/tickets/", &first.next().unwrap()).await.0);
+        assert_eq!((copy[&25]["users"].as_str(), copy.len()), (Some("during"), 31));
+        assert_eq!(copy[&3].get("users"), None, "changed after it was read");
+        let (records, _) =
+            pass(&api, "/tickets/", &format!("includeDeleted=true&updatedSince={until}")).await;
+        apply(&mut copy, records);
+        let (table, _) = pass(&api, "/tickets/", "includeDeleted=true").await;
+        assert_eq!(copy.into_values().collect::<Vec<_>>(), table);
+    });
+}
+
+#[test]
+fn a_delete_between_polls_is_seen_as_one() {
+    simulate(1, async {
+        let api = api(20_000).await;
+        let id = post(&api, "short-lived").await["id"].as_str().unwrap().to_owned();
+        wait(2 * SETTLE).await;
+        let (_, until) = pass(&api, "/tickets/", "updatedSince=2026-01-01&includeDeleted=true").await;
+        wait(2 * SETTLE).await;
+        api.call("DELETE", &format!("/tickets/{id}"), &[], None).await;
+        let (records, _) =
+            pass(&api, "/tickets/", &format!("includeDeleted=true&updatedSince={until}")).await;
+        assert_eq!(records.len(), 1);
+        assert!(records[0]["deletedDate"].is_string() && records[0].get("subject").is_none());
+    });
+}
+
+#[test]
+fn a_create_stamped_before_a_poll_that_commits_after_it_is_in_the_next() {
+    simulate(1, async {
+        let api = api(20_000).await;
+        post(&api, "first").await;
+        wait(2 * SETTLE).await;
+        // The commit takes long: meanwhile a job polls.
+        let faults = support::faults::Faults {
+            delay: 1.0,
+            longest_delay: Duration::from_millis(900),
+            only: Some("TransactWriteItems"),
+            ..Default::default()
+        };
+        api.engine.set(faults);
+        let creating = tokio::spawn({
+            let api = api.clone();
+            async move { post(&api, "late").await }
+        });
+        wait(Duration::from_millis(20)).await;
+        let (records, until) = pass(&api, "/tickets/", "updatedSince=2026-01-01").await;
+        assert_eq!(records.len(), 1, "not there yet");
+        let polled = api.clock.now().to_string();
+        let late = creating.await.unwrap();
+        assert!(late["createdDate"].as_str().unwrap() < polled.as_str(), "stamped before the poll");
+        let (records, _) = pass(&api, "/tickets/", &format!("updatedSince={until}")).await;
+        assert_eq!(records, [late]);
+    });
+}
+
+#[test]
+fn a_reader_of_the_greatest_date_alone_sees_every_settled_change() {
+    simulate(1, async {
+        let api = api(20_000).await;
+        let (mut copy, mut greatest) = (Copy::new(), "1970-01-01".to_owned());
+        for round in 0..12 {
+            post(&api, &format!("round {round}")).await;
+            api.call("PATCH", "/tickets/1", &[], Some(&json!({"users": round.to_string()}))).await;
+            wait(Duration::from_secs(3)).await;
+            let query = format!("settled=true&limit=2&includeDeleted=true&updatedSince={greatest}");
+            let (records, _) = pass(&api, "/tickets/", &query).await;
+            let now = api.clock.now().minus(SETTLE).to_string();
+            for record in &records {
+                let updated = record["updatedDate"].as_str().unwrap();
+                assert!(updated <= now.as_str(), "{updated} is fresher than {now}");
+                greatest = greatest.max(updated.to_owned());
+            }
+            apply(&mut copy, records);
+        }
+        wait(2 * SETTLE).await;
+        apply(&mut copy, pass(&api, "/tickets/", &format!("settled=true&updatedSince={greatest}")).await.0);
+        assert_eq!(copy.into_values().collect::<Vec<_>>(), pass(&api, "/tickets/", "").await.0);
+    });
+}
+
+#[test]
+fn a_full_walk_equals_the_sum_of_increments() {
+    simulate(1, async {
+        for most_keys in [20_000, 3] {
+            let api = api(most_keys).await;
+            let (mut copy, mut since) = (Copy::new(), None);
+            for round in 0..8u64 {
+                for n in 0..6 {
+                    post(&api, &format!("{round} {n}")).await;
+                }
+                let (changed, gone) = (1 + round * 3, 2 + round * 5);
+                api.call(
+                    "PATCH",
+                    &format!("/tickets/{changed}"),
+                    &[],
+                    Some(&json!({"users": round.to_string()})),
+                )
+                .await;
+                api.call("DELETE", &format!("/tickets/{gone}"), &[], None).await;
+                let query = since.map(|since| format!("&updatedSince={since}")).unwrap_or_default();
+                let (records, until) =
+                    pass(&api, "/tickets/", &format!("includeDeleted=true&limit=4{query}")).await;
+                apply(&mut copy, records);
+                since = Some(until);
+                wait(Duration::from_secs(4)).await;
+            }
+            let (table, _) = pass(&api, "/tickets/", "includeDeleted=true").await;
+            assert_eq!(copy.into_values().collect::<Vec<_>>(), table);
+        }
+    });
+}
