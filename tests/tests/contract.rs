@@ -197,14 +197,18 @@ async fn what_is_no_json_object_is_refused() {
                 api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(body);
             assert_problem(&answer(request).await, 400, &[]);
         }
-        let latin1 = b"{\"customerID\": 1, \"subject\": \"\xfc\"}".to_vec();
-        let request =
-            api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(latin1);
-        assert_problem(&answer(request).await, 400, &[]);
         let twice = r#"{"customerID": 1, "subject": "a", "subject": "b"}"#;
         let request =
             api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(twice);
         assert_problem(&answer(request).await, 422, &["subject"]);
+        let latin1 = b"{\"customerID\": 1, \"subject\": \"\xfc\"}".to_vec();
+        if api.app.is_none() {
+            // cargo-lambda itself refuses a body that is not UTF-8, where API Gateway passes it in base64.
+            continue;
+        }
+        let request =
+            api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(latin1);
+        assert_problem(&answer(request).await, 400, &[]);
     }
 }
 

@@ -66,14 +66,18 @@ impl Tickets {
         let mut backoff = Backoff::within(WRITE_DEADLINE);
         let deadline = backoff.deadline();
         let mut last = timeout_at(deadline, self.last.lock()).await.map_err(|_| Error::Contended)?;
-        if last.is_none() {
-            *last = Some(self.sequence().await?.map_or(0, |sequence| sequence.last));
-        }
         let mut pending: Option<Attempt<'_>> = None;
+        let mut first_refusal = true;
         loop {
             let mut attempt = match pending.take() {
                 Some(attempt) => attempt,
-                None => self.attempt(last.unwrap_or(0), fields, request)?,
+                None => {
+                    let known = match last.take() {
+                        Some(known) => known,
+                        None => self.sequence().await?.map_or(0, |sequence| sequence.last),
+                    };
+                    self.attempt(known, fields, request)?
+                }
             };
             let refusal = match timeout_at(deadline, self.try_create(&attempt)).await {
                 Ok(Ok(())) => {
@@ -89,27 +93,23 @@ impl Tickets {
                     let own = attempt.unknown.is_some() && record.ticket == attempt.ticket.id.get();
                     return replay(record, fields, request).map(|done| Created { replayed: !own, ..done });
                 }
-                Refusal::Sequence(sequence) if attempt.unknown.is_none() => {
-                    *last = Some(sequence.map_or(0, |sequence| sequence.last));
-                    if !backoff.wait().await {
-                        return Err(Error::Contended);
-                    }
-                    continue;
-                }
-                Refusal::Sequence(sequence) => match self.wrote(&attempt).await {
-                    Ok(wrote) => {
-                        *last = sequence.map(|sequence| sequence.last);
-                        if wrote {
-                            return Ok(Created { ticket: attempt.ticket, replayed: false });
-                        }
+                Refusal::Sequence(_) if attempt.unknown.is_some() => match self.wrote(&attempt).await {
+                    Ok(true) => return Ok(Created { ticket: attempt.ticket, replayed: false }),
+                    Ok(false) => {
                         // Another has its id: it did not take effect, and never will.
-                        attempt = self.attempt(last.unwrap_or(0), fields, request)?;
+                        attempt.unknown = None;
                         Error::Contended
                     }
                     Err(error) => error,
                 },
+                Refusal::Sequence(sequence) if first_refusal => {
+                    // An old guess, as a rule, and the refusal brings the news: no need to wait or read.
+                    first_refusal = false;
+                    *last = Some(sequence.map_or(0, |sequence| sequence.last));
+                    continue;
+                }
+                Refusal::Sequence(_) | Refusal::Conflict { same_request: false } => Error::Contended,
                 Refusal::Conflict { same_request: true } => Error::IdempotencyKeyInUse,
-                Refusal::Conflict { same_request: false } => Error::Contended,
                 Refusal::Throttled(cause) => Error::Throttled(cause),
                 Refusal::Fault(error) => return Err(error),
                 Refusal::Unknown(cause) => {
@@ -120,13 +120,12 @@ impl Tickets {
             if backoff.wait().await {
                 // A try whose outcome is unknown is repeated as it was, under the same token, whatever
                 // else refuses it meanwhile: DynamoDB answers success without writing again if it took
-                // effect. Any other is made anew, with the time it then is.
+                // effect. Any other is made anew, after another look at the sequence, for the news of
+                // a refusal is old by now.
                 pending = attempt.unknown.is_some().then_some(attempt);
                 continue;
             }
             let Some(cause) = attempt.unknown.take() else { return Err(error) };
-            // The next creator of this process reads the sequence anew.
-            *last = None;
             return match self.wrote(&attempt).await {
                 Ok(true) => Ok(Created { ticket: attempt.ticket, replayed: false }),
                 Ok(false) | Err(_) => Err(Error::Undecided(cause)),
