@@ -1,6 +1,5 @@
 //! The data directory: one process at a time has it open; others find that process' database.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -143,16 +142,8 @@ pub async fn store_development_key(
     clock: &Clock,
 ) -> Result<(), LocalError> {
     if keys.find(&token.id).await?.is_none() {
-        let key = ApiKey {
-            id: token.id.clone(),
-            hash: token.secret.hash(),
-            scopes: BTreeSet::from(Scope::ALL),
-            customer: None,
-            note: Some("development key".into()),
-            created: clock.now(),
-            expires: None,
-            revoked: None,
-        };
+        let key =
+            ApiKey { note: Some("development key".into()), ..ApiKey::new(token, Scope::ALL, clock.now()) };
         keys.insert(&key).await?;
     }
     Ok(())

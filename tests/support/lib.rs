@@ -3,7 +3,6 @@
 pub mod faults;
 pub mod simulation;
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,16 +139,7 @@ impl Api {
     pub async fn make_key(&self, edit: impl FnOnce(&mut ApiKey)) -> String {
         let clock = Clock::system();
         let token = BearerToken::generate().expect("randomness");
-        let mut key = ApiKey {
-            id: token.id.clone(),
-            hash: token.secret.hash(),
-            scopes: BTreeSet::from(Scope::ALL),
-            customer: None,
-            note: None,
-            created: clock.now(),
-            expires: None,
-            revoked: None,
-        };
+        let mut key = ApiKey::new(&token, Scope::ALL, clock.now());
         edit(&mut key);
         let client = Connection::to(&self.database).open().await;
         Keys::new(client, schema::API_KEYS, clock).insert(&key).await.expect("a stored key");

@@ -1,7 +1,6 @@
 //! An API over a misbehaving engine, on a clock that only moves when everybody waits: what happens
 //! follows from the seed alone, and hours pass in milliseconds.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,16 +73,7 @@ impl Simulation {
         config.policy.most_keys = most_keys;
         let app = Arc::new(App::open(config, engine.connection(), clock.clone()).await);
         let token = BearerToken::generate().expect("randomness");
-        let key = ApiKey {
-            id: token.id.clone(),
-            hash: token.secret.hash(),
-            scopes: BTreeSet::from(Scope::ALL),
-            customer: None,
-            note: None,
-            created: clock.now(),
-            expires: None,
-            revoked: None,
-        };
+        let key = ApiKey::new(&token, Scope::ALL, clock.now());
         let keys = Keys::new(engine.connection().open().await, schema::API_KEYS, clock.clone());
         keys.insert(&key).await.expect("a stored key");
         let router = Gateway { app, payload: Payload::Rest }.into_router();

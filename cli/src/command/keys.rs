@@ -1,6 +1,5 @@
 //! `tickets keys`: make, list and revoke keys.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,17 +103,13 @@ impl Create {
     async fn run(self, store: &Store, now: Timestamp) -> Result<(), CommandError> {
         let token = BearerToken::generate()?;
         let key = ApiKey {
-            id: token.id.clone(),
-            hash: token.secret.hash(),
-            scopes: BTreeSet::from_iter(self.scopes),
             customer: self.customer,
             note: self.note,
-            created: now,
             expires: self.expires.map(|expires| match expires {
                 Expires::At(time) => time,
                 Expires::In(duration) => now.plus(duration),
             }),
-            revoked: None,
+            ..ApiKey::new(&token, self.scopes, now)
         };
         store.insert(&key).await?;
         // Alone on standard output, for scripts; the rest is for people.

@@ -227,6 +227,20 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// What is stored of a new token with these scopes: for every customer, without an end.
+    pub fn new(token: &BearerToken, scopes: impl IntoIterator<Item = Scope>, now: Timestamp) -> Self {
+        Self {
+            id: token.id.clone(),
+            hash: token.secret.hash(),
+            scopes: scopes.into_iter().collect(),
+            customer: None,
+            note: None,
+            created: now,
+            expires: None,
+            revoked: None,
+        }
+    }
+
     /// Whether it is in force.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
@@ -255,16 +269,8 @@ mod tests {
     use super::*;
 
     fn key(token: &BearerToken) -> ApiKey {
-        ApiKey {
-            id: token.id.clone(),
-            hash: token.secret.hash(),
-            scopes: Scope::ALL.into(),
-            customer: None,
-            note: None,
-            created: Timestamp::from_millis(0).unwrap(),
-            expires: Some(Timestamp::from_millis(1000).unwrap()),
-            revoked: None,
-        }
+        let stamp = |millis| Timestamp::from_millis(millis).unwrap();
+        ApiKey { expires: Some(stamp(1000)), ..ApiKey::new(token, Scope::ALL, stamp(0)) }
     }
 
     #[test]

@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::collections::BTreeSet;
-
 use support::Table;
 use tickets_domain::{ApiKey, BearerToken, Error, KeyStore, Scope};
 use tickets_repository::{Keys, schema};
@@ -13,14 +11,10 @@ use tickets_repository::{Keys, schema};
 fn key(table: &Table) -> ApiKey {
     let token = BearerToken::generate().unwrap();
     ApiKey {
-        id: token.id.clone(),
-        hash: token.secret.hash(),
-        scopes: BTreeSet::from([Scope::Read, Scope::Delete]),
         customer: Some(7.try_into().unwrap()),
         note: Some("portal".into()),
-        created: table.clock.now(),
         expires: Some(table.clock.now().plus(std::time::Duration::from_secs(3600))),
-        revoked: None,
+        ..ApiKey::new(&token, [Scope::Read, Scope::Delete], table.clock.now())
     }
 }
 
