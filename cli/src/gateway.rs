@@ -18,6 +18,7 @@ use lambda_http::{Adapter, service_fn};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tickets_app::App;
+use tickets_http::event;
 use tickets_http::list::MAX_REPLY;
 use tickets_http::problem::Problem;
 use tickets_http::route::{BASE_PATH, ROUTES, Route};
@@ -115,7 +116,7 @@ fn problem(problem: Problem) -> Response {
 /// One invocation: the event as JSON in, the reply as JSON out. `None` is what Lambda reports as a
 /// failed invocation and a gateway as 502.
 async fn invoke(app: Arc<App>, function: &'static str, event: String) -> Option<Response> {
-    let event: LambdaRequest = serde_json::from_str(&event).ok()?;
+    let event = event::harmless(serde_json::from_str::<LambdaRequest>(&event).ok()?);
     let answer = service_fn(|event| {
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(answer(app, function, event).await) }

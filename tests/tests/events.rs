@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lambda_http::Body;
+use lambda_http::request::LambdaRequest;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use tickets_app::App;
 use tickets_cli::command::db::SAMPLE_KEY;
 use tickets_cli::local::store_development_key;
 use tickets_http::Response;
+use tickets_http::event::harmless;
 
 /// An app whose table has the samples' key and ticket 1 of customer 42.
 async fn app() -> (Api, Arc<App>) {
@@ -30,7 +32,8 @@ fn event(file: &str) -> String {
 }
 
 async fn answer(app: &Arc<App>, function: &str, event: &str) -> Response {
-    let event = lambda_http::request::from_str(event).unwrap();
+    let event = serde_json::from_str::<LambdaRequest>(event).unwrap();
+    let event = lambda_http::Request::from(harmless(event));
     let app = Arc::clone(app);
     match function {
         "get-ticket" => get_ticket::answer(app, event).await,
@@ -160,10 +163,23 @@ fn no_event_makes_a_handler_panic() {
             event["queryStringParameters"] = json!({name.clone(): value});
             event["multiValueQueryStringParameters"] = json!({name: [value, value]});
             event["body"] = json!(body);
+            for path in ["path", "rawPath", "rawQueryString"] {
+                if event.get(path).is_some() {
+                    event[path] = json!(id);
+                }
+            }
             for headers in ["headers", "multiValueHeaders"] {
                 // Headers are text: API Gateway passes none with control characters.
                 let clean: String = header.chars().filter(|c| !c.is_control()).collect();
-                for name in ["idempotency-key", "if-match", "if-none-match", "content-type", "origin"] {
+                for name in [
+                    "idempotency-key",
+                    "if-match",
+                    "if-none-match",
+                    "content-type",
+                    "origin",
+                    "host",
+                    "x-forwarded-proto",
+                ] {
                     event[headers][name] = if headers == "headers" { json!(clean) } else { json!([clean]) };
                 }
             }

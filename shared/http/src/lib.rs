@@ -3,7 +3,7 @@
 //! - [`route`]: the seven routes: the table that gateway, local server and 405s go by;
 //! - [`serve`]: one request from event to response, the same locally and deployed;
 //! - [`guard`]: who is asking; [`cors`]: whose pages may read the answer;
-//! - [`request`], [`query`], [`etag`]: what is asked;
+//! - [`event`], [`request`], [`query`], [`etag`]: what is asked;
 //! - [`reply`], [`list`], [`problem`]: what is answered.
 //!
 //! A handler takes a [`Caller`], which only the guard makes, and a [`Request`], and writes `?`. The
@@ -11,6 +11,7 @@
 
 pub mod cors;
 pub mod etag;
+pub mod event;
 pub mod guard;
 pub mod list;
 pub mod log;

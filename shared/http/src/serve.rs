@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lambda_http::http::{HeaderName, HeaderValue, Method};
-use lambda_http::request::RequestContext;
-use lambda_http::{RequestExt, service_fn};
+use lambda_http::lambda_runtime::{self, LambdaEvent};
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::tower::Service as _;
+use lambda_http::{Adapter, RequestExt, service_fn};
 use tickets_domain::{Clock, KeyStore, Timestamp};
 
-use crate::{Caller, Guard, Problem, Request, Response, Route, cors, log, route};
+use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, log, route};
 
 /// Names the request, in every response and log line.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -105,9 +107,12 @@ where
     log::init();
     let app = Arc::new(app);
     let answer = &answer;
-    lambda_http::run(service_fn(move |event| {
+    let mut adapter = Adapter::from(service_fn(move |event| {
         let response = answer(Arc::clone(&app), event);
         async move { Ok::<_, Infallible>(response.await) }
+    }));
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<LambdaRequest>| {
+        adapter.call(LambdaEvent { payload: event::harmless(event.payload), ..event })
     }))
     .await
 }
