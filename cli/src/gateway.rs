@@ -167,7 +167,7 @@ fn rest_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
         "resource": resource,
         "path": stage_path(path),
         "httpMethod": parts.method.as_str(),
-        "headers": single_headers(&parts.headers),
+        "headers": last_headers(&parts.headers),
         "multiValueHeaders": multiple_headers(&parts.headers),
         "queryStringParameters": or_null(single),
         "multiValueQueryStringParameters": or_null(multiple),
@@ -196,7 +196,7 @@ fn http_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
         "routeKey": format!("{method} {}", matched.route.path),
         "rawPath": path,
         "rawQueryString": parts.uri.query().unwrap_or_default(),
-        "headers": single_headers(&parts.headers),
+        "headers": joined_headers(&parts.headers),
         "pathParameters": path_parameters(matched),
         "requestContext": {
             "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
@@ -247,8 +247,14 @@ fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-/// Several of one name are joined in format 2.0; in 1.0 `multiValueHeaders` has them apart.
-fn single_headers(headers: &HeaderMap) -> Value {
+/// Of several of one name the last, as in format 1.0, where `multiValueHeaders` has them all.
+fn last_headers(headers: &HeaderMap) -> Value {
+    let last = |name: &HeaderName| headers.get_all(name).iter().next_back().map(text);
+    headers.keys().map(|name| (name.to_string(), json!(last(name)))).collect::<Map<_, _>>().into()
+}
+
+/// Several of one name joined, as in format 2.0.
+fn joined_headers(headers: &HeaderMap) -> Value {
     let joined = |name: &HeaderName| headers.get_all(name).iter().map(text).collect::<Vec<_>>().join(",");
     headers.keys().map(|name| (name.to_string(), json!(joined(name)))).collect::<Map<_, _>>().into()
 }

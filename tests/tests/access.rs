@@ -2,13 +2,20 @@
 //! read, not remembered.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use axum::body::{Body, to_bytes};
+use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::json;
 use support::{Answer, Api, Options, answer, fresh_customer, time};
+use tickets_cli::gateway::{Gateway, Payload};
 use tickets_domain::id::CustomerId;
-use tickets_domain::{BearerToken, Scope};
-use tickets_http::route::{CUSTOMER_TICKETS, ROUTES, Route, TICKET, TICKETS};
+use tickets_domain::{BearerToken, Clock, Scope, Timestamp};
+use tickets_http::route::{self, BASE_PATH, CUSTOMER_TICKETS, ROUTES, Route, TICKET, TICKETS};
+use tickets_repository::{Connection, Keys, schema};
+use tower::ServiceExt;
 
 /// The paths of a route, in both forms, for a ticket and a customer.
 fn paths(route: &Route, ticket: u64, customer: CustomerId) -> [String; 2] {
@@ -260,4 +267,224 @@ async fn pages_of_listed_origins_may_read_answers_and_others_may_not() {
         answer(closed.request(reqwest::Method::GET, "/tickets/").header("Origin", "https://portal.example"))
             .await;
     assert_eq!(read.header("access-control-allow-origin"), "");
+}
+
+/// The answer to a request whose path is what it is: a client would tidy `..` and `%2e` away.
+async fn raw(api: &Api, payload: Payload, method: &str, uri: &str, key: Option<&str>) -> (u16, String) {
+    let gateway = Gateway { app: Arc::clone(api.app.as_ref().unwrap()), payload };
+    let mut request = axum::http::Request::builder().method(method).uri(uri);
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    let request = request.body(Body::empty()).unwrap_or_else(|error| panic!("{uri}: {error}"));
+    let Ok(response) = gateway.into_router().oneshot(request).await;
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(body.into()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_path_that_a_client_would_not_send_leads_around_the_key() {
+    let api = Api::start_with(Options::default()).await;
+    let (own, other) = (fresh_customer(), fresh_customer());
+    let id = api.create(&json!({"customerID": own.get(), "subject": "secret"})).await;
+    let stranger = api.make_key(|key| key.customer = Some(other)).await;
+    let paths = [
+        format!("/tickets/{id}/../{id}"),
+        format!("/tickets/{id}/../..//tickets/{id}"),
+        format!("/tickets/../tickets/{id}"),
+        format!("/tickets/%2e%2e/tickets/{id}"),
+        format!("/tickets/%2E/{id}"),
+        format!("/tickets/./{id}"),
+        format!("/tickets/..;/tickets/{id}"),
+        format!("/tickets;a=b/{id}"),
+        format!("/tickets/{id};a=b"),
+        format!("/tickets%2f{id}"),
+        format!("/tickets/%2f{id}"),
+        format!("/tickets/{id}%2f"),
+        format!("/tickets/{id}%00"),
+        format!("/tickets/{id}%0d%0aauthorization:%20x"),
+        format!("/tickets/{id}%3fx"),
+        format!("/tickets/%{id}"),
+        format!("/tickets/{id}."),
+        format!("/tickets/{id}..."),
+        format!("/tickets/{id}//"),
+        format!("/tickets//{id}"),
+        format!("//tickets/{id}"),
+        format!("/TICKETS/{id}"),
+        format!("/tickets/{id}/."),
+        format!("/tickets/{id}?authorization=Bearer"),
+        "/tickets//".into(),
+        "/tickets/..".into(),
+        "/tickets/%7Bid%7D".into(),
+        format!("/customers/{own}//tickets"),
+        format!("/customers/{other}/../{own}/tickets"),
+        format!("/customers/{other}%2f..%2f{own}/tickets/"),
+        format!("/customers/{own}/tickets/{id}"),
+        format!("/customers/{own}/tickets/../../../tickets/{id}"),
+    ];
+    for payload in [Payload::Rest, Payload::Http] {
+        for path in &paths {
+            for base in [BASE_PATH, "/backend/backend/api/v1", "/api/v1", "/Backend/API/v1", ""] {
+                let uri = format!("{base}{path}");
+                for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "get", "PURGE"] {
+                    let (status, body) = raw(&api, payload, method, &uri, None).await;
+                    assert!(matches!(status, 401 | 404), "{method} {uri}: {status}");
+                    assert!(!body.contains("secret"), "{method} {uri}: {body}");
+                }
+                let (status, body) = raw(&api, payload, "OPTIONS", &uri, None).await;
+                assert!(matches!((status, body.as_str()), (204, "") | (404, _)), "{uri}: {status} {body}");
+                for method in ["GET", "DELETE"] {
+                    let (_, body) = raw(&api, payload, method, &uri, Some(&stranger)).await;
+                    assert!(!body.contains("secret"), "{method} {uri}: {body}");
+                }
+            }
+        }
+    }
+    assert_eq!(api.get(&format!("/tickets/{id}")).await.header("etag"), "\"1\"", "nothing was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_that_no_function_answers_need_a_key_too_and_get_nothing() {
+    for payload in [Payload::Rest, Payload::Http] {
+        let api = Api::start_with(Options { payload, ..Options::default() }).await;
+        let customer = fresh_customer();
+        let ticket = api.create(&json!({"customerID": customer.get(), "subject": "secret"})).await;
+        let scopeless = api.make_key(|key| key.scopes.clear()).await;
+        let mut refused = 0;
+        for route in &ROUTES {
+            let answered: Vec<&Method> = ROUTES
+                .iter()
+                .filter(|other| other.path == route.path)
+                .flat_map(|other| other.methods)
+                .collect();
+            for path in paths(route, ticket, customer) {
+                for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PURGE", "get"] {
+                    let method: Method = method.parse().unwrap();
+                    if answered.contains(&&method) {
+                        continue;
+                    }
+                    refused += 1;
+                    let body = json!({"customerID": customer.get(), "subject": "s"});
+                    let without = answer(api.anonymous(method.clone(), &path).json(&body)).await;
+                    assert_eq!(without.status, 401, "{method} {path}");
+                    let narrow = api.anonymous(method.clone(), &path).bearer_auth(&scopeless).json(&body);
+                    assert_eq!(answer(narrow).await.status, 403, "{method} {path}");
+                    let with = answer(api.request(method.clone(), &path).json(&body)).await;
+                    assert_eq!((with.status, with.header("allow")), (405, &*route::allowed(route.path)));
+                    assert!(!with.text.contains("secret"));
+                }
+                let preflight = answer(api.anonymous(Method::OPTIONS, &path)).await;
+                assert_eq!((preflight.status, preflight.text.as_str()), (204, ""));
+                assert!(!preflight.header("x-request-id").is_empty());
+            }
+        }
+        assert!(refused > 0);
+        assert_eq!(api.get(&format!("/tickets/{ticket}")).await.header("etag"), "\"1\"");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_ends_to_the_millisecond_and_a_revoked_one_within_a_minute() {
+    for payload in [Payload::Rest, Payload::Http] {
+        let millis = Arc::new(AtomicI64::new(time("2026-03-01").millis()));
+        let shown = Arc::clone(&millis);
+        let clock = Clock::new(move || Timestamp::from_millis(shown.load(Ordering::SeqCst)).unwrap());
+        let options = Options { payload, clock: Some(clock.clone()), ..Options::default() };
+        let api = Api::start_with(options).await;
+        let expires = clock.now().plus(std::time::Duration::from_millis(1000));
+        let ends = api.make_key(|key| key.expires = Some(expires)).await;
+        let revoked = api.make_key(|_| {}).await;
+        let status =
+            async |key: &str| answer(api.anonymous(Method::GET, "/tickets/").bearer_auth(key)).await.status;
+        for (after, expected) in [(0, 200), (999, 200), (1, 401)] {
+            millis.fetch_add(after, Ordering::SeqCst);
+            // It was looked up while it was good: that it is remembered does not make it last.
+            assert_eq!(status(&ends).await, expected, "{after} ms later");
+        }
+
+        assert_eq!(status(&revoked).await, 200);
+        let client = Connection::to(&api.database).open().await;
+        let id = revoked.split('_').nth(1).unwrap().parse().unwrap();
+        Keys::new(client, schema::API_KEYS, clock.clone()).revoke(&id).await.unwrap();
+        millis.fetch_add(60_000, Ordering::SeqCst);
+        assert_eq!(status(&revoked).await, 401, "no instance remembers it for longer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_header_of_an_answer_can_be_read_by_a_page_that_may() {
+    let environment = vec![("CORS_ORIGINS", "https://portal.example".to_owned())];
+    let api = Api::start_with(Options { environment, ..Options::default() }).await;
+    let send = async |method: Method, path: &str, body: Option<&serde_json::Value>| {
+        let request = api.request(method, path).header("Origin", "https://portal.example");
+        let request = request.header("Idempotency-Key", "k");
+        answer(body.into_iter().fold(request, |request, body| request.json(body))).await
+    };
+    let body = json!({"customerID": 7, "subject": "s"});
+    let anonymous = api.anonymous(Method::GET, "/tickets").header("Origin", "https://portal.example");
+    let answers = [
+        send(Method::POST, "/tickets", Some(&body)).await,
+        send(Method::POST, "/tickets", Some(&body)).await,
+        send(Method::GET, "/tickets/1", None).await,
+        send(Method::GET, "/tickets?limit=1", None).await,
+        send(Method::POST, "/tickets/1", Some(&body)).await,
+        answer(anonymous).await,
+    ];
+    let mut seen = BTreeSet::new();
+    for answer in &answers {
+        let exposed: Vec<&str> = answer.header("access-control-expose-headers").split(", ").collect();
+        for name in answer.headers.keys().map(|name| name.as_str()) {
+            // What pages may always read (Fetch, "CORS-safelisted response-header name"), what is for
+            // browsers themselves, and what the server adds to whatever is answered.
+            let readable = ["cache-control", "content-length", "content-type"].contains(&name);
+            let not_theirs = name.starts_with("access-control-") || ["vary", "date", "allow"].contains(&name);
+            assert!(readable || not_theirs || exposed.contains(&name), "{name} of {answer:?}");
+            seen.insert(name);
+        }
+    }
+    for name in ["etag", "idempotency-replayed", "location", "sync-until", "www-authenticate", "x-request-id"]
+    {
+        assert!(seen.contains(name), "{name} was in none of the answers");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_is_allowed_as_a_whole_or_not_at_all() {
+    for (configured, allowed, others) in [
+        (
+            "https://portal.example",
+            vec!["https://portal.example"],
+            vec![
+                "https://portal.example.evil.example",
+                "https://evil.example/https://portal.example",
+                "https://portal.exampl",
+                "http://portal.example",
+                "https://portal.example:8443",
+                "https://PORTAL.example",
+                "https://sub.portal.example",
+                "null",
+                "",
+                "*",
+            ],
+        ),
+        ("*", vec!["https://any.example", "null"], vec![]),
+        ("", vec![], vec!["https://portal.example", "null", ""]),
+    ] {
+        let environment = vec![("CORS_ORIGINS", configured.to_owned())];
+        let api = Api::start_with(Options { environment, ..Options::default() }).await;
+        for origin in allowed {
+            for method in [Method::GET, Method::OPTIONS] {
+                let answer = answer(api.request(method, "/tickets").header("Origin", origin)).await;
+                assert_eq!(answer.header("access-control-allow-origin"), origin, "{configured}");
+                assert_eq!(answer.header("access-control-allow-credentials"), "", "keys are no cookies");
+            }
+        }
+        for origin in others {
+            for method in [Method::GET, Method::OPTIONS] {
+                let answer = answer(api.request(method, "/tickets").header("Origin", origin)).await;
+                assert_eq!(answer.header("access-control-allow-origin"), "", "{origin} for {configured}");
+            }
+        }
+    }
 }

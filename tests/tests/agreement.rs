@@ -4,12 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::json;
 use serde_norway::Value as Yaml;
-use tickets_app::Config;
+use support::faults::{Engine, Faults};
+use tickets_app::{App, Config};
+use tickets_cli::gateway::{Gateway, Payload};
+use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
 use tickets_http::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, ROUTES, Route};
 use tickets_repository::schema::{self, KeyAttribute};
+use tickets_repository::{Connection, Keys};
+use tower::ServiceExt;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -320,5 +333,187 @@ fn what_the_gateway_answers_itself_is_a_problem_too() {
             text(&response["ResponseParameters"]["Headers"]["Content-Type"]),
             "'application/problem+json'"
         );
+    }
+}
+
+#[test]
+fn the_template_admits_the_numbers_that_the_code_admits() {
+    let template = template();
+    for (parameter, variable) in [("SettleSeconds", "SETTLE_SECONDS"), ("TombstoneDays", "TOMBSTONE_DAYS")] {
+        let bound = |name: &str| template["Parameters"][parameter][name].as_u64().unwrap();
+        let accepted =
+            |value: u64| Config::from_lookup(|asked| (asked == variable).then(|| value.to_string())).is_ok();
+        let (least, most) = (bound("MinValue"), bound("MaxValue"));
+        assert!(accepted(least) && accepted(most), "{variable} from {least} to {most}");
+        assert!(!accepted(least - 1) && !accepted(most + 1), "{variable} beyond {least} to {most}");
+    }
+}
+
+#[test]
+fn every_sample_event_is_one_of_its_function_s_route() {
+    let mut functions = BTreeSet::new();
+    for file in fs::read_dir(root().join("events")).unwrap() {
+        let file = file.unwrap().file_name().into_string().unwrap();
+        let event: serde_json::Value = serde_json::from_str(&read(&format!("events/{file}"))).unwrap();
+        let [name, format, "json"] = file.split('.').collect::<Vec<_>>()[..] else { panic!("{file}") };
+        let route = ROUTES.iter().find(|route| route.function == name);
+        let route = route.unwrap_or_else(|| panic!("{file} is of no function"));
+        let context = &event["requestContext"];
+        let (method, path) = match format {
+            "rest" => {
+                // What the client wrote; the event's own path lacks the stage.
+                let path = context["path"].as_str().unwrap();
+                assert_eq!(
+                    path,
+                    format!("/{}{}", context["stage"].as_str().unwrap(), event["path"].as_str().unwrap())
+                );
+                assert_eq!(event["resource"], format!("/api/v1{}", route.path), "{file}");
+                assert_eq!(event["httpMethod"], context["httpMethod"]);
+                (&event["httpMethod"], path.strip_prefix(BASE_PATH).unwrap())
+            }
+            "http" => {
+                let http = &context["http"];
+                let key = format!("{} {BASE_PATH}{}", http["method"].as_str().unwrap(), route.path);
+                assert_eq!(event["routeKey"].as_str(), Some(&*key), "{file}");
+                (&http["method"], event["rawPath"].as_str().unwrap().strip_prefix(BASE_PATH).unwrap())
+            }
+            // A function's own URL knows no routes.
+            "url" => (&context["http"]["method"], event["rawPath"].as_str().unwrap()),
+            other => panic!("{file}: what is {other}?"),
+        };
+        let method = method.as_str().unwrap();
+        assert!(route.methods.iter().any(|known| known == method), "{file}: {method}");
+        let id = event["pathParameters"]["id"].as_str();
+        assert_eq!(id.is_some(), route.path.contains("{id}") && format != "url", "{file}");
+        let expected = route.path.replace("{id}", id.unwrap_or("1"));
+        assert_eq!(path.strip_suffix('/').unwrap_or(path), expected, "{file}");
+        functions.insert(name.to_owned());
+    }
+    assert_eq!(functions, ROUTES.iter().map(|route| route.function.to_owned()).collect());
+}
+
+/// The engine, and what it is asked for: actions and resources as a policy names them.
+#[derive(Debug, Clone)]
+struct Watched {
+    engine: Engine,
+    asked: Arc<Mutex<BTreeSet<(String, String)>>>,
+}
+
+impl HttpConnector for Watched {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap();
+        let operation = target.rsplit('.').next().unwrap().to_owned();
+        let body: serde_json::Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        let resource = |call: &serde_json::Value| {
+            let table = call["TableName"].as_str().unwrap();
+            match call["IndexName"].as_str() {
+                Some(index) => format!("${{{table}.Arn}}/index/{index}"),
+                None => format!("{table}.Arn"),
+            }
+        };
+        let calls: Vec<(String, String)> = match operation.as_str() {
+            // A transaction needs the rights of what it holds.
+            "TransactWriteItems" => {
+                let items = body["TransactItems"].as_array().unwrap().iter();
+                let parts = items.flat_map(|item| item.as_object().unwrap());
+                parts
+                    .map(|(kind, call)| {
+                        let action = match kind.as_str() {
+                            "ConditionCheck" => "ConditionCheckItem".to_owned(),
+                            kind => format!("{kind}Item"),
+                        };
+                        (action, resource(call))
+                    })
+                    .collect()
+            }
+            "BatchGetItem" => {
+                let tables = body["RequestItems"].as_object().unwrap().keys();
+                tables.map(|table| (operation.clone(), format!("{table}.Arn"))).collect()
+            }
+            _ => vec![(operation.clone(), resource(&body))],
+        };
+        let calls = calls.into_iter().map(|(action, resource)| (format!("dynamodb:{action}"), resource));
+        self.asked.lock().unwrap().extend(calls);
+        self.engine.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
+    let engine = Engine::new(1).await;
+    let watched = Watched { engine: engine.clone(), asked: Arc::default() };
+    let clock = Clock::system();
+    let mut keys = Vec::new();
+    let store = Keys::new(engine.connection().open().await, schema::API_KEYS, clock.clone());
+    for customer in [None, Some(7.try_into().unwrap())] {
+        let token = BearerToken::generate().unwrap();
+        store.insert(&ApiKey { customer, ..ApiKey::new(&token, Scope::ALL, clock.now()) }).await.unwrap();
+        keys.push(token.reveal());
+    }
+
+    let gateway = async |most_keys: usize| {
+        let connector = SharedHttpConnector::new(watched.clone());
+        let client = http_client_fn(move |_, _| connector.clone());
+        // A client of its own each time, so that no key is remembered.
+        let connection = Connection { http_client: Some(client), ..engine.connection() };
+        let mut config = Config::from_lookup(|_| None).unwrap();
+        config.policy.most_keys = most_keys;
+        Gateway { app: Arc::new(App::open(config, connection, clock.clone()).await), payload: Payload::Rest }
+    };
+    let body = json!({"customerID": 7, "subject": "s"});
+    // Every way through each function, with good weather and without: a write whose answer is lost is read back.
+    let requests = [
+        (Method::POST, "/tickets", body.clone()),
+        (Method::POST, "/tickets", body.clone()),
+        (Method::GET, "/tickets/1", json!(null)),
+        (Method::PUT, "/tickets/1", json!({"owner": "ada"})),
+        (Method::PATCH, "/tickets/1", json!({"owner": "grace"})),
+        (Method::GET, "/tickets", json!(null)),
+        (Method::GET, "/tickets?updatedSince=2020-01-01", json!(null)),
+        (Method::GET, "/customers/7/tickets?createdSince=2020-01-01", json!(null)),
+        (Method::GET, "/customers/7/tickets", json!(null)),
+        (Method::DELETE, "/tickets/1", json!(null)),
+    ];
+    let lost = Faults { reset_after: 0.5, ..Faults::default() };
+    let mut seen: BTreeMap<&str, BTreeSet<(String, String)>> = BTreeMap::new();
+    for faults in [Faults::default(), lost.clone(), lost] {
+        engine.set(faults);
+        for most_keys in [20_000, 1] {
+            for (at, key) in keys.iter().enumerate() {
+                for (method, path, body) in &requests {
+                    watched.asked.lock().unwrap().clear();
+                    let request = Request::builder()
+                        .method(method)
+                        .uri(format!("{BASE_PATH}{path}"))
+                        .header("authorization", format!("Bearer {key}"))
+                        .header("content-type", "application/json")
+                        .header("idempotency-key", at.to_string());
+                    let request = request.body(Body::from(body.to_string())).unwrap();
+                    let Ok(_) = gateway(most_keys).await.into_router().oneshot(request).await;
+                    let bare = path.split('?').next().unwrap().replace("/1", "/{id}").replace("/7", "/{id}");
+                    let answers = |route: &&Route| route.path == bare && route.methods.contains(method);
+                    let function = ROUTES.iter().find(answers).unwrap().function;
+                    seen.entry(function).or_default().append(&mut watched.asked.lock().unwrap());
+                }
+            }
+        }
+    }
+    for (name, function) in functions(&template()) {
+        assert_eq!(seen.get(&*name), Some(&allowed(&function)), "{name}");
+    }
+}
+
+#[test]
+fn no_function_may_do_anything_to_everything() {
+    for (name, function) in functions(&template()) {
+        let allowed = allowed(&function);
+        assert!(!allowed.is_empty(), "{name}");
+        for (action, resource) in allowed {
+            let call = action.strip_prefix("dynamodb:").unwrap_or_else(|| panic!("{name}: {action}"));
+            assert!(call.chars().all(char::is_alphabetic) && call != "Scan", "{name}: {action}");
+            assert!(!resource.contains('*') && resource.contains(".Arn"), "{name}: {resource}");
+            // A key is looked up; no function may list keys or change them.
+            assert!(!resource.contains("ApiKeys") || call == "GetItem", "{name}: {action} on {resource}");
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Events as AWS sends them, and as nobody should: the samples in `events/` get answers, and no
 //! event makes a handler panic or puts what a caller wrote into a header.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lambda_http::Body;
 use lambda_http::request::LambdaRequest;
@@ -16,6 +18,7 @@ use tickets_cli::command::db::SAMPLE_KEY;
 use tickets_cli::local::store_development_key;
 use tickets_http::Response;
 use tickets_http::event::harmless;
+use tickets_http::route::ROUTES;
 
 /// An app whose table has the samples' key and ticket 1 of customer 42.
 async fn app() -> (Api, Arc<App>) {
@@ -189,4 +192,344 @@ fn no_event_makes_a_handler_panic() {
             Ok(())
         })
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_in_events_is_answered() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events");
+    let mut answered = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().file_name().into_string().unwrap();
+        let (_api, app) = app().await;
+        let function = file.split('.').next().unwrap();
+        let response = answer(&app, function, &event(&file)).await;
+        let expected = match function {
+            "create-ticket" => 201,
+            "delete-ticket" => 204,
+            _ => 200,
+        };
+        assert_eq!(response.status(), expected, "{file}");
+        assert!(!response.headers()["x-request-id"].is_empty(), "{file}");
+        let body = json_body(&response);
+        let ticket = body.as_array().map_or(&body, |list| &list[0]);
+        assert!(expected == 204 || ticket["customerID"] == 42, "{file}: {body}");
+        answered.insert(function.to_owned());
+    }
+    assert_eq!(answered, ROUTES.iter().map(|route| route.function.to_owned()).collect());
+}
+
+/// A sample, changed.
+fn changed(file: &str, edit: impl FnOnce(&mut Value)) -> String {
+    let mut event = serde_json::from_str(&event(file)).unwrap();
+    edit(&mut event);
+    event.to_string()
+}
+
+/// What a gateway makes of headers, in either format.
+fn set_headers(event: &mut Value, name: &str, values: &[&str]) {
+    if event["version"] == "2.0" {
+        event["headers"][name] = json!(values.join(","));
+    } else {
+        // The single ones have the last of each name, as API Gateway documents it.
+        event["headers"][name] = json!(values.last());
+        event["multiValueHeaders"][name] = json!(values);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_says_it_has_checked_is_checked_again() {
+    let (_api, app) = app().await;
+    for route in &ROUTES {
+        for format in ["rest", "http"] {
+            for key in ["", "Bearer ", "Basic YTpi", "Bearer tk_localdevelopment_00"] {
+                let event = changed(&format!("{}.{format}.json", route.function), |event| {
+                    set_headers(event, "authorization", &[key]);
+                    let claims = json!({"sub": "admin", "scope": "read write delete"});
+                    event["requestContext"]["authorizer"] = json!({
+                        "principalId": "localdevelopment", "claims": claims, "scopes": ["read", "write", "delete"],
+                        "jwt": {"claims": claims, "scopes": ["read", "write", "delete"]},
+                        "lambda": {"keyId": "localdevelopment", "isAuthorized": true},
+                    });
+                    event["requestContext"]["identity"] =
+                        json!({"user": "admin", "apiKey": "k", "sourceIp": "127.0.0.1"});
+                });
+                let refused = answer(&app, route.function, &event).await;
+                assert_eq!(refused.status(), 401, "{} {format} {key:?}", route.function);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_keys_or_two_names_for_a_request_are_none() {
+    for format in ["rest", "http"] {
+        let (_api, app) = app().await;
+        let good = format!("Bearer {SAMPLE_KEY}");
+        let stranger = format!("Bearer {}", tickets_domain::BearerToken::generate().unwrap().reveal());
+        for both in [[&*good, &*good], [&*stranger, &*good], [&*good, &*stranger]] {
+            for route in &ROUTES {
+                let event = changed(&format!("{}.{format}.json", route.function), |event| {
+                    set_headers(event, "authorization", &both);
+                });
+                assert_eq!(answer(&app, route.function, &event).await.status(), 401, "{format} {both:?}");
+            }
+        }
+    }
+    // Format 2.0 has them joined, and so they are one name with a comma.
+    let (_api, app) = app().await;
+    let event =
+        changed("create-ticket.rest.json", |event| set_headers(event, "idempotency-key", &["a", "b"]));
+    let refused = answer(&app, "create-ticket", &event).await;
+    assert_eq!(
+        (refused.status().as_u16(), json_body(&refused)["errors"][0]["field"].as_str()),
+        (400, Some("Idempotency-Key"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_given_twice_counts_twice_where_it_may() {
+    for format in ["rest", "http"] {
+        let (_api, app) = app().await;
+        for (tags, status) in
+            [(["\"1\"", "\"7\""], 304), (["\"7\"", "\"1\""], 304), (["\"7\"", "\"8\""], 200)]
+        {
+            let event = changed(&format!("get-ticket.{format}.json"), |event| {
+                set_headers(event, "if-none-match", &tags);
+            });
+            assert_eq!(answer(&app, "get-ticket", &event).await.status(), status, "{format} {tags:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_the_path_s_parameter_whatever_the_path_says() {
+    let (api, app) = app().await;
+    api.create(&json!({"customerID": 42, "subject": "second"})).await;
+    for format in ["rest", "http"] {
+        for path in ["/backend/api/v1/tickets/2", "/tickets/2/", "/tickets/1/../2", "//tickets/2", "", "x"] {
+            let event = changed(&format!("get-ticket.{format}.json"), |event| {
+                for name in ["path", "rawPath"] {
+                    if event.get(name).is_some() {
+                        event[name] = json!(path);
+                    }
+                }
+            });
+            let got = answer(&app, "get-ticket", &event).await;
+            assert_eq!((got.status().as_u16(), json_body(&got)["id"].as_str()), (200, Some("1")), "{path:?}");
+        }
+    }
+}
+
+/// Text that would end a header, a `Link`'s reference, or a string of JSON, if it got there as it is.
+const HOSTILE: [&str; 8] = [
+    "\r\nSet-Cookie: a=b",
+    "x\r\n\r\n<html>",
+    "a\nb",
+    ">; rel=\"next\", <https://evil.example/",
+    "\"; drop",
+    "%0d%0aSet-Cookie:%20a=b",
+    "\u{0}",
+    "ü\u{2028}\u{1f600}",
+];
+
+/// A change of an event.
+type Edit<'a> = &'a dyn Fn(&mut Value);
+
+fn assert_harmless(response: &Response, what: &str) {
+    for (name, value) in response.headers() {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        assert!(name != "set-cookie" && !text.contains(char::is_control), "{what}: {name}: {value:?}");
+        // The request's name is the gateway's, and goes back as it is.
+        let known = text.is_ascii() && !text.contains("evil") || name == "x-request-id";
+        assert!(known, "{what}: {name}: {value:?}");
+    }
+    if let Some(link) = response.headers().get("link") {
+        let reference = link.to_str().unwrap().strip_prefix("<?").unwrap();
+        let reference = reference.strip_suffix(">; rel=\"next\"").unwrap();
+        assert!(!reference.contains(['<', '>', '"', ' ', '\\', ';', ',', '%']), "{what}: {reference}");
+    }
+    if let Some(location) = response.headers().get("location") {
+        let location = location.to_str().unwrap();
+        assert!(location.ends_with(|c: char| c.is_ascii_digit()) && !location.starts_with("//"), "{what}");
+        assert!(!location.contains(['<', '>', '"', ' ', '\\', '?', '#']), "{what}: {location}");
+    }
+    if let Body::Text(text) = response.body()
+        && !text.is_empty()
+    {
+        serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{what}: {text}: {error}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_text_ends_no_header_and_no_body() {
+    for hostile in HOSTILE {
+        let (api, app) = app().await;
+        api.create(&json!({"customerID": 42, "subject": "second"})).await;
+        // The deletion of the ticket they are about is the last of them.
+        for route in &ROUTES {
+            for format in ["rest", "http"] {
+                let file = format!("{}.{format}.json", route.function);
+                let encoded: String = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                let edits: [(&str, Edit<'_>); 7] = [
+                    ("id", &|event| event["pathParameters"] = json!({"id": hostile})),
+                    ("value", &|event| {
+                        event["rawQueryString"] = json!(format!("limit=1&updatedSince={encoded}"));
+                        event["multiValueQueryStringParameters"] =
+                            json!({"limit": ["1"], "updatedSince": [hostile]});
+                    }),
+                    ("name", &|event| {
+                        event["rawQueryString"] = json!(format!("limit=1&{encoded}=1"));
+                        event["multiValueQueryStringParameters"] = json!({"limit": ["1"], hostile: ["1"]});
+                    }),
+                    ("path", &|event| {
+                        let path = format!("/backend/{hostile}/tickets");
+                        for name in ["path", "rawPath"] {
+                            if event.get(name).is_some() {
+                                event[name] = json!(path);
+                            }
+                        }
+                        event["requestContext"]["path"] = json!(path);
+                        event["requestContext"]["http"]["path"] = json!(path);
+                    }),
+                    ("request id", &|event| event["requestContext"]["requestId"] = json!(hostile)),
+                    ("host", &|event| event["requestContext"]["domainName"] = json!(hostile)),
+                    ("body", &|event| {
+                        let body =
+                            json!({"customerID": 42, "subject": hostile, "owner": hostile, hostile: 1});
+                        event["body"] = json!(body.to_string());
+                    }),
+                ];
+                for (what, edit) in edits {
+                    let what = format!("{what} of {file}: {hostile:?}");
+                    let response = answer(&app, route.function, &changed(&file, edit)).await;
+                    assert!(matches!(response.status().as_u16(), 200..=299 | 400..=422), "{what}");
+                    assert_harmless(&response, &what);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_ticket_says_is_not_in_headers() {
+    for format in ["rest", "http"] {
+        let (_api, app) = app().await;
+        for hostile in HOSTILE {
+            let body =
+                json!({"customerID": 42, "subject": hostile, "owner": hostile, "ticketContent": hostile});
+            let event = changed(&format!("create-ticket.{format}.json"), |event| {
+                event["body"] = json!(body.to_string());
+            });
+            let created = answer(&app, "create-ticket", &event).await;
+            assert_eq!(created.status(), 201, "{hostile:?}");
+            assert_harmless(&created, hostile);
+            assert_eq!(json_body(&created)["subject"], hostile);
+            let page = changed("list-tickets.rest.json", |event| {
+                event["multiValueQueryStringParameters"]["limit"] = json!(["1"]);
+            });
+            let listed = answer(&app, "list-tickets", &page).await;
+            assert!(listed.headers().contains_key("link"));
+            assert_harmless(&listed, hostile);
+        }
+    }
+}
+
+/// Any JSON, not too deep. An empty array is not among it: no gateway lists no values of a parameter,
+/// and `query_map`, which reads them, takes the first.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        prop::sample::select(&HOSTILE[..]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-zA-Z-]{0,12}", inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Where something is in a value: the way to each of its members.
+fn places(value: &Value, place: String, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                places(member, format!("{place}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+            }
+        }
+        Value::Array(members) => {
+            for (at, member) in members.iter().enumerate() {
+                places(member, format!("{place}/{at}"), found);
+            }
+        }
+        _ => {}
+    }
+    found.push(place);
+}
+
+/// Whether a text is an event. Then every function answers it.
+fn survives(runtime: &tokio::runtime::Runtime, app: &Arc<App>, text: &str) -> Result<bool, TestCaseError> {
+    if serde_json::from_str::<LambdaRequest>(text).is_err() {
+        return Ok(false);
+    }
+    for route in &ROUTES {
+        let response = runtime.block_on(answer(app, route.function, text));
+        let status = response.status().as_u16();
+        prop_assert!(matches!(status, 200..=299 | 304 | 400..=422), "{status}");
+        let clean = |value: &[u8]| value.iter().all(|byte| *byte >= b' ');
+        prop_assert!(response.headers().values().all(|value| clean(value.as_bytes())), "{response:?}");
+    }
+    Ok(true)
+}
+
+#[test]
+fn garbage_is_no_event_or_is_answered() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (_api, app) = runtime.block_on(app());
+    let config = || Config { cases: 250, failure_persistence: None, ..Config::default() };
+    let bytes = prop::collection::vec(any::<u8>(), 0..200);
+    TestRunner::new(config())
+        .run(&bytes, |bytes| survives(&runtime, &app, &String::from_utf8_lossy(&bytes)).map(drop))
+        .unwrap();
+    TestRunner::new(config())
+        .run(&any_json(), |value| survives(&runtime, &app, &value.to_string()).map(drop))
+        .unwrap();
+
+    // Events with something in them replaced by something else.
+    let samples: Vec<(Value, Vec<String>)> =
+        ["update-ticket.rest", "update-ticket.http", "list-tickets.rest"]
+            .map(|name| {
+                let sample: Value = serde_json::from_str(&event(&format!("{name}.json"))).unwrap();
+                let mut found = Vec::new();
+                places(&sample, String::new(), &mut found);
+                (sample, found)
+            })
+            .into();
+    let text = prop_oneof!["\\PC{0,12}".boxed(), prop::sample::select(&HOSTILE[..]).prop_map_into().boxed()];
+    let edit = (any::<prop::sample::Index>(), prop::option::weighted(0.1, any_json()), text);
+    let strategy = (0..samples.len(), prop::collection::vec(edit, 1..4));
+    let answered = AtomicUsize::new(0);
+    TestRunner::new(config())
+        .run(&strategy, |(sample, edits)| {
+            let (mut event, places) = samples[sample].clone();
+            for (place, value, text) in edits {
+                // A text by another text as a rule: an event whose kinds are wrong is none.
+                match (event.pointer_mut(place.get::<String>(&places)), value) {
+                    (Some(there), Some(value)) => *there = value,
+                    (Some(there @ Value::String(_)), None) => *there = json!(text),
+                    _ => {}
+                }
+            }
+            if survives(&runtime, &app, &event.to_string())? {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(answered.into_inner() > 100, "most are no events any more: the samples are changed too much");
 }

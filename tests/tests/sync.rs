@@ -1,11 +1,16 @@
 //! The cases that break other systems' sync, by name. The procedures are those of `docs/sync.md`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
+use support::faults::Faults;
 use support::simulation::{Simulation, simulate};
-use tickets_domain::{Form, Presets, TicketFields, Timestamp};
+use support::{Answer, Api, Options, answer, time};
+use tickets_domain::{Clock, Form, Presets, TicketFields, Timestamp};
 use tickets_repository::bulk::{MAX_CHUNK, Sample};
 use tickets_repository::{Policy, Tickets, schema};
 
@@ -241,4 +246,141 @@ fn a_full_walk_equals_the_sum_of_increments() {
             assert_eq!(copy.into_values().collect::<Vec<_>>(), table);
         }
     });
+}
+
+#[test]
+fn one_millisecond_s_changes_arrive_over_pages_whether_by_index_or_by_bucket() {
+    // As many as an index is asked for at once, and far fewer: then buckets are walked, and a
+    // customer's pages end early.
+    for most_keys in [2000, 100] {
+        simulate(1, async {
+            let api = api(most_keys).await;
+            let stamp = api.clock.now();
+            fill(&api, 2000, stamp).await;
+            wait(2 * SETTLE).await;
+            let all: Vec<u64> = (1..=2000).collect();
+            let own: Vec<u64> = (2..=2000).step_by(3).collect();
+            for (path, expected) in [("/tickets/", all), ("/customers/2/tickets/", own)] {
+                if most_keys == 100 && path != "/tickets/" {
+                    // A customer's keys in many short pages: after so many of them the list goes on by `Link`.
+                    let short = Faults { short_page: 1.0, only: Some("Query"), ..Faults::default() };
+                    api.engine.set(short);
+                    let first = api.get(&format!("{path}?updatedSince={stamp}")).await;
+                    assert!(first.next().is_some() && first.body.as_array().unwrap().len() < expected.len());
+                }
+                for query in [
+                    format!("updatedSince={stamp}&limit=300"),
+                    format!("createdSince={stamp}&updatedUntil={stamp}&limit=1000"),
+                    format!("updatedSince={stamp}&settled=true&includeDeleted=true&limit=700"),
+                ] {
+                    let (records, _) = pass(&api, path, &query).await;
+                    assert_eq!(ids(&records), expected, "{path}?{query} of {most_keys}");
+                }
+                let (mut after, mut walked) = (0, Vec::new());
+                loop {
+                    let query = format!("updatedSince={stamp}&limit=900&idAfter={after}");
+                    let page = ids(api.get(&format!("{path}?{query}")).await.body.as_array().unwrap());
+                    let Some(last) = page.last() else { break };
+                    after = *last;
+                    walked.extend(page);
+                }
+                assert_eq!(walked, expected, "{path} looping until [] with {most_keys}");
+            }
+            let next = Timestamp::from_millis(stamp.millis() + 1).unwrap();
+            assert!(pass(&api, "/tickets/", &format!("updatedSince={next}")).await.0.is_empty());
+        });
+    }
+}
+
+/// A copy of one customer's tickets, by one of the documented procedures.
+struct Follower {
+    what: &'static str,
+    path: &'static str,
+    key: String,
+    settled: bool,
+    copy: Copy,
+    since: Option<String>,
+}
+
+impl Follower {
+    /// One pass over every page.
+    async fn poll(&mut self, api: &Api) {
+        let since = self.since.as_ref().map(|since| format!("&updatedSince={since}")).unwrap_or_default();
+        let settled = if self.settled { "&settled=true" } else { "" };
+        let mut query = format!("?includeDeleted=true&limit=2{settled}{since}");
+        let mut until = None;
+        loop {
+            let request = api.anonymous(Method::GET, &format!("{}{query}", self.path)).bearer_auth(&self.key);
+            let page = answer(request).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            until.get_or_insert_with(|| page.header("sync-until").to_owned());
+            let records = page.json().as_array().unwrap().clone();
+            for record in &records {
+                assert_eq!(record["customerID"], 1, "{}: another customer's: {record}", self.what);
+                if self.settled {
+                    let updated = record["updatedDate"].as_str().unwrap().to_owned();
+                    self.since = self.since.take().max(Some(updated));
+                }
+            }
+            apply(&mut self.copy, records);
+            match page.next() {
+                Some(next) => query = next,
+                None => break,
+            }
+        }
+        if !self.settled {
+            self.since = until;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_s_copy_is_its_list_and_so_is_that_of_a_key_restricted_to_it() {
+    for most_keys in [None, Some(3)] {
+        // Over a month's end.
+        let millis = Arc::new(AtomicI64::new(time("2026-02-28T23:59:30Z").millis()));
+        let shown = Arc::clone(&millis);
+        let clock = Clock::new(move || Timestamp::from_millis(shown.load(Ordering::SeqCst)).unwrap());
+        let api = Api::start_with(Options { clock: Some(clock), most_keys, ..Options::default() }).await;
+        let restricted = api.make_key(|key| key.customer = Some(1.try_into().unwrap())).await;
+        let mut followers: Vec<Follower> = Vec::new();
+        for settled in [false, true] {
+            for (what, path, key) in [
+                ("the customer's list", "/customers/1/tickets/", &api.key),
+                ("the customer's list, restricted", "/customers/1/tickets", &restricted),
+                ("all that a restricted key sees", "/tickets/", &restricted),
+            ] {
+                let (key, copy) = (key.clone(), Copy::new());
+                followers.push(Follower { what, path, key, settled, copy, since: None });
+            }
+        }
+        for round in 0..14u64 {
+            for customer in [1, 2] {
+                api.create(&json!({"customerID": customer, "subject": format!("{round} {customer}")})).await;
+                millis.fetch_add(1, Ordering::SeqCst);
+            }
+            let (own, others) = (1 + 2 * (round / 2), 2 + 2 * (round / 2));
+            api.patch(&format!("/tickets/{own}"), &json!({"users": round.to_string()})).await;
+            api.patch(&format!("/tickets/{others}"), &json!({"users": round.to_string()})).await;
+            if round % 4 == 3 {
+                api.delete(&format!("/tickets/{own}")).await;
+                // It comes to the customer, and so it is news however old it is.
+                api.patch(&format!("/tickets/{others}"), &json!({"customerID": 1})).await;
+            }
+            millis.fetch_add(4000, Ordering::SeqCst);
+            for follower in &mut followers {
+                follower.poll(&api).await;
+            }
+        }
+        millis.fetch_add(60_000, Ordering::SeqCst);
+        let list: Vec<Answer> = api.pages("/customers/1/tickets/?includeDeleted=true").await;
+        let list: Vec<Value> = list.iter().flat_map(|page| page.json().as_array().unwrap().clone()).collect();
+        assert!(list.iter().any(|record| record["deletedDate"].is_string()));
+        assert!(list.iter().any(|record| record["id"].as_str().unwrap().ends_with(['2', '4', '6', '8'])));
+        for mut follower in followers {
+            follower.poll(&api).await;
+            let copy: Vec<Value> = follower.copy.into_values().collect();
+            assert_eq!(copy, list, "{}, settled {}", follower.what, follower.settled);
+        }
+    }
 }
