@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -12,14 +13,18 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use axum::body::Body;
 use axum::http::{Method, Request};
+use export_tickets::{Bucket, Event, Exporter};
 use serde_json::json;
 use serde_norway::Value as Yaml;
 use support::faults::{Engine, Faults};
-use tickets_app::{App, Config};
+use tickets_app::{App, Config, EXPORT_BUCKET};
 use tickets_cli::gateway::{Gateway, Payload};
-use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
+use tickets_cli::local::any_port;
+use tickets_cli::storage::StorageServer;
+use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, ROUTES, Route};
+use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
 use tickets_repository::{Connection, Keys};
 use tower::ServiceExt;
@@ -66,6 +71,9 @@ fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
         .collect()
 }
 
+/// The function that answers no route: a schedule starts it.
+const EXPORT: &str = "export-tickets";
+
 /// The methods that a path is asked with. API Gateway's `ANY` would be simpler, but `sam local`
 /// prefers it to a method at random.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -89,6 +97,10 @@ fn the_template_routes_what_the_code_answers() {
     let mut table = Table::new();
     for (name, function) in functions(&template()) {
         for (_, event) in function["Properties"]["Events"].as_mapping().unwrap() {
+            if name == EXPORT {
+                assert_eq!(event["Type"], "ScheduleV2");
+                continue;
+            }
             assert_eq!(event["Type"], "Api");
             let properties = &event["Properties"];
             let path = text(&properties["Path"]).strip_prefix("/api/v1").unwrap().to_owned();
@@ -143,14 +155,15 @@ fn readme_s_table_is_what_the_code_answers() {
 
 #[test]
 fn every_function_is_a_package_a_resource_and_sample_events() {
-    let names: BTreeSet<String> = ROUTES.iter().map(|route| route.function.to_owned()).collect();
+    let names: BTreeSet<String> =
+        ROUTES.iter().map(|route| route.function).chain([EXPORT]).map(str::to_owned).collect();
     let folders = fs::read_dir(root().join("functions")).unwrap();
     assert_eq!(
         folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>(),
         names
     );
     assert_eq!(functions(&template()).into_keys().collect::<BTreeSet<_>>(), names);
-    for name in names {
+    for name in names.iter().filter(|name| *name != EXPORT) {
         for format in ["rest", "http"] {
             let event: serde_json::Value =
                 serde_json::from_str(&read(&format!("events/{name}.{format}.json"))).unwrap();
@@ -245,16 +258,26 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         );
         assert!(defaults.contains_key(name), "{name} is not set");
     }
-    for name in ["TICKETS_TABLE", "API_KEYS_TABLE", "CORS_ORIGINS", "AWS_ENDPOINT_URL_DYNAMODB"] {
+    let own = &template["Resources"]["ExportTicketsFunction"]["Properties"]["Environment"]["Variables"];
+    for name in [
+        "TICKETS_TABLE",
+        "API_KEYS_TABLE",
+        "CORS_ORIGINS",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "EXPORT_BUCKET",
+        "AWS_ENDPOINT_URL_S3",
+    ] {
         let config = Config::from_lookup(|asked| (asked == name).then(|| "set".to_owned())).unwrap();
         let values = [
             config.tickets_table,
             config.api_keys_table,
             config.cors_origins.concat(),
             config.endpoint_url.unwrap_or_default(),
+            config.export_bucket,
+            config.s3_endpoint_url.unwrap_or_default(),
         ];
         assert!(values.contains(&"set".to_owned()), "{name} is not read");
-        assert!(variables.contains_key(name), "{name} is not set");
+        assert!(variables.contains_key(name) || own.get(name).is_some(), "{name} is not set");
     }
 }
 
@@ -298,7 +321,7 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
     let by_customer = ("Query", "${Tickets.Arn}/index/byCustomer");
     let by_updated = ("Query", "${Tickets.Arn}/index/byUpdated");
     let functions = functions(&template());
-    let calls: [(&str, Vec<(&str, &str)>); 6] = [
+    let calls: [(&str, Vec<(&str, &str)>); 7] = [
         ("get-ticket", vec![key, get]),
         // A key restricted to a customer gets its list from the customers' index.
         ("list-tickets", vec![key, get, batch, ("Query", "Tickets.Arn"), by_customer, by_updated]),
@@ -307,13 +330,26 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
         ("create-ticket", vec![key, get, put, advance]),
         ("update-ticket", vec![key, get, put]),
         ("delete-ticket", vec![key, get, put]),
+        (EXPORT, vec![get, batch, ("Query", "Tickets.Arn"), by_updated, put]),
     ];
     assert_eq!(calls.len(), functions.len());
     for (name, calls) in calls {
         let expected =
             calls.into_iter().map(|(action, resource)| (format!("dynamodb:{action}"), resource.to_owned()));
-        assert_eq!(allowed(&functions[name]), expected.collect(), "{name}");
+        let mut expected: BTreeSet<_> = expected.collect();
+        if name == EXPORT {
+            let objects = ["tickets", "manifests"].map(|folder| format!("${{Exports.Arn}}/{folder}/*"));
+            expected.extend(objects.map(|objects| ("s3:PutObject".to_owned(), objects)));
+        }
+        assert_eq!(allowed(&functions[name]), expected, "{name}");
     }
+    // Of the table the export may write one partition.
+    let policies = functions[EXPORT]["Properties"]["Policies"].as_sequence().unwrap();
+    let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
+    let mut writes = statements.filter(|statement| statement["Action"] == "dynamodb:PutItem");
+    let keys = &writes.next().unwrap()["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
+    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS]);
+    assert!(writes.next().is_none());
 }
 
 #[test]
@@ -356,6 +392,12 @@ fn every_sample_event_is_one_of_its_function_s_route() {
         let file = file.unwrap().file_name().into_string().unwrap();
         let event: serde_json::Value = serde_json::from_str(&read(&format!("events/{file}"))).unwrap();
         let [name, format, "json"] = file.split('.').collect::<Vec<_>>()[..] else { panic!("{file}") };
+        if name == EXPORT {
+            let event: export_tickets::Event = serde_json::from_value(event).unwrap();
+            assert_eq!(event.since.is_some(), format == "since", "{file}");
+            functions.insert(name.to_owned());
+            continue;
+        }
         let route = ROUTES.iter().find(|route| route.function == name);
         let route = route.unwrap_or_else(|| panic!("{file} is of no function"));
         let context = &event["requestContext"];
@@ -389,7 +431,13 @@ fn every_sample_event_is_one_of_its_function_s_route() {
         assert_eq!(path.strip_suffix('/').unwrap_or(path), expected, "{file}");
         functions.insert(name.to_owned());
     }
-    assert_eq!(functions, ROUTES.iter().map(|route| route.function.to_owned()).collect());
+    let expected = ROUTES.iter().map(|route| route.function).chain([EXPORT]).map(str::to_owned);
+    assert_eq!(functions, expected.collect());
+    let scheduled = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
+    let input: serde_json::Value = serde_json::from_str(text(&scheduled["Properties"]["Input"])).unwrap();
+    let sample: serde_json::Value =
+        serde_json::from_str(&read("events/export-tickets.schedule.json")).unwrap();
+    assert_eq!(input, sample, "the schedule sends what the sample has");
 }
 
 /// The engine, and what it is asked for: actions and resources as a policy names them.
@@ -498,8 +546,23 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
             }
         }
     }
+    // A first pass, which walks the buckets, and one over what changed.
+    engine.set(Faults::default());
+    watched.asked.lock().unwrap().clear();
+    let storage = StorageServer::start(None, any_port()).await.unwrap();
+    let bucket = Bucket::open(EXPORT_BUCKET, Some(&storage.url())).await;
+    for later in [Duration::ZERO, Duration::from_secs(60)] {
+        let tickets = gateway(20_000).await.app.tickets.clone();
+        // The second is beyond the settle window: what was written shows.
+        let clock = Clock::new(move || Clock::system().now().plus(later));
+        let exporter = Exporter::new(tickets, bucket.clone(), clock);
+        export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
+    }
+    seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());
     for (name, function) in functions(&template()) {
-        assert_eq!(seen.get(&*name), Some(&allowed(&function)), "{name}");
+        let mut allowed = allowed(&function);
+        allowed.retain(|(action, _)| !action.starts_with("s3:"));
+        assert_eq!(seen.get(&*name), Some(&allowed), "{name}");
     }
 }
 
@@ -509,6 +572,10 @@ fn no_function_may_do_anything_to_everything() {
         let allowed = allowed(&function);
         assert!(!allowed.is_empty(), "{name}");
         for (action, resource) in allowed {
+            if name == EXPORT && action == "s3:PutObject" {
+                assert!(resource.starts_with("${Exports.Arn}/"), "{resource}");
+                continue;
+            }
             let call = action.strip_prefix("dynamodb:").unwrap_or_else(|| panic!("{name}: {action}"));
             assert!(call.chars().all(char::is_alphabetic) && call != "Scan", "{name}: {action}");
             assert!(!resource.contains('*') && resource.contains(".Arn"), "{name}: {resource}");

@@ -195,13 +195,16 @@ fn no_event_makes_a_handler_panic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_file_in_events_is_answered() {
+async fn every_request_in_events_is_answered() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events");
     let mut answered = BTreeSet::new();
     for file in fs::read_dir(folder).unwrap() {
         let file = file.unwrap().file_name().into_string().unwrap();
         let (_api, app) = app().await;
         let function = file.split('.').next().unwrap();
+        if function == "export-tickets" {
+            continue; // No request: what it is asked for is tested in agreement.rs and export.rs.
+        }
         let response = answer(&app, function, &event(&file)).await;
         let expected = match function {
             "create-ticket" => 201,

@@ -1,5 +1,6 @@
 //! `tickets db`: the embedded database alone, for `cargo lambda watch` and `sam local`.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use tickets_repository::{Keys, schema};
 use super::CommandError;
 use super::serve::interrupted;
 use crate::local::{DATA, Local, LocalError, development_key, store_development_key};
+use crate::storage::StorageServer;
 
 /// The key that the sample events carry. It is no secret.
 pub const SAMPLE_KEY: &str =
@@ -21,6 +23,9 @@ pub struct Db {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR")]
     pub listen: SocketAddr,
+    /// Address of the store of objects, for exports; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8001", value_name = "ADDR")]
+    pub listen_s3: SocketAddr,
     /// Directory to keep data in
     #[arg(long, default_value = DATA, value_name = "DIR")]
     pub data: PathBuf,
@@ -46,6 +51,8 @@ impl Db {
         if !local.is_own() {
             return Err(CommandError::InUse(self.data));
         }
+        let objects = (!self.in_memory).then(|| self.data.join("s3"));
+        let storage = StorageServer::start(objects.as_deref(), self.listen_s3).await?;
         let clock = Clock::system();
         let keys = Keys::new(local.client().await, schema::API_KEYS, clock.clone());
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
@@ -54,9 +61,14 @@ impl Db {
             let token = SAMPLE_KEY.parse().map_err(|_| LocalError::NoKey(SAMPLE_KEY.into()))?;
             store_development_key(&keys, &token, &clock).await?;
         }
-        println!("database  {}", local.url);
-        println!("key       {key}");
-        println!("use       export AWS_ENDPOINT_URL_DYNAMODB={}", local.url);
+        let (database, s3, objects) = (&local.url, storage.url(), storage.bucket_directory());
+        let greeting = format!(
+            "database  {database}\nkey       {key}\ns3        {s3} has exports, in {}\n\
+             use       export AWS_ENDPOINT_URL_DYNAMODB={database} AWS_ENDPOINT_URL_S3={s3}\n",
+            objects.display()
+        );
+        // At once, and whether or not anybody reads it to its end.
+        let _ = io::stdout().write_all(greeting.as_bytes());
         interrupted().await;
         Ok(())
     }

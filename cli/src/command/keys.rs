@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
 use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, Scope, Timestamp};
 use tickets_repository::Keys as Store;
 use tickets_repository::api_key::REMEMBERED;
 
-use super::{CommandError, Tables, open};
+use super::{CommandError, Tables, open, plain_table};
 
 /// Make, list and revoke API keys
 #[derive(Debug, Clone, Args)]
@@ -123,9 +122,7 @@ impl Create {
 }
 
 async fn list(store: &Store, now: Timestamp) -> Result<(), CommandError> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["KEY", "STATE", "SCOPES", "CUSTOMER", "CREATED", "EXPIRES", "NOTE"]);
+    let mut table = plain_table(["KEY", "STATE", "SCOPES", "CUSTOMER", "CREATED", "EXPIRES", "NOTE"]);
     for key in store.list().await? {
         let state = match (key.revoked, key.is_active(now)) {
             (Some(_), _) => "revoked",

@@ -6,16 +6,25 @@ use std::path::PathBuf;
 
 use aws_sdk_dynamodb::Client;
 use clap::Args;
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use tickets_app::InvalidConfig;
 use tickets_repository::{Connection, schema};
 
+use crate::client::ClientError;
 use crate::local::{Local, LocalError, any_port};
+use crate::storage::StorageError;
 
+pub mod completions;
 pub mod db;
+pub mod export;
+pub mod import;
 pub mod keys;
 pub mod seed;
 pub mod serve;
+pub mod show;
+pub mod watch;
 
 /// Why a command failed: what a person can act on.
 #[derive(Debug, Error)]
@@ -33,6 +42,36 @@ pub enum CommandError {
         message: String,
         /// Why, where known.
         cause: Option<String>,
+    },
+    /// The store of objects.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The API.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file of comma-separated values.
+    #[error("not comma-separated values: {0}")]
+    Csv(#[from] csv::Error),
+    /// Lines of a file that are no tickets.
+    #[error(
+        "{refused} of {lines} lines are refused{}",
+        if *sent { "; the others are imported" } else { "; nothing was sent" }
+    )]
+    Refused {
+        /// How many.
+        refused: u64,
+        /// Of how many.
+        lines: u64,
+        /// Whether the others were sent.
+        sent: bool,
     },
     /// There is no key of this id.
     #[error("there is no key {0}; `tickets keys list` shows those there are")]
@@ -54,6 +93,19 @@ pub enum CommandError {
     /// No randomness.
     #[error("no randomness for a key: {0}")]
     Randomness(#[from] getrandom::Error),
+}
+
+impl CommandError {
+    /// What the process ends with: 1 for most; 3 where a file has lines that are refused; 4 where there is
+    /// no such ticket. (2 is a command line that is not understood.) Nobody reading on is no failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Refused { .. } => 3,
+            Self::Client(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 4,
+            _ => 1,
+        }
+    }
 }
 
 impl From<tickets_domain::Error> for CommandError {
@@ -97,4 +149,21 @@ pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<
         }
         None => Ok(Opened { client: Connection::default().open().await, _local: None }),
     }
+}
+
+/// A progress bar on standard error, where that is a terminal and nobody wants it quiet.
+fn progress_of(quiet: bool, text: &str) -> ProgressBar {
+    let progress = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    match ProgressStyle::with_template(&format!("{{bar:30}} {text}")) {
+        Ok(style) => progress.with_style(style),
+        Err(_) => progress,
+    }
+}
+
+/// A table without lines, for people and for `grep`.
+fn plain_table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table
 }

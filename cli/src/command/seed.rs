@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use fastrand::Rng;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tickets_app::Config;
 use tickets_domain::{Clock, Form, Presets, TicketFields, Timestamp};
 use tickets_repository::Tickets;
 use tickets_repository::bulk::{MAX_CHUNK, Sample};
 
-use super::{CommandError, Tables, open};
+use super::{CommandError, Tables, open, progress_of};
 use crate::local::DATA;
 
 /// Fill the database with sample tickets
@@ -76,12 +75,8 @@ impl Seed {
         let clock = Clock::system();
         let tickets =
             Tickets::new(opened.client.clone(), &self.tables.tickets_table, clock.clone(), config.policy);
-        let progress = if self.quiet { ProgressBar::hidden() } else { ProgressBar::new(self.count) };
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} tickets, {per_sec}, {eta} left")
-        {
-            progress.set_style(style);
-        }
+        let progress = progress_of(self.quiet, "{human_pos}/{human_len} tickets, {per_sec}, {eta} left");
+        progress.set_length(self.count);
         let mut rng = Rng::with_seed(self.random);
         let now = clock.now();
         let mut added = 0;

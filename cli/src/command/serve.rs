@@ -1,19 +1,25 @@
 //! `tickets serve`: the API on this machine.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser};
-use tickets_app::{App, Config};
-use tickets_domain::Clock;
+use export_tickets::event::log_failure;
+use export_tickets::{Bucket, Event, Exporter};
+use tickets_app::{App, Config, EXPORT_BUCKET};
+use tickets_domain::{Clock, Timestamp};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::{Connection, schema};
 use tokio::net::TcpListener;
 
 use super::CommandError;
+use crate::docs::Docs;
 use crate::gateway::{Gateway, Payload};
 use crate::local::{DATA, Local, any_port, development_key};
+use crate::storage::StorageServer;
 
 /// Start the API on this machine
 #[derive(Debug, Clone, Args)]
@@ -30,6 +36,9 @@ pub struct Serve {
     /// Format of the events the functions get: of a REST API as deployed, or of an HTTP API
     #[arg(long, value_enum, default_value_t = PayloadArg::Rest)]
     pub payload: PayloadArg,
+    /// Seconds between exports of what changed to the local store of objects; 0 for none
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub export_every: u64,
     /// Do not log requests
     #[arg(long, short)]
     pub quiet: bool,
@@ -86,20 +95,49 @@ impl Serve {
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
         let key = development_key(&app.keys, key_file.as_deref(), &app.clock).await?.reveal();
 
+        // As the schedule does in a deployment.
+        let objects = (!self.in_memory).then(|| self.data.join("s3"));
+        let storage = StorageServer::start(objects.as_deref(), any_port()).await?;
+        let bucket = Bucket::open(EXPORT_BUCKET, Some(&storage.url())).await;
+        let exporter = Exporter::new(app.tickets.clone(), bucket, app.clock.clone());
+        let exports = tokio::spawn(export_regularly(exporter, self.export_every));
+
         let listen = |source| CommandError::Listen { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).await.map_err(listen)?;
-        let api = format!("http://{}{BASE_PATH}/tickets/", listener.local_addr()?);
-        println!("API  {api}");
-        println!("key  {key}");
-        println!("try  curl -H 'Authorization: Bearer {key}' {api}");
+        let address = listener.local_addr()?;
+        let api = format!("http://{address}{BASE_PATH}/tickets/");
+        let (s3, objects) = (storage.url(), storage.bucket_directory());
+        let greeting = format!(
+            "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
+             docs http://{address}/docs\ns3   {s3} has exports, in {}\n",
+            objects.display()
+        );
+        // At once, and whether or not anybody reads it to its end.
+        let _ = io::stdout().write_all(greeting.as_bytes());
 
         let payload = match self.payload {
             PayloadArg::Rest => Payload::Rest,
             PayloadArg::Http => Payload::Http,
         };
-        let router = Gateway { app, payload }.into_router();
-        axum::serve(listener, router).with_graceful_shutdown(interrupted()).await?;
+        let docs = Docs::new(&app.presets, key);
+        let router = docs.into_router().merge(Gateway { app, payload }.into_router());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service).with_graceful_shutdown(interrupted()).await?;
+        exports.abort();
         Ok(())
+    }
+}
+
+/// Exports what changed, again and again. What goes wrong is in the log, and made good by the next run.
+async fn export_regularly(exporter: Exporter, seconds: u64) {
+    if seconds == 0 {
+        return;
+    }
+    loop {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        if let Err(error) = export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await {
+            log_failure(&error);
+        }
     }
 }
 

@@ -23,7 +23,14 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database that is not the region's own.
     pub endpoint_url: Option<String>,
+    /// `EXPORT_BUCKET`: where exports go.
+    pub export_bucket: String,
+    /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: a store of objects that is not the region's own.
+    pub s3_endpoint_url: Option<String>,
 }
+
+/// The name of the exports' bucket if nothing else is said, as it is on a developer's machine.
+pub const EXPORT_BUCKET: &str = "tickets-export";
 
 /// A variable whose value is refused.
 #[derive(Debug, Error)]
@@ -92,6 +99,8 @@ impl Config {
                 .filter(|origin| !origin.is_empty())
                 .collect(),
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
+            export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
+            s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
         })
     }
 }

@@ -6,10 +6,11 @@ use std::fmt;
 
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result, Violation};
+use crate::id::MAX_SAFE_INTEGER;
 use crate::idempotency::Fingerprint;
 
 /// What a body says of a field.
@@ -94,7 +95,7 @@ impl Form {
     ) -> Given<T> {
         self.take(field, |value| match value {
             // Zero is refused by every parser with a message that names the range.
-            Value::Number(number) => parse(number.as_u64().unwrap_or(0)).map_err(|error| error.to_string()),
+            Value::Number(number) => parse(whole(&number).unwrap_or(0)).map_err(|error| error.to_string()),
             other => Err(format!("must be a number, not {}", kind(&other))),
         })
     }
@@ -126,6 +127,14 @@ impl Form {
         }
         self.violations
     }
+}
+
+/// A whole number, however it is written: 7.0 is as whole as 7 (JSON Schema 2020-12, section 6.1.1 of
+/// its validation).
+fn whole(number: &Number) -> Option<u64> {
+    const EXACT: f64 = MAX_SAFE_INTEGER as f64;
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=EXACT).contains(float));
+    number.as_u64().or_else(|| float().map(|float| float as u64))
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -18,7 +18,7 @@ pub const KEY_CHARACTERS: usize = 255;
 
 /// Why a text is no idempotency key. Its message is fit for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("must have 1 to {KEY_CHARACTERS} characters")]
+#[error("must be text of 1 to {KEY_CHARACTERS} characters")]
 pub struct InvalidIdempotencyKey;
 
 /// A client's name for one request.
@@ -30,7 +30,10 @@ impl FromStr for IdempotencyKey {
 
     fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
         let count = text.chars().take(KEY_CHARACTERS + 1).count();
-        if (1..=KEY_CHARACTERS).contains(&count) {
+        // A gateway puts the replacement character for bytes that are no text: different keys would become one.
+        let is_text = !text
+            .contains(|character: char| character.is_control() || character == char::REPLACEMENT_CHARACTER);
+        if is_text && (1..=KEY_CHARACTERS).contains(&count) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidIdempotencyKey)
@@ -92,6 +95,14 @@ impl Idempotency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_text() {
+        assert!("clé 1".parse::<IdempotencyKey>().is_ok());
+        for bad in ["a\tb", "a\u{FFFD}", "\0"] {
+            assert_eq!(bad.parse::<IdempotencyKey>(), Err(InvalidIdempotencyKey), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_key_has_1_to_255_characters() {

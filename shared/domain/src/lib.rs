@@ -5,6 +5,7 @@
 //! - [`ticket`]: the ticket, what is left of a deleted one, and what a list returns of either;
 //! - [`form`], [`draft`], [`change`]: from a JSON object to a new ticket or a change, all mistakes at once;
 //! - [`filter`]: which tickets a list holds;
+//! - [`export`]: how far a copy of the changes has come;
 //! - [`key`], [`idempotency`]: who asks, and whether they asked before;
 //! - [`error`]: everything that can go wrong, in the matter's own terms.
 //!
@@ -13,12 +14,15 @@
 pub mod change;
 pub mod draft;
 pub mod error;
+pub mod export;
 pub mod filter;
 pub mod form;
 pub mod id;
 pub mod idempotency;
 pub mod key;
 pub mod preset;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod text;
 pub mod ticket;
 pub mod time;

@@ -9,6 +9,7 @@ use crate::time::{DateOrTime, Timestamp};
 
 /// The fields a caller sets. Their names and types are the contract's; one that was never set is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TicketFields {
     /// Whose ticket it is.
     #[serde(rename = "customerID")]
@@ -53,6 +54,7 @@ pub struct TicketFields {
 
 /// A ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ticket {
     /// Assigned when it is created.
     pub id: TicketId,
@@ -92,6 +94,7 @@ impl Ticket {
 
 /// What is left of a deleted ticket, for whoever keeps a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tombstone {
     /// The id it had.
     pub id: TicketId,
@@ -114,6 +117,7 @@ pub struct Tombstone {
 
 /// What the table holds under a ticket's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 #[expect(clippy::large_enum_variant, reason = "nearly every record is a ticket: boxing it would only cost")]
 pub enum Record {

@@ -4,7 +4,8 @@
 //! - [`serve`]: one request from event to response, the same locally and deployed;
 //! - [`guard`]: who is asking; [`cors`]: whose pages may read the answer;
 //! - [`event`], [`request`], [`query`], [`etag`]: what is asked;
-//! - [`reply`], [`list`], [`problem`]: what is answered.
+//! - [`reply`], [`list`], [`problem`]: what is answered;
+//! - `openapi` (a feature): all of it described, for people and tools.
 //!
 //! A handler takes a [`Caller`], which only the guard makes, and a [`Request`], and writes `?`. The
 //! crate knows nothing of DynamoDB.
@@ -15,6 +16,8 @@ pub mod event;
 pub mod guard;
 pub mod list;
 pub mod log;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod problem;
 pub mod query;
 pub mod reply;

@@ -31,18 +31,29 @@ struct Parts {
     cause: Option<Error>,
 }
 
+/// What went wrong (RFC 9457).
 #[derive(Serialize)]
-struct Body<'a> {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct Body<'a> {
+    /// What kind of problem it is: `urn:tickets:problem:…`.
     r#type: String,
+    /// The kind, for people.
     title: &'a str,
+    /// The status code.
     status: u16,
+    /// What went wrong this time, and what would be right.
     detail: &'a str,
+    /// Every field, parameter or header that is refused.
     errors: Vec<FieldError<'a>>,
 }
 
+/// A field, parameter or header that is refused.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 struct FieldError<'a> {
+    /// Its name.
     field: &'a str,
+    /// What is wrong with it, and what would be right.
     detail: &'a str,
 }
 

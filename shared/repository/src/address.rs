@@ -6,8 +6,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tickets_domain::TicketId;
 use tickets_domain::idempotency::Idempotency;
 
+use crate::checkpoint::Export;
+
 /// Tickets per bucket: a bucket is one partition, read in id order by one `Query`.
 pub(crate) const BUCKET_SIZE: u64 = 1000;
+
+/// The partition of what is kept of exports. The exporting function may write to no other.
+pub const CHECKPOINTS: &str = "export";
 
 /// The base key of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,11 @@ impl Address {
     /// That of the one item that holds the highest id given out.
     pub(crate) fn sequence() -> Self {
         Self { bucket: "sequence".into(), id: 0 }
+    }
+
+    /// That of what is kept of an export.
+    pub(crate) fn checkpoint(export: Export) -> Self {
+        Self { bucket: CHECKPOINTS.into(), id: export.number() }
     }
 
     /// That of the record of a request that must not take effect twice.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{self, Credentials, SharedHttpClient};
 
@@ -44,10 +44,9 @@ impl Connection {
         Self { endpoint_url: Some(endpoint_url.into()), http_client: None }
     }
 
-    /// A client. For a database on this machine any credentials do, and nobody has to set any; for
-    /// all others they and the region come from the environment, as the AWS SDK finds them.
+    /// A client.
     pub async fn open(self) -> Client {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        let mut loader = aws(self.endpoint_url.as_deref())
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS)
@@ -61,14 +60,6 @@ impl Connection {
                     .operation_timeout(WRITE_DEADLINE)
                     .build(),
             );
-        if self.endpoint_url.as_deref().is_some_and(is_on_this_machine) {
-            loader = loader
-                .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-                .region(Region::from_static("us-east-1"));
-        }
-        if let Some(url) = self.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
         if let Some(http_client) = self.http_client {
             loader = loader.http_client(http_client);
         }
@@ -76,8 +67,27 @@ impl Connection {
     }
 }
 
+/// The one name and secret that servers on this machine know.
+pub const LOCAL_CREDENTIALS: (&str, &str) = ("local", "local");
+
+/// Who calls AWS, and where. For an endpoint on this machine made-up credentials do, and nobody has to
+/// set any; for all others they and the region come from the environment, as the AWS SDK finds them.
+pub fn aws(endpoint_url: Option<&str>) -> ConfigLoader {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if endpoint_url.is_some_and(is_on_this_machine) {
+        let (name, secret) = LOCAL_CREDENTIALS;
+        loader = loader
+            .credentials_provider(Credentials::new(name, secret, None, None, "local"))
+            .region(Region::from_static("us-east-1"));
+    }
+    match endpoint_url {
+        Some(url) => loader.endpoint_url(url),
+        None => loader,
+    }
+}
+
 /// Whether a URL names this machine: a loopback address, or a container's name for its host.
-fn is_on_this_machine(url: &str) -> bool {
+pub fn is_on_this_machine(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     // Userinfo is no host: http://localhost@example.com/ is elsewhere.

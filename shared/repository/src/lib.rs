@@ -4,7 +4,7 @@
 //! - [`schema`]: the two tables and their indexes;
 //! - [`item`], `address`: how a ticket looks as an item, and how items are addressed;
 //! - `create`, `rewrite`, `list`, [`bulk`]: [`Tickets`]' calls, one file per subject;
-//! - [`api_key`]: the keys;
+//! - [`api_key`]: the keys; [`checkpoint`]: where exports stand;
 //! - [`capacity`]: what calls cost;
 //! - `failure`, `backoff`: what an error of the SDK means, and how long to wait before trying again.
 //!
@@ -15,6 +15,7 @@ pub mod api_key;
 mod backoff;
 pub mod bulk;
 pub mod capacity;
+pub mod checkpoint;
 pub mod connection;
 mod create;
 mod failure;

@@ -60,6 +60,11 @@ impl Tickets {
         Self { meter, ..self.clone() }
     }
 
+    /// The table's name.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// What the deployment decided.
     pub fn policy(&self) -> &Policy {
         &self.policy

@@ -1,0 +1,30 @@
+//! `tickets completions`: what a shell needs to complete the command line.
+
+use std::io::{self, Write};
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use super::CommandError;
+
+/// Print completions for a shell
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "For example: tickets completions bash > ~/.local/share/bash-completion/completions/tickets"
+)]
+pub struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    /// Prints them, of this command.
+    ///
+    /// # Errors
+    /// Where standard output does not take them.
+    pub fn run(self, mut command: Command) -> Result<(), CommandError> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "tickets", &mut script);
+        Ok(io::stdout().write_all(&script)?)
+    }
+}

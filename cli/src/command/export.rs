@@ -1,0 +1,227 @@
+//! `tickets export`: tickets to a file or standard output.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{CommandError, progress_of};
+use crate::client::Row;
+use crate::source::{From, Selection};
+
+/// Write tickets to a file or standard output
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "An export into a file that was interrupted goes on where it was when it is repeated."
+)]
+pub struct Export {
+    /// File to write; standard output if not said
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Format; by the file's name if not said, else NDJSON
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Do not show progress
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    from: From,
+}
+
+/// The formats of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object on each line
+    Ndjson,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+impl Format {
+    /// The format that is said, or that of a file's name.
+    pub fn of(said: Option<Self>, file: Option<&Path>) -> Self {
+        let is_csv = |file: &Path| file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        said.unwrap_or(if file.is_some_and(is_csv) { Self::Csv } else { Self::Ndjson })
+    }
+}
+
+/// A CSV file's columns: a ticket's fields, in the contract's order.
+pub const COLUMNS: [&str; 16] = [
+    "id",
+    "customerID",
+    "ticketType",
+    "status",
+    "ticketPriority",
+    "customerEmail",
+    "subject",
+    "ticketContent",
+    "owner",
+    "users",
+    "departments",
+    "ticketSuppliers",
+    "ticketFollowupDate",
+    "ticketActionRequired",
+    "createdDate",
+    "updatedDate",
+];
+/// One more where deleted tickets are asked for too.
+const DELETED: &str = "deletedDate";
+
+/// How far an export into a file has come: kept beside it until it is complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Resume {
+    /// What is exported: another export begins anew.
+    request: String,
+    /// Records up to this id are in the file.
+    id_after: u64,
+    /// Which then had so many bytes.
+    bytes: u64,
+    records: u64,
+    /// `Sync-Until` of the first page.
+    sync_until: Option<String>,
+}
+
+/// The file being written, under another name until it is complete.
+struct Target {
+    output: PathBuf,
+    partial: PathBuf,
+    state: PathBuf,
+    file: File,
+}
+
+impl Target {
+    /// Opens the file where an export of the same kind ended, or anew.
+    fn open(output: &Path, resume: &mut Resume) -> io::Result<Self> {
+        let beside = |ending: &str| {
+            let mut name = output.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let (partial, state) = (beside(".partial"), beside(".resume"));
+        let begun = fs::read(&state).ok().and_then(|text| serde_json::from_slice::<Resume>(&text).ok());
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&partial)?;
+        let length = file.metadata()?.len();
+        if let Some(begun) = begun.filter(|begun| begun.request == resume.request && begun.bytes <= length) {
+            *resume = begun;
+        }
+        // What was written after the last note is written again.
+        file.set_len(resume.bytes)?;
+        file.seek(io::SeekFrom::End(0))?;
+        Ok(Self { output: output.to_owned(), partial, state, file })
+    }
+
+    /// Notes how far the file has come, in one step.
+    fn note(&mut self, resume: &mut Resume) -> io::Result<()> {
+        resume.bytes = self.file.stream_position()?;
+        let text = serde_json::to_vec(resume)?;
+        let new = self.state.with_extension("resume-new");
+        fs::write(&new, text)?;
+        fs::rename(new, &self.state)
+    }
+
+    fn complete(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.partial, &self.output)?;
+        fs::remove_file(&self.state).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+    }
+}
+
+impl Export {
+    /// Exports.
+    ///
+    /// # Errors
+    /// Where the source or the file does not do. Into a file it can be repeated, and goes on.
+    pub async fn run(self) -> Result<(), CommandError> {
+        let source = self.from.open().await?;
+        let format = Format::of(self.format, self.output.as_deref());
+        let request = format!("{} {format:?} {:?}", source.name(), self.selection);
+        let mut resume = Resume { request, id_after: 0, bytes: 0, records: 0, sync_until: None };
+        let mut target =
+            self.output.as_deref().map(|output| Target::open(output, &mut resume)).transpose()?;
+        let begun_at = resume.id_after;
+
+        let progress =
+            progress_of(self.quiet, "up to id {human_pos} of {human_len}, {msg} tickets, {eta} left");
+        if !progress.is_hidden() {
+            progress.set_length(source.highest_id(&self.selection).await?);
+            progress.set_position(begun_at);
+            progress.reset_eta();
+        }
+        if target.is_some() && begun_at > 0 && !self.quiet {
+            eprintln!("going on after ticket {begun_at}, {} are there", resume.records);
+        }
+        loop {
+            let page = source.page(&self.selection, resume.id_after, None).await?;
+            if resume.sync_until.is_none() {
+                resume.sync_until = page.sync_until.map(|time| time.to_string());
+            }
+            let header = resume.bytes == 0 && resume.records == 0;
+            let text = self.text(format, &page.rows, header)?;
+            match &mut target {
+                Some(target) => target.file.write_all(&text)?,
+                None => {
+                    let mut out = BufWriter::new(io::stdout().lock());
+                    out.write_all(&text)?;
+                    out.flush()?;
+                }
+            }
+            resume.records += page.rows.len() as u64;
+            resume.id_after = page.rows.last().map_or(resume.id_after, |row| row.id);
+            if let Some(target) = &mut target {
+                target.note(&mut resume)?;
+            }
+            progress.set_position(resume.id_after);
+            progress.set_message(resume.records.to_string());
+            if !page.more {
+                break;
+            }
+        }
+        progress.finish_and_clear();
+        if let Some(target) = target {
+            target.complete()?;
+        }
+        if !self.quiet {
+            let next =
+                resume.sync_until.map(|time| format!("; next time: --since {time}")).unwrap_or_default();
+            eprintln!("exported {} tickets{next}", resume.records);
+        }
+        Ok(())
+    }
+
+    /// The rows as the file has them.
+    fn text(&self, format: Format, rows: &[Row], header: bool) -> Result<Vec<u8>, CommandError> {
+        let mut text = Vec::new();
+        if format == Format::Ndjson {
+            for row in rows {
+                text.extend_from_slice(row.json.get().as_bytes());
+                text.push(b'\n');
+            }
+            return Ok(text);
+        }
+        let columns = COLUMNS.iter().chain(self.selection.include_deleted.then_some(&DELETED));
+        let columns: Vec<&str> = columns.copied().collect();
+        let mut csv = csv::Writer::from_writer(text);
+        if header {
+            csv.write_record(&columns)?;
+        }
+        for row in rows {
+            let record: Value = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
+            let cell = |column: &&str| match &record[*column] {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            csv.write_record(columns.iter().map(cell))?;
+        }
+        csv.into_inner().map_err(|error| error.into_error().into())
+    }
+}

@@ -1,0 +1,170 @@
+//! Where exports read: the API, or the table behind it.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::value::RawValue;
+use tickets_app::Config;
+use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::id::CustomerId;
+use tickets_domain::{Clock, Filter, Timestamp};
+use tickets_repository::Tickets;
+
+use crate::client::{Api, Client, Page, Row};
+use crate::command::{CommandError, Opened, Tables, open};
+
+/// The API, or with `--table` the table.
+#[derive(Debug, Clone, Args)]
+pub struct From {
+    #[command(flatten)]
+    api: Api,
+    /// Read the table directly, not the API: with your AWS credentials, or a local one
+    #[arg(long)]
+    table: bool,
+    /// With --table: database to read
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL", requires = "table")]
+    endpoint_url: Option<String>,
+    /// With --table: local data directory to read
+    #[arg(long, value_name = "DIR", requires = "table", conflicts_with = "endpoint_url")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    tables: Tables,
+}
+
+/// Which records.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Selection {
+    /// Only what changed then or later
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Timestamp>,
+    /// Only what last changed then or earlier
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Timestamp>,
+    /// Only what was created then or later
+    #[arg(long, value_name = "TIME")]
+    pub created_since: Option<Timestamp>,
+    /// Only one customer's tickets
+    #[arg(long, value_name = "ID")]
+    pub customer: Option<CustomerId>,
+    /// Also what is left of deleted tickets
+    #[arg(long)]
+    pub include_deleted: bool,
+}
+
+/// A source that is open.
+pub enum Source {
+    /// The API.
+    Api(Client),
+    /// The table, and what keeps it open.
+    Table(Tickets, Opened),
+}
+
+impl From {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Where there is no key, or the configuration or the data directory does not do.
+    pub async fn open(&self) -> Result<Source, CommandError> {
+        if !self.table {
+            return Ok(Source::Api(self.api.client()?));
+        }
+        let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+        let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);
+        Ok(Source::Table(Tickets::new(opened.client.clone(), table, Clock::system(), policy), opened))
+    }
+}
+
+impl Selection {
+    /// The list's path in the API.
+    pub fn path(&self) -> String {
+        match self.customer {
+            Some(customer) => format!("/customers/{customer}/tickets/"),
+            None => "/tickets/".into(),
+        }
+    }
+
+    /// The list's parameters.
+    pub fn query(&self, id_after: u64, limit: Option<usize>) -> Vec<(&'static str, String)> {
+        let times = [
+            ("updatedSince", self.since),
+            ("updatedUntil", self.until),
+            ("createdSince", self.created_since),
+        ];
+        let times = times.into_iter().filter_map(|(name, time)| Some((name, time?.to_string())));
+        let limit = limit.map(|limit| ("limit", limit.to_string()));
+        let deleted = self.include_deleted.then(|| ("includeDeleted", "true".to_owned()));
+        times.chain(limit).chain(deleted).chain([("idAfter", id_after.to_string())]).collect()
+    }
+}
+
+impl Source {
+    /// What it is, and where: the same for the same records.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Api(client) => client.base().to_owned(),
+            Self::Table(tickets, _) => format!("table {}", tickets.table()),
+        }
+    }
+
+    /// A page of the records after an id; of `limit` records, or as many as a page holds.
+    ///
+    /// # Errors
+    /// Where the API or the database does not answer.
+    pub async fn page(
+        &self,
+        selection: &Selection,
+        id_after: u64,
+        limit: Option<usize>,
+    ) -> Result<Page, CommandError> {
+        let (tickets, now) = match self {
+            Self::Api(client) => {
+                return Ok(client.list(&selection.path(), &selection.query(id_after, limit)).await?);
+            }
+            Self::Table(tickets, _) => (tickets, Clock::system().now()),
+        };
+        let filter = Filter {
+            customer: selection.customer,
+            id_after,
+            created_since: selection.created_since,
+            updated_since: selection.since,
+            updated_until: selection.until,
+            limit: Some(limit.unwrap_or(MAX_LIMIT)),
+            include_deleted: selection.include_deleted,
+        };
+        let mut rows = Vec::new();
+        let mut failed = None;
+        let flow = tickets.list(&filter, |record| {
+            let stamps = record.stamps();
+            match serde_json::to_string(record).and_then(RawValue::from_string) {
+                Ok(json) => rows.push(Row { id: stamps.id.get(), updated: stamps.updated, json }),
+                Err(error) => failed = Some(error),
+            }
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let more = flow.await?.is_break();
+        match failed {
+            Some(error) => Err(tickets_domain::Error::internal(error).into()),
+            None => Ok(Page { rows, more, sync_until: Some(now.minus(tickets.policy().settle)) }),
+        }
+    }
+
+    /// The highest id that the selection may hold: for a progress bar. It is searched for by asking
+    /// whether there is one above a guess, a few dozen small requests however many tickets there are.
+    ///
+    /// # Errors
+    /// As [`Source::page`].
+    pub async fn highest_id(&self, selection: &Selection) -> Result<u64, CommandError> {
+        let every = Selection { customer: selection.customer, include_deleted: true, ..Selection::default() };
+        let (mut low, mut high, mut step) = (0, None::<u64>, 1000);
+        // Doubling up to the first guess with nothing above it, then halving.
+        while high.is_none_or(|high| low < high) {
+            let guess = high.map_or(low + step, |high| low + (high - low) / 2);
+            match self.page(&every, guess, Some(1)).await?.rows.first() {
+                Some(row) => (low, step) = (row.id, step * 2),
+                None => high = Some(guess),
+            }
+        }
+        Ok(low)
+    }
+}

@@ -1,0 +1,218 @@
+//! A run: reads on from where the last one ended, stores part after part, and moves the watermark when
+//! the pass is at its end.
+//!
+//! A part's range of ids is written to the checkpoint before the part is stored, conditionally. So of
+//! two runs at the same time one goes on; one that was killed is continued by storing that very range
+//! again, under the same name; and an object that a slow run stores late holds all that its successor's
+//! holds, for everything up to the pass' end was visible to both (docs/sync.md).
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tickets_domain::export::Pass;
+use tickets_domain::{Clock, Error, Filter, Result, Timestamp};
+use tickets_repository::Tickets;
+use tickets_repository::checkpoint::{Export, Saved};
+
+use crate::bucket::{Bucket, PUT_TIMEOUT};
+use crate::event::{self, Outcome};
+use crate::layout::{Manifest, manifest_key, part_key};
+use crate::part::{Writer, Written};
+
+/// Bytes of JSON in an object before compression; about a tenth of it after. Large enough for readers
+/// that pay by the object, small enough for two at a time in memory, even if nothing can be compressed.
+pub const PART_BYTES: usize = 64 * 1024 * 1024;
+/// Parts are named in a manifest at the latest when there are so many: the checkpoint is one item.
+const MOST_PARTS: usize = 500;
+/// What a run needs at its end: the last object, the manifest, the checkpoint.
+const CLOSING_TIME: Duration = Duration::from_secs(2 * PUT_TIMEOUT.as_secs() + 5);
+
+/// Exports tickets to a bucket.
+#[derive(Debug, Clone)]
+pub struct Exporter {
+    tickets: Tickets,
+    bucket: Bucket,
+    clock: Clock,
+    part_bytes: usize,
+}
+
+/// A run under way.
+struct Run<'a> {
+    exporter: &'a Exporter,
+    export: Export,
+    saved: Saved,
+    pass: Pass,
+    /// No further part is begun then.
+    closing: Timestamp,
+    outcome: Outcome,
+}
+
+/// What comes next in a pass.
+enum Next {
+    /// This part, and whether there may be more after it.
+    Part(Written, bool),
+    /// Nothing: the pass is at its end.
+    End,
+    /// Nothing in this run: there is no time for it.
+    NoTime,
+}
+
+impl Exporter {
+    /// An exporter of these tickets to this bucket.
+    pub fn new(tickets: Tickets, bucket: Bucket, clock: Clock) -> Self {
+        Self { tickets, bucket, clock, part_bytes: PART_BYTES }
+    }
+
+    /// The same, with objects of another size.
+    #[must_use]
+    pub fn with_part_bytes(self, part_bytes: usize) -> Self {
+        Self { part_bytes, ..self }
+    }
+
+    /// Notes that everything changed since then is to be exported again.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] where a run takes a step at the same time; where the database does not answer.
+    pub async fn ask_again(&self, since: Timestamp) -> Result<()> {
+        let mut saved = self.tickets.checkpoint(Export::Again).await?;
+        let reaches_back = |pass: &Pass| pass.since.is_none_or(|begun| begun <= since);
+        if saved.checkpoint.pass.as_ref().is_some_and(reaches_back) {
+            return Ok(()); // It goes on.
+        }
+        saved.checkpoint.pass = Some(Pass::new(Some(since), self.horizon()));
+        self.tickets.save_checkpoint(&mut saved).await
+    }
+
+    /// Whether a pass asked for by hand is not at its end.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn is_asked_again(&self) -> Result<bool> {
+        Ok(self.tickets.checkpoint(Export::Again).await?.checkpoint.pass.is_some())
+    }
+
+    /// Goes on with an export until its pass is at its end, or time is short.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] where another run has gone on with it; where the database or the store does
+    /// not answer.
+    pub async fn run(&self, export: Export, deadline: Timestamp) -> Result<Outcome> {
+        let saved = self.tickets.checkpoint(export).await?;
+        let begun = saved.checkpoint.pass.clone();
+        let pass = begun.unwrap_or_else(|| Pass::new(saved.checkpoint.watermark, self.horizon()));
+        let (since, until, watermark) = (pass.since, pass.until, saved.checkpoint.watermark);
+        let outcome = Outcome { since, until, watermark, ..Outcome::new(until) };
+        let closing = deadline.minus(CLOSING_TIME);
+        let mut run = Run { exporter: self, export, saved, pass, closing, outcome };
+        match run.store().await {
+            Err(Error::Contended) => run.outcome.overtaken = true,
+            ended => ended?,
+        }
+        if export == Export::Scheduled {
+            event::log(&run.outcome, self.clock.now());
+        }
+        Ok(run.outcome)
+    }
+
+    /// The instant up to which every change is visible.
+    fn horizon(&self) -> Timestamp {
+        self.clock.now().minus(self.tickets.policy().settle)
+    }
+}
+
+impl Run<'_> {
+    /// Stores parts until there are no more, or no time, reading each while the one before is stored.
+    async fn store(&mut self) -> Result<()> {
+        let mut next = match self.pass.storing {
+            // The run before ended here: exactly this range again, for it may be stored or not.
+            Some(range) => self.read(range.after, Some(range.last)).await?,
+            None => self.read(self.pass.after, None).await?,
+        };
+        while let Next::Part(Written { part, body }, more) = next {
+            self.pass.storing(part.range);
+            self.save().await?;
+            let key = part_key(self.export, &self.pass, part.range);
+            let stored = self.exporter.bucket.put(&key, "application/gzip", body);
+            let following =
+                async { if more { self.read(part.range.last, None).await } else { Ok(Next::End) } };
+            ((), next) = tokio::try_join!(stored, following)?;
+            self.pass.stored(part);
+            self.outcome.objects += 1;
+            self.outcome.records += part.records;
+            self.outcome.bytes += part.bytes;
+            if self.pass.parts.len() >= MOST_PARTS {
+                self.store_manifest(false).await?;
+            }
+        }
+        let complete = matches!(next, Next::End);
+        if complete || !self.pass.parts.is_empty() {
+            self.store_manifest(complete).await?;
+            self.save_end(complete).await?;
+        }
+        self.outcome.complete = complete;
+        Ok(())
+    }
+
+    /// The next part of the ids after this one: as much as an object holds, or exactly up to `last`.
+    async fn read(&self, after: u64, last: Option<u64>) -> Result<Next> {
+        let Exporter { tickets, clock, part_bytes, .. } = self.exporter;
+        let mut part = Writer::new(after);
+        let mut cut = false;
+        loop {
+            let filter = Filter {
+                id_after: part.last(),
+                updated_since: self.pass.since,
+                updated_until: Some(self.pass.until),
+                include_deleted: true,
+                ..Filter::default()
+            };
+            let flow = tickets.list(&filter, |record| {
+                cut = match last {
+                    Some(last) => record.stamps().id.get() > last,
+                    None => part.written() >= *part_bytes || clock.now() >= self.closing,
+                };
+                if cut { ControlFlow::Break(()) } else { part.push(record) }
+            });
+            let more = flow.await?.is_break();
+            // A list may also end for having read much: then the part goes on.
+            if more && !cut && !part.has_failed() {
+                continue;
+            }
+            return Ok(match last {
+                Some(last) => Next::Part(part.finish(last)?, true),
+                None if part.written() > 0 || part.has_failed() => {
+                    let last = part.last();
+                    Next::Part(part.finish(last)?, more)
+                }
+                None if more => Next::NoTime,
+                None => Next::End,
+            });
+        }
+    }
+
+    async fn store_manifest(&mut self, complete: bool) -> Result<()> {
+        let manifest = Manifest::new(self.export, &self.pass, complete);
+        let body = serde_json::to_vec_pretty(&manifest).map_err(Error::internal)?;
+        let key = manifest_key(self.export, &self.pass);
+        self.exporter.bucket.put(&key, "application/json", body).await?;
+        self.pass.listed();
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<()> {
+        self.saved.checkpoint.pass = Some(self.pass.clone());
+        self.exporter.tickets.save_checkpoint(&mut self.saved).await
+    }
+
+    /// Saves where this run ends; at the end of the pass the watermark moves.
+    async fn save_end(&mut self, complete: bool) -> Result<()> {
+        if !complete {
+            return self.save().await;
+        }
+        self.saved.checkpoint.pass = Some(self.pass.clone());
+        self.saved.checkpoint.finish();
+        self.exporter.tickets.save_checkpoint(&mut self.saved).await?;
+        self.outcome.watermark = self.saved.checkpoint.watermark;
+        Ok(())
+    }
+}

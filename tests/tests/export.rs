@@ -1,0 +1,366 @@
+//! The scheduled export: what is in the bucket is what is in the table, however runs are cut, killed,
+//! repeated or run at the same time.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::future::poll_fn;
+use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use export_tickets::{Bucket, Event, Exporter, Outcome, answer};
+use fastrand::Rng;
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+use tickets_app::{Config, EXPORT_BUCKET};
+use tickets_cli::local::{Local, any_port};
+use tickets_cli::storage::StorageServer;
+use tickets_domain::id::Precondition;
+use tickets_domain::{Clock, Error, Filter, Form, Presets, TicketChange, TicketFields, TicketId, Timestamp};
+use tickets_repository::checkpoint::Export;
+use tickets_repository::{Policy, Tickets};
+
+/// A table, a bucket, and a clock that moves when it is told to.
+struct World {
+    tickets: Tickets,
+    exporter: Exporter,
+    storage: StorageServer,
+    presets: Presets,
+    millis: Arc<AtomicI64>,
+    _database: Local,
+}
+
+const SETTLE: Duration = Duration::from_secs(10);
+
+impl World {
+    /// Objects of about `part_bytes` before compression, and lists that read so many keys.
+    async fn new(part_bytes: usize, most_keys: usize) -> Self {
+        let database = Local::in_memory(any_port()).await.unwrap();
+        let storage = StorageServer::start(None, any_port()).await.unwrap();
+        let millis = Arc::new(AtomicI64::new(support::time("2026-11-30T12:00:00Z").millis()));
+        let shown = Arc::clone(&millis);
+        // A millisecond passes with every look at it.
+        let clock =
+            Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
+        let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
+        let tickets = Tickets::new(database.client().await, "Tickets", clock.clone(), policy);
+        let bucket = Bucket::open(EXPORT_BUCKET, Some(&storage.url())).await;
+        let exporter = Exporter::new(tickets.clone(), bucket, clock).with_part_bytes(part_bytes);
+        let presets = Config::from_lookup(|_| None).unwrap().presets;
+        Self { tickets, exporter, storage, presets, millis, _database: database }
+    }
+
+    fn pass(&self, time: Duration) {
+        self.millis.fetch_add(time.as_millis() as i64, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.millis.load(Ordering::Relaxed)).unwrap()
+    }
+
+    async fn create(&self, rng: &mut Rng) -> u64 {
+        let content: String = (0..rng.usize(0..300)).map(|_| rng.alphanumeric()).collect();
+        let body = json!({"customerID": rng.u64(1..9), "subject": "s", "ticketContent": content});
+        let form = Form::parse(body.to_string().as_bytes()).unwrap();
+        let fields = TicketFields::draft(form, &self.presets).unwrap();
+        self.tickets.create(&fields, None).await.unwrap().ticket.id.get()
+    }
+
+    /// A change or a deletion of any ticket.
+    async fn disturb(&self, rng: &mut Rng, last: u64) {
+        let id = TicketId::try_from(rng.u64(1..=last)).unwrap();
+        let outcome = if rng.u8(0..5) == 0 {
+            self.tickets.delete(id, None, &Precondition::None).await.map(drop)
+        } else {
+            let body = json!({"subject": format!("changed {}", rng.u32(..))}).to_string();
+            let change = TicketChange::parse(Form::parse(body.as_bytes()).unwrap(), &self.presets).unwrap();
+            self.tickets.update(id, None, &Precondition::None, |t, now| change.apply(t, now)).await.map(drop)
+        };
+        assert!(matches!(outcome, Ok(()) | Err(Error::NotFound)), "{outcome:?}");
+    }
+
+    async fn run(&self) -> Outcome {
+        answer(&self.exporter, Event::default(), Timestamp::MAX).await.unwrap()
+    }
+
+    /// Every object below `folder`, in the order of their names.
+    fn objects(&self, folder: &str) -> Vec<PathBuf> {
+        fn below(directory: &Path, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { below(&path, found) } else { found.push(path) }
+            }
+        }
+        let mut found = Vec::new();
+        below(&self.storage.bucket_directory().join(folder), &mut found);
+        found.sort();
+        found
+    }
+
+    /// What a reader of the bucket has: of every ticket the newest record.
+    fn copy(&self) -> BTreeMap<u64, Value> {
+        let mut copy: BTreeMap<u64, Value> = BTreeMap::new();
+        for object in self.objects("tickets") {
+            for record in records(&object) {
+                let id = record["id"].as_str().unwrap().parse().unwrap();
+                let updated = |record: &Value| record["updatedDate"].as_str().unwrap().to_owned();
+                if copy.get(&id).is_none_or(|old| updated(old) <= updated(&record)) {
+                    copy.insert(id, record);
+                }
+            }
+        }
+        copy
+    }
+
+    async fn table(&self) -> BTreeMap<u64, Value> {
+        let (mut table, mut id_after) = (BTreeMap::new(), 0);
+        loop {
+            let filter = Filter { include_deleted: true, id_after, ..Filter::default() };
+            let take = |record: &tickets_domain::Record| {
+                id_after = record.stamps().id.get();
+                table.insert(id_after, serde_json::to_value(record).unwrap());
+                ControlFlow::Continue(())
+            };
+            if self.tickets.list(&filter, take).await.unwrap().is_continue() {
+                return table;
+            }
+        }
+    }
+
+    fn manifests(&self) -> Vec<Value> {
+        let read = |path: &PathBuf| serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        self.objects("manifests").iter().map(read).collect()
+    }
+}
+
+/// The records of an object.
+fn records(object: &Path) -> Vec<Value> {
+    let lines = BufReader::new(GzDecoder::new(File::open(object).unwrap())).lines();
+    lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_run_stores_what_changed_since_the_last_one_deletions_included() {
+    let (world, mut rng) = (World::new(1 << 20, 20_000).await, Rng::with_seed(1));
+    for _ in 0..30 {
+        world.create(&mut rng).await;
+    }
+    world.pass(SETTLE * 2);
+    let first = world.run().await;
+    assert!(first.complete && first.since.is_none());
+    assert_eq!((first.objects, first.records, first.watermark), (1, 30, Some(first.until)));
+    assert_eq!(world.copy(), world.table().await);
+
+    world.tickets.delete(TicketId::FIRST, None, &Precondition::None).await.unwrap();
+    world.create(&mut rng).await;
+    world.pass(SETTLE * 2);
+    let second = world.run().await;
+    assert_eq!((second.since, second.records), (first.watermark, 2));
+    assert!(second.until > first.until);
+    assert_eq!(world.copy(), world.table().await);
+    assert!(world.copy()[&1]["deletedDate"].is_string());
+
+    // Nothing changed: a manifest says so, and there is no object.
+    let third = world.run().await;
+    assert_eq!((third.since, third.objects), (second.watermark, 0));
+    let names: Vec<_> = world.manifests().iter().map(|m| m["objects"].as_array().unwrap().len()).collect();
+    assert_eq!(names, [1, 1, 0]);
+}
+
+#[tokio::test]
+async fn what_is_fresher_than_the_horizon_waits_for_the_next_run() {
+    let (world, mut rng) = (World::new(1 << 20, 20_000).await, Rng::with_seed(2));
+    world.create(&mut rng).await;
+    world.pass(SETTLE * 2);
+    world.create(&mut rng).await;
+    assert_eq!(world.run().await.records, 1);
+    world.pass(SETTLE * 2);
+    assert_eq!(world.run().await.records, 1);
+    assert_eq!(world.copy(), world.table().await);
+}
+
+#[tokio::test]
+async fn objects_are_bounded_and_manifests_name_every_one() {
+    let (world, mut rng) = (World::new(4096, 20_000).await, Rng::with_seed(3));
+    for _ in 0..100 {
+        world.create(&mut rng).await;
+    }
+    world.pass(SETTLE * 2);
+    let outcome = world.run().await;
+    assert!(outcome.objects > 5, "{outcome:?}");
+    let objects = world.objects("tickets");
+    assert_eq!(objects.len() as u64, outcome.objects);
+    let mut named = Vec::new();
+    for manifest in world.manifests() {
+        assert_eq!(manifest["complete"], true);
+        assert_eq!(manifest["records"], 100);
+        named.extend(manifest["objects"].as_array().unwrap().iter().map(|object| {
+            let path = world.storage.bucket_directory().join(object["key"].as_str().unwrap());
+            assert_eq!(object["records"].as_u64().unwrap() as usize, records(&path).len());
+            assert_eq!(object["bytes"].as_u64().unwrap(), path.metadata().unwrap().len());
+            path
+        }));
+    }
+    assert_eq!(named, objects);
+    for object in objects {
+        let lines: usize = records(&object).iter().map(|record| record.to_string().len()).sum();
+        assert!(lines < 4096 + 1000, "{lines} bytes in an object");
+    }
+}
+
+#[tokio::test]
+async fn a_run_short_of_time_stops_between_parts_and_the_next_goes_on() {
+    let (world, mut rng) = (World::new(2048, 20_000).await, Rng::with_seed(4));
+    for _ in 0..60 {
+        world.create(&mut rng).await;
+    }
+    world.pass(SETTLE * 2);
+    let (mut runs, mut objects, mut last) = (0, 0, None);
+    loop {
+        // Every look at the clock takes a millisecond: a few tickets fit into a run.
+        let deadline = world.now().plus(Duration::from_secs(45) + Duration::from_millis(16));
+        let outcome = world.exporter.run(Export::Scheduled, deadline).await.unwrap();
+        (runs, objects) = (runs + 1, objects + outcome.objects);
+        assert_eq!(outcome.watermark.is_some(), outcome.complete);
+        assert!(last.is_none_or(|until| until == outcome.until), "it is one pass");
+        last = Some(outcome.until);
+        if outcome.complete {
+            break;
+        }
+        assert!(runs < 100, "it gets nowhere");
+    }
+    assert!(runs > 3, "{runs} runs");
+    assert_eq!(world.objects("tickets").len() as u64, objects);
+    assert_eq!(world.copy(), world.table().await);
+    let manifests = world.manifests();
+    assert_eq!(manifests.iter().filter(|manifest| manifest["complete"] == true).count(), 1);
+    let named: usize = manifests.iter().map(|manifest| manifest["objects"].as_array().unwrap().len()).sum();
+    assert_eq!(named as u64, objects);
+}
+
+/// Runs a future until it has been polled so often, and then drops it as a kill would; `None` then.
+async fn killed_after<T>(polls: u32, run: impl Future<Output = T>) -> Option<T> {
+    let (mut run, mut left) = (Box::pin(run), polls);
+    poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        run.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Runs that are killed anywhere and run at the same time, while tickets change.
+async fn is_exact(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let most_keys = if rng.bool() { 20_000 } else { 10 };
+    let world = World::new(rng.usize(1500..6000), most_keys).await;
+    let mut last = 0;
+    for _ in 0..6 {
+        for _ in 0..rng.u32(5..20) {
+            last = world.create(&mut rng).await;
+        }
+        for _ in 0..rng.u32(0..8) {
+            world.disturb(&mut rng, last).await;
+            world.pass(Duration::from_secs(rng.u64(0..8)));
+        }
+        for _ in 0..rng.u32(0..4) {
+            let (first, second) = (rng.u32(1..60), rng.u32(1..60));
+            let run = || world.exporter.run(Export::Scheduled, Timestamp::MAX);
+            if rng.bool() {
+                killed_after(first, run()).await.transpose().unwrap();
+            } else {
+                let (one, other) = tokio::join!(killed_after(first, run()), killed_after(second, run()));
+                one.transpose().unwrap();
+                other.transpose().unwrap();
+            }
+            world.disturb(&mut rng, last).await;
+        }
+        world.pass(Duration::from_secs(rng.u64(0..30)));
+    }
+    world.pass(SETTLE * 2);
+    // What was begun is finished, then what changed since.
+    for _ in 0..2 {
+        assert!(world.run().await.complete);
+    }
+    assert_eq!(world.copy(), world.table().await, "seed {seed}");
+}
+
+#[tokio::test]
+async fn killed_and_overlapping_runs_lose_nothing() {
+    for seed in 0..40 {
+        is_exact(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_run_s_successor_stores_the_same_objects_and_no_more() {
+    for polls in 1..80 {
+        let (world, mut rng) = (World::new(2048, 20_000).await, Rng::with_seed(7));
+        for _ in 0..25 {
+            world.create(&mut rng).await;
+        }
+        world.pass(SETTLE * 2);
+        let whole = killed_after(polls, world.exporter.run(Export::Scheduled, Timestamp::MAX)).await;
+        let end = world.run().await;
+        assert!(end.complete);
+        let stored: Vec<Value> = world.objects("tickets").iter().flat_map(|object| records(object)).collect();
+        assert_eq!(stored.len(), 25, "killed after {polls} polls: every ticket is in one object");
+        assert_eq!(world.copy(), world.table().await);
+        if whole.is_some() {
+            assert!(polls > 20, "runs were killed in {polls} places only");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_export_by_hand_repeats_what_changed_since_and_moves_no_watermark_back() {
+    let (world, mut rng) = (World::new(2048, 20_000).await, Rng::with_seed(5));
+    for _ in 0..20 {
+        world.create(&mut rng).await;
+    }
+    let middle = world.now();
+    for _ in 0..10 {
+        world.create(&mut rng).await;
+    }
+    world.pass(SETTLE * 2);
+    let scheduled = world.run().await;
+    let before = world.objects("tickets");
+
+    let event = Event { since: Some(middle) };
+    let outcome = answer(&world.exporter, event.clone(), Timestamp::MAX).await.unwrap();
+    assert!(outcome.complete && outcome.since == Some(middle) && outcome.records == 10, "{outcome:?}");
+    let again: Vec<_> = world.objects("tickets").into_iter().filter(|o| !before.contains(o)).collect();
+    assert_eq!(again.len() as u64, outcome.objects);
+    assert_eq!(world.run().await.since, scheduled.watermark, "the schedule goes on where it was");
+
+    // One that does not fit into its run goes on in the next scheduled one.
+    let deadline = world.now().plus(Duration::from_secs(45) + Duration::from_millis(8));
+    assert!(!answer(&world.exporter, event, deadline).await.unwrap().complete);
+    assert!(world.exporter.is_asked_again().await.unwrap());
+    assert!(world.run().await.complete);
+    assert!(!world.exporter.is_asked_again().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_fails_the_run_and_loses_nothing() {
+    let (world, mut rng) = (World::new(2048, 20_000).await, Rng::with_seed(6));
+    for _ in 0..20 {
+        world.create(&mut rng).await;
+    }
+    world.pass(SETTLE * 2);
+    // Nobody listens at the discard port.
+    let nowhere = Bucket::open(EXPORT_BUCKET, Some("http://127.0.0.1:9")).await;
+    let now = world.now();
+    let broken = Exporter::new(world.tickets.clone(), nowhere, Clock::new(move || now)).with_part_bytes(2048);
+    let failed = broken.run(Export::Scheduled, Timestamp::MAX).await;
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
+    assert!(world.run().await.complete);
+    assert_eq!(world.copy(), world.table().await);
+}
