@@ -495,26 +495,6 @@ async fn sync_until_is_the_settle_window_ago_and_settled_holds_back_what_is_fres
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_large_tickets_ends_before_it_is_too_large() {
-    for api in Api::each().await {
-        let customer = fresh_customer().get();
-        // Quotes double in JSON, and again in a Lambda's reply: the worst there is but control characters.
-        let body =
-            json!({"customerID": customer, "subject": "large", "ticketContent": "\"".repeat(256 * 1024)});
-        let mut ids = Vec::new();
-        for _ in 0..8 {
-            ids.push(api.create(&body).await);
-        }
-        for query in ["", "?updatedSince=2026-01-01"] {
-            let pages = api.pages(&format!("/customers/{customer}/tickets/{query}")).await;
-            assert!(pages.len() > 1, "they do not fit one page");
-            assert!(pages.iter().all(|page| page.status == 200 && page.text.len() < 6_291_556));
-            assert_eq!(pages.iter().flat_map(Answer::ids).collect::<Vec<_>>(), ids);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_location_leads_to_the_ticket_whichever_form_it_was_posted_to() {
     for api in Api::each().await {
         for slash in ["", "/"] {
@@ -877,6 +857,29 @@ async fn ids_are_compared_as_numbers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_tickets_ends_before_it_is_too_large() {
+    // Not under `cargo lambda watch`: it answers a function before it has read the reply, and of one of
+    // megabytes it now and then never reads the rest.
+    for payload in [Payload::Rest, Payload::Http] {
+        let api = Api::start_with(Options { payload, ..Options::default() }).await;
+        let customer = fresh_customer().get();
+        // Quotes double in JSON, and again in a Lambda's reply: the worst there is but control characters.
+        let body =
+            json!({"customerID": customer, "subject": "large", "ticketContent": "\"".repeat(256 * 1024)});
+        let mut ids = Vec::new();
+        for _ in 0..8 {
+            ids.push(api.create(&body).await);
+        }
+        for query in ["", "?updatedSince=2026-01-01"] {
+            let pages = api.pages(&format!("/customers/{customer}/tickets/{query}")).await;
+            assert!(pages.len() > 1, "they do not fit one page");
+            assert!(pages.iter().all(|page| page.status == 200 && page.text.len() < 6_291_556));
+            assert_eq!(pages.iter().flat_map(Answer::ids).collect::<Vec<_>>(), ids);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_holds_what_fits_a_reply_and_not_a_ticket_more() {
     let api = Api::start_with(Options::default()).await;
     // Quotes take four bytes in a reply and control characters seven: the worst a ticket can hold.
@@ -966,7 +969,7 @@ async fn presets_are_configuration_and_a_value_that_leaves_it_stays_where_it_is(
 async fn redeployed(api: &Api, payload: Payload, environment: Vec<(&'static str, String)>) -> String {
     let lookup = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| v.clone());
     let config = Config::from_lookup(lookup).unwrap();
-    let app = App::open(config, Connection::to(&api.database), Clock::system()).await;
+    let app = App::open(config, Connection::to(&api.database), Clock::system());
     let router = Gateway { app: Arc::new(app), payload }.into_router();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let base = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
