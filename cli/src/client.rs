@@ -160,11 +160,18 @@ impl Api {
         let token: BearerToken = text.trim().parse().map_err(|_| no_key("it holds no key".into()))?;
         let local = || format!("http://127.0.0.1:3000{BASE_PATH}");
         let base = self.api.clone().unwrap_or_else(local).trim_end_matches('/').to_owned();
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build();
+        let http = http_client().timeout(TIMEOUT).build();
         let http =
             http.map_err(|error| ClientError::Unreachable { url: base.clone(), reason: reason(&error) })?;
         Ok(Client { base, key: token.reveal(), http })
     }
+}
+
+/// A builder of HTTP clients, with the TLS provider that everything here has.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // An error says that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
 }
 
 impl fmt::Debug for Client {

@@ -101,7 +101,7 @@ impl Local {
 
     /// A client of it.
     pub async fn client(&self) -> Client {
-        Connection::to(&self.url).open().await
+        Connection::to(&self.url).open()
     }
 
     /// Whether it is this process'.

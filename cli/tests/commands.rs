@@ -19,6 +19,10 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     tickets(directory, arguments).output().unwrap()
 }
 
+fn http() -> reqwest::Client {
+    tickets_cli::client::http_client().build().unwrap()
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
@@ -45,7 +49,7 @@ impl Server {
     }
 
     async fn list(&self, query: &str) -> Vec<Value> {
-        let request = reqwest::Client::new().get(format!("{}{query}", self.api)).bearer_auth(&self.key);
+        let request = http().get(format!("{}{query}", self.api)).bearer_auth(&self.key);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         response.json().await.unwrap()
@@ -103,7 +107,7 @@ async fn seed_fills_a_table_whose_ids_are_dense_and_whose_indexes_are_right() {
     for customer in customers {
         let expected: Vec<&Value> = all.iter().filter(|ticket| ticket["customerID"] == customer).collect();
         let url = server.api.replace("/tickets/", &format!("/customers/{customer}/tickets/"));
-        let request = reqwest::Client::new().get(url).bearer_auth(&server.key);
+        let request = http().get(url).bearer_auth(&server.key);
         let listed: Vec<Value> = request.send().await.unwrap().json().await.unwrap();
         assert_eq!(listed.iter().collect::<Vec<_>>(), expected);
     }
@@ -319,7 +323,7 @@ async fn tickets_are_shown_to_people_and_to_scripts() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);
     let body = serde_json::json!({"customerID": 42, "subject": "Printer \u{1b}[31mon fire", "owner": "ada"});
-    let request = reqwest::Client::new().post(&server.api).bearer_auth(&server.key).json(&body);
+    let request = http().post(&server.api).bearer_auth(&server.key).json(&body);
     let created: Value = request.send().await.unwrap().json().await.unwrap();
     let show = |arguments: &[&str]| with_key(&server, home.path(), arguments);
     let list = text(&show(&["list"]).stdout).to_owned();
@@ -353,7 +357,7 @@ async fn watch_prints_each_change_once() {
     let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut next = || shown.next().unwrap().unwrap();
-    let http = reqwest::Client::new();
+    let http = http();
     let post = http.post(&server.api).bearer_auth(&server.key);
     post.json(&serde_json::json!({"customerID": 42, "subject": "first"})).send().await.unwrap();
     let line = next();
@@ -386,7 +390,7 @@ async fn the_page_of_the_api_has_its_key_for_this_machine_only() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);
     let origin = server.api.split("/backend").next().unwrap();
-    let http = reqwest::Client::new();
+    let http = http();
     let page = async |host: Option<&str>| {
         let request = http.get(format!("{origin}/docs"));
         let request = host.into_iter().fold(request, |request, host| request.header("host", host));

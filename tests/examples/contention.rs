@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
     let body = json!({"customerID": 1, "subject": "s", "ticketContent": "x".repeat(400)}).to_string();
     let fields =
         TicketFields::draft(Form::parse(body.as_bytes()).expect("a form"), &presets).expect("fields");
-    let client = Connection::to(&local.url).open().await;
+    let client = Connection::to(&local.url).open();
     let until = Instant::now() + Duration::from_secs(seconds);
     let tasks = (0..creators).map(|_| {
         let tickets = Tickets::new(client.clone(), schema::TICKETS, Clock::system(), Policy::default());

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tickets_cli::client::http_client;
 
 /// What the clients saw, together.
 #[derive(Default)]
@@ -79,7 +80,7 @@ async fn client(
     only_creates: bool,
     seen: Arc<Seen>,
 ) -> Vec<(&'static str, Duration)> {
-    let http = Client::new();
+    let http = http_client().build().unwrap_or_default();
     let mut rng = fastrand::Rng::with_seed(number);
     let mut latencies = Vec::new();
     while Instant::now() < until {
@@ -133,7 +134,7 @@ async fn client(
 /// How many acknowledged tickets a full walk does not show.
 async fn lost(base: &str, key: &str, seen: &Seen) -> u64 {
     let mut missing = seen.created.lock().map(|created| created.clone()).unwrap_or_default();
-    let (http, mut after) = (Client::new(), 0);
+    let (http, mut after) = (http_client().build().unwrap_or_default(), 0);
     loop {
         let page = http.get(format!("{base}/tickets/?idAfter={after}")).bearer_auth(key).send().await;
         let Ok(page) = page else { return missing.len() as u64 };

@@ -119,7 +119,7 @@ impl Engine {
             injected: BTreeMap::new(),
         };
         let engine = Self { database, state: Arc::new(Mutex::new(state)) };
-        let client = engine.connection().open().await;
+        let client = engine.connection().open();
         schema::create_tables(&client, schema::TICKETS, schema::API_KEYS).await.expect("tables");
         engine
     }
@@ -128,7 +128,7 @@ impl Engine {
     pub fn connection(&self) -> Connection {
         let connector = SharedHttpConnector::new(self.clone());
         let http_client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
-        Connection { endpoint_url: Some("http://localhost".into()), http_client: Some(http_client) }
+        Connection { http_client: Some(http_client), ..Connection::to("http://localhost") }
     }
 
     /// From now on these faults happen.

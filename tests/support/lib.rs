@@ -119,7 +119,7 @@ impl Api {
         .expect("a configuration");
         config.policy.most_keys = options.most_keys.unwrap_or(config.policy.most_keys);
         let connection = Connection { endpoint_url: Some(local.url.clone()), ..options.connection };
-        let app = Arc::new(App::open(config, connection, options.clock.unwrap_or_else(Clock::system)).await);
+        let app = Arc::new(App::open(config, connection, options.clock.unwrap_or_else(Clock::system)));
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let base = format!("http://{}{BASE_PATH}", listener.local_addr().expect("an address"));
         let router = Gateway { app: Arc::clone(&app), payload: options.payload }.into_router();
@@ -129,7 +129,8 @@ impl Api {
     }
 
     async fn at(base: String, database: String, app: Option<Arc<App>>, local: Option<Local>) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).build().expect("a client");
+        let http =
+            tickets_cli::client::http_client().timeout(Duration::from_secs(120)).build().expect("a client");
         let mut api = Self { base, key: String::new(), app, database, http, _local: local };
         api.key = api.make_key(|_| {}).await;
         api
@@ -141,14 +142,14 @@ impl Api {
         let token = BearerToken::generate().expect("randomness");
         let mut key = ApiKey::new(&token, Scope::ALL, clock.now());
         edit(&mut key);
-        let client = Connection::to(&self.database).open().await;
+        let client = Connection::to(&self.database).open();
         Keys::new(client, schema::API_KEYS, clock).insert(&key).await.expect("a stored key");
         token.reveal()
     }
 
     /// The tickets' table, reached directly and without anything in between.
     pub async fn tickets(&self) -> Tickets {
-        let client = Connection::to(&self.database).open().await;
+        let client = Connection::to(&self.database).open();
         Tickets::new(client, schema::TICKETS, Clock::system(), Default::default())
     }
 

@@ -71,10 +71,10 @@ impl Simulation {
         let mut config = Config::from_lookup(|_| None).expect("a configuration");
         config.policy.settle = settle;
         config.policy.most_keys = most_keys;
-        let app = Arc::new(App::open(config, engine.connection(), clock.clone()).await);
+        let app = Arc::new(App::open(config, engine.connection(), clock.clone()));
         let token = BearerToken::generate().expect("randomness");
         let key = ApiKey::new(&token, Scope::ALL, clock.now());
-        let keys = Keys::new(engine.connection().open().await, schema::API_KEYS, clock.clone());
+        let keys = Keys::new(engine.connection().open(), schema::API_KEYS, clock.clone());
         keys.insert(&key).await.expect("a stored key");
         let router = Gateway { app, payload: Payload::Rest }.into_router();
         Self { engine, clock, router, key: token.reveal() }

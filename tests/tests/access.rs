@@ -195,7 +195,7 @@ async fn a_replay_is_only_for_the_key_that_asked_first() {
 async fn no_spelling_of_a_path_leads_around_the_key() {
     let api = Api::start_with(Options::default()).await;
     let id = api.create(&json!({"customerID": 42, "subject": "secret"})).await;
-    let client = reqwest::Client::new();
+    let client = tickets_cli::client::http_client().build().unwrap();
     let root = api.base.strip_suffix("/backend/api/v1").unwrap();
     for path in [
         format!("/backend/api/v1/tickets/{id}"),
@@ -404,7 +404,7 @@ async fn a_key_ends_to_the_millisecond_and_a_revoked_one_within_a_minute() {
         }
 
         assert_eq!(status(&revoked).await, 200);
-        let client = Connection::to(&api.database).open().await;
+        let client = Connection::to(&api.database).open();
         let id = revoked.split('_').nth(1).unwrap().parse().unwrap();
         Keys::new(client, schema::API_KEYS, clock.clone()).revoke(&id).await.unwrap();
         millis.fetch_add(60_000, Ordering::SeqCst);

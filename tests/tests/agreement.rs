@@ -492,7 +492,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let watched = Watched { engine: engine.clone(), asked: Arc::default() };
     let clock = Clock::system();
     let mut keys = Vec::new();
-    let store = Keys::new(engine.connection().open().await, schema::API_KEYS, clock.clone());
+    let store = Keys::new(engine.connection().open(), schema::API_KEYS, clock.clone());
     for customer in [None, Some(7.try_into().unwrap())] {
         let token = BearerToken::generate().unwrap();
         store.insert(&ApiKey { customer, ..ApiKey::new(&token, Scope::ALL, clock.now()) }).await.unwrap();
@@ -506,7 +506,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         let connection = Connection { http_client: Some(client), ..engine.connection() };
         let mut config = Config::from_lookup(|_| None).unwrap();
         config.policy.most_keys = most_keys;
-        Gateway { app: Arc::new(App::open(config, connection, clock.clone()).await), payload: Payload::Rest }
+        Gateway { app: Arc::new(App::open(config, connection, clock.clone())), payload: Payload::Rest }
     };
     let body = json!({"customerID": 7, "subject": "s"});
     // Every way through each function, with good weather and without: a write whose answer is lost is read back.
@@ -550,7 +550,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     engine.set(Faults::default());
     watched.asked.lock().unwrap().clear();
     let storage = StorageServer::start(None, any_port()).await.unwrap();
-    let bucket = Bucket::open(EXPORT_BUCKET, Some(&storage.url())).await;
+    let bucket = Bucket::open(EXPORT_BUCKET, Connection::to(storage.url()));
     for later in [Duration::ZERO, Duration::from_secs(60)] {
         let tickets = gateway(20_000).await.app.tickets.clone();
         // The second is beyond the settle window: what was written shows.

@@ -22,7 +22,7 @@ use tickets_cli::storage::StorageServer;
 use tickets_domain::id::Precondition;
 use tickets_domain::{Clock, Error, Filter, Form, Presets, TicketChange, TicketFields, TicketId, Timestamp};
 use tickets_repository::checkpoint::Export;
-use tickets_repository::{Policy, Tickets};
+use tickets_repository::{Connection, Policy, Tickets};
 
 /// A table, a bucket, and a clock that moves when it is told to.
 struct World {
@@ -48,7 +48,7 @@ impl World {
             Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
         let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
         let tickets = Tickets::new(database.client().await, "Tickets", clock.clone(), policy);
-        let bucket = Bucket::open(EXPORT_BUCKET, Some(&storage.url())).await;
+        let bucket = Bucket::open(EXPORT_BUCKET, Connection::to(storage.url()));
         let exporter = Exporter::new(tickets.clone(), bucket, clock).with_part_bytes(part_bytes);
         let presets = Config::from_lookup(|_| None).unwrap().presets;
         Self { tickets, exporter, storage, presets, millis, _database: database }
@@ -356,7 +356,7 @@ async fn a_store_that_is_away_fails_the_run_and_loses_nothing() {
     }
     world.pass(SETTLE * 2);
     // Nobody listens at the discard port.
-    let nowhere = Bucket::open(EXPORT_BUCKET, Some("http://127.0.0.1:9")).await;
+    let nowhere = Bucket::open(EXPORT_BUCKET, Connection::to("http://127.0.0.1:9"));
     let now = world.now();
     let broken = Exporter::new(world.tickets.clone(), nowhere, Clock::new(move || now)).with_part_bytes(2048);
     let failed = broken.run(Export::Scheduled, Timestamp::MAX).await;

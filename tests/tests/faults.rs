@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::faults::Faults;
 use support::simulation::{Reply, Simulation, simulate};
+use tickets_repository::{Keys, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -175,6 +176,20 @@ fn an_outage_is_a_503_everywhere() {
         // The connection broke after the request may have been read: nobody knows.
         assert_retry(&create(&api).await, "undecided");
         assert_eq!(count(&api).await, 1);
+    });
+}
+
+#[test]
+fn connecting_ahead_is_one_attempt_and_where_it_fails_the_function_starts_all_the_same() {
+    each_seed(|api, _| async move {
+        api.engine.set(Faults { reset_before: 1.0, ..Faults::default() });
+        let before = api.engine.injected();
+        let client = api.engine.connection().open();
+        Keys::new(client, schema::API_KEYS, api.clock.clone()).warm_up().await;
+        let faults = |of: std::collections::BTreeMap<&str, u64>| of.values().sum::<u64>();
+        assert_eq!(faults(api.engine.injected()) - faults(before), 1);
+        api.engine.set(Faults::default());
+        assert_eq!(create(&api).await.status, 201);
     });
 }
 

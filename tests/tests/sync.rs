@@ -25,7 +25,7 @@ async fn api(most_keys: usize) -> Simulation {
 
 /// So many tickets of three customers, all stamped `at`.
 async fn fill(api: &Simulation, count: u64, at: Timestamp) {
-    let client = api.engine.connection().open().await;
+    let client = api.engine.connection().open();
     let tickets = Tickets::new(client, schema::TICKETS, api.clock.clone(), Policy::default());
     let presets = Presets::parse(Presets::TYPES, Presets::STATUSES, Presets::PRIORITIES, "").unwrap();
     let samples: Vec<_> = (0..count)

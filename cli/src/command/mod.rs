@@ -4,12 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
 use clap::Args;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use tickets_app::InvalidConfig;
+use tickets_repository::connection::{Identity, is_on_this_machine, system_http_client};
 use tickets_repository::{Connection, schema};
 
 use crate::client::ClientError;
@@ -73,6 +75,9 @@ pub enum CommandError {
         /// Whether the others were sent.
         sent: bool,
     },
+    /// The AWS configuration does not say where to go.
+    #[error("no AWS region: set AWS_REGION or choose a profile with AWS_PROFILE")]
+    NoRegion,
     /// There is no key of this id.
     #[error("there is no key {0}; `tickets keys list` shows those there are")]
     NoSuchKey(String),
@@ -140,15 +145,32 @@ pub struct Opened {
 /// Where the data directory does not open.
 pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<Opened, CommandError> {
     if let Some(url) = endpoint_url {
-        return Ok(Opened { client: Connection::to(url).open().await, _local: None });
+        return Ok(Opened { client: connection(Some(url)).await?.open(), _local: None });
     }
     match data {
         Some(directory) => {
             let local = Local::open(directory, any_port()).await?;
             Ok(Opened { client: local.client().await, _local: Some(local) })
         }
-        None => Ok(Opened { client: Connection::default().open().await, _local: None }),
+        None => Ok(Opened { client: connection(None).await?.open(), _local: None }),
     }
+}
+
+/// A connection as whoever uses this machine: by profile, SSO or whatever else the AWS CLI knows.
+async fn connection(endpoint_url: Option<&str>) -> Result<Connection, CommandError> {
+    if let Some(url) = endpoint_url.filter(|url| is_on_this_machine(url)) {
+        return Ok(Connection::to(url));
+    }
+    let http_client = system_http_client();
+    let config =
+        aws_config::defaults(BehaviorVersion::latest()).http_client(http_client.clone()).load().await;
+    let region = config.region().cloned().ok_or(CommandError::NoRegion)?;
+    let credentials = config.credentials_provider().ok_or(CommandError::NoRegion)?;
+    Ok(Connection {
+        endpoint_url: endpoint_url.map(str::to_owned),
+        identity: Identity { region, credentials },
+        http_client: Some(http_client),
+    })
 }
 
 /// A progress bar on standard error, where that is a terminal and nobody wants it quiet.

@@ -91,14 +91,14 @@ impl Serve {
         if !local.is_own() {
             return Err(CommandError::InUse(self.data));
         }
-        let app = Arc::new(App::open(config, Connection::to(&local.url), Clock::system()).await);
+        let app = Arc::new(App::open(config, Connection::to(&local.url), Clock::system()));
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
         let key = development_key(&app.keys, key_file.as_deref(), &app.clock).await?.reveal();
 
         // As the schedule does in a deployment.
         let objects = (!self.in_memory).then(|| self.data.join("s3"));
         let storage = StorageServer::start(objects.as_deref(), any_port()).await?;
-        let bucket = Bucket::open(EXPORT_BUCKET, Some(&storage.url())).await;
+        let bucket = Bucket::open(EXPORT_BUCKET, Connection::to(storage.url()));
         let exporter = Exporter::new(app.tickets.clone(), bucket, app.clock.clone());
         let exports = tokio::spawn(export_regularly(exporter, self.export_every));
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Config};
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::primitives::ByteStream;
 use tickets_domain::error::Cause;
 use tickets_domain::{Error, Result};
-use tickets_repository::connection;
+use tickets_repository::{Connection, connection};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for the largest object over a Lambda's slowest network.
@@ -25,23 +26,28 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of this name; at an endpoint, where it is not the region's own.
-    pub async fn open(name: impl Into<String>, endpoint_url: Option<&str>) -> Self {
+    /// The bucket of this name.
+    pub fn open(name: impl Into<String>, connection: Connection) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(PUT_TIMEOUT)
             .build();
-        let config = connection::aws(endpoint_url)
+        let Connection { endpoint_url, identity, http_client } = connection;
+        let endpoint = endpoint_url.as_deref();
+        let mut config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(identity.region)
+            .credentials_provider(identity.credentials)
+            .http_client(
+                http_client.unwrap_or_else(|| connection::http_client(endpoint, connection::Roots::amazon())),
+            )
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
-            .load()
-            .await;
-        let config = aws_sdk_s3::config::Builder::from(&config)
             // Servers on this machine have no name for each bucket.
-            .force_path_style(endpoint_url.is_some_and(connection::is_on_this_machine))
-            .build();
-        Self { client: Client::from_conf(config), name: name.into() }
+            .force_path_style(endpoint.is_some_and(connection::is_on_this_machine));
+        config.set_endpoint_url(endpoint_url);
+        Self { client: Client::from_conf(config.build()), name: name.into() }
     }
 
     /// Stores an object, replacing the one of this key.

@@ -8,8 +8,8 @@
 
 use tickets_app::Config;
 use tickets_domain::{Clock, Result, Timestamp};
+use tickets_repository::Tickets;
 use tickets_repository::checkpoint::Export;
-use tickets_repository::{Connection, Tickets};
 
 pub mod bucket;
 pub mod event;
@@ -25,12 +25,13 @@ pub use export::Exporter;
 ///
 /// # Errors
 /// The variable that is refused.
-pub async fn from_env() -> std::result::Result<Exporter, tickets_app::InvalidConfig> {
+pub fn from_env() -> std::result::Result<Exporter, tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
-    let connection = Connection { endpoint_url: config.endpoint_url.clone(), http_client: None };
     let clock = Clock::system();
-    let tickets = Tickets::new(connection.open().await, config.tickets_table, clock.clone(), config.policy);
-    let bucket = Bucket::open(config.export_bucket, config.s3_endpoint_url.as_deref()).await;
+    let database = config.connection(config.endpoint_url.as_deref())?.open();
+    let store = config.connection(config.s3_endpoint_url.as_deref())?;
+    let tickets = Tickets::new(database, config.tickets_table, clock.clone(), config.policy);
+    let bucket = Bucket::open(config.export_bucket, store);
     Ok(Exporter::new(tickets, bucket, clock))
 }
 

@@ -8,7 +8,7 @@ use tickets_domain::Timestamp;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     tickets_http::log::init();
-    let exporter = &from_env().await?;
+    let exporter = &from_env()?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
         let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
         let deadline = Timestamp::from_millis(deadline).unwrap_or(Timestamp::MAX);

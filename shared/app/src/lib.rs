@@ -1,11 +1,14 @@
 //! What a function runs with: the configuration, read here and nowhere else, and the clients built
 //! from it.
 
+use std::path::PathBuf;
 use std::time::Duration;
+use std::{fs, io};
 
 use thiserror::Error;
 use tickets_domain::preset::InvalidPreset;
 use tickets_domain::{Clock, Presets};
+use tickets_repository::connection::{Identity, Roots, http_client, is_on_this_machine};
 use tickets_repository::{Connection, Keys, Policy, Tickets, schema};
 
 /// A deployment's choices, from the environment that the template sets.
@@ -27,6 +30,10 @@ pub struct Config {
     pub export_bucket: String,
     /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: a store of objects that is not the region's own.
     pub s3_endpoint_url: Option<String>,
+    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: what Lambda sets.
+    pub identity: Option<Identity>,
+    /// `AWS_CA_BUNDLE`: a file of roots to trust instead of Amazon's, as the AWS SDKs know it.
+    pub ca_bundle: Option<PathBuf>,
 }
 
 /// The name of the exports' bucket if nothing else is said, as it is on a developer's machine.
@@ -50,6 +57,20 @@ pub enum InvalidConfig {
         /// The most it may be.
         most: u64,
     },
+    /// There are no credentials.
+    #[error("AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY have to be set")]
+    Nobody,
+    /// The file of roots.
+    #[error("AWS_CA_BUNDLE: cannot read {}: {source}", path.display())]
+    CaBundle {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What is in the file of roots.
+    #[error("AWS_CA_BUNDLE: {} has to have certificates in PEM, and only readable ones", .0.display())]
+    NoRoots(PathBuf),
 }
 
 impl Config {
@@ -101,8 +122,42 @@ impl Config {
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
             export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
             s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
+            identity: identity(&text),
+            ca_bundle: text("AWS_CA_BUNDLE").map(PathBuf::from),
         })
     }
+
+    /// Who calls an endpoint, and with which HTTP client. On this machine anybody does.
+    ///
+    /// # Errors
+    /// Where nothing says who calls; where the file of roots cannot be read.
+    pub fn connection(&self, endpoint_url: Option<&str>) -> Result<Connection, InvalidConfig> {
+        let identity = match endpoint_url {
+            Some(url) if is_on_this_machine(url) => Identity::local(),
+            _ => self.identity.clone().ok_or(InvalidConfig::Nobody)?,
+        };
+        let roots = match &self.ca_bundle {
+            None => Roots::amazon(),
+            Some(path) => {
+                let bundle = fs::read(path);
+                let bundle =
+                    bundle.map_err(|source| InvalidConfig::CaBundle { path: path.clone(), source })?;
+                Roots::parse(bundle).ok_or_else(|| InvalidConfig::NoRoots(path.clone()))?
+            }
+        };
+        Ok(Connection {
+            endpoint_url: endpoint_url.map(str::to_owned),
+            identity,
+            http_client: Some(http_client(endpoint_url, roots)),
+        })
+    }
+}
+
+/// Who a function is, by its environment.
+fn identity(text: &impl Fn(&str) -> Option<String>) -> Option<Identity> {
+    let region = text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION"))?;
+    let (id, secret) = (text("AWS_ACCESS_KEY_ID")?, text("AWS_SECRET_ACCESS_KEY")?);
+    Some(Identity::of_function(region, id, secret, text("AWS_SESSION_TOKEN")))
 }
 
 /// What every handler works with.
@@ -121,19 +176,26 @@ pub struct App {
 }
 
 impl App {
-    /// The app of a deployed function: one client, built once, from the environment.
+    /// The app of a deployed function: one client, built once, from the environment. It connects before
+    /// the first request, while Lambda still lends a starting function whole processors
+    /// (docs/performance.md has what that saves); without TLS there is nothing to save.
     ///
     /// # Errors
     /// The variable that is refused.
     pub async fn from_env() -> Result<Self, InvalidConfig> {
         let config = Config::from_env()?;
-        let connection = Connection { endpoint_url: config.endpoint_url.clone(), http_client: None };
-        Ok(Self::open(config, connection, Clock::system()).await)
+        let connection = config.connection(config.endpoint_url.as_deref())?;
+        let secure = connection.is_secure();
+        let app = Self::open(config, connection, Clock::system());
+        if secure {
+            app.keys.warm_up().await;
+        }
+        Ok(app)
     }
 
     /// The app with this configuration, database and clock.
-    pub async fn open(config: Config, connection: Connection, clock: Clock) -> Self {
-        let client = connection.open().await;
+    pub fn open(config: Config, connection: Connection, clock: Clock) -> Self {
+        let client = connection.open();
         Self {
             tickets: Tickets::new(client.clone(), config.tickets_table, clock.clone(), config.policy),
             presets: config.presets,
@@ -168,6 +230,24 @@ mod tests {
         assert_eq!(error, "SETTLE_SECONDS must be a whole number from 4 to 300, not \"soon\"");
         let error = config(&[("TICKET_STATUSES", "a, A")]).unwrap_err().to_string();
         assert_eq!(error, "the values configured for status: names A twice");
+    }
+
+    #[test]
+    fn a_function_is_who_lambda_says_it_is() {
+        let nobody = config(&[("AWS_REGION", "eu-west-1")]).unwrap();
+        assert!(matches!(nobody.connection(None), Err(InvalidConfig::Nobody)));
+        assert!(nobody.connection(Some("http://127.0.0.1:8000")).is_ok(), "on this machine anybody does");
+        let lambda = [
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "ASIA"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
+        ];
+        let connection = config(&lambda).unwrap().connection(None).unwrap();
+        assert_eq!(connection.identity.region.as_ref(), "eu-west-1");
+        let missing = [lambda.as_slice(), &[("AWS_CA_BUNDLE", "/nowhere.pem")]].concat();
+        let error = config(&missing).unwrap().connection(None).unwrap_err().to_string();
+        assert!(error.starts_with("AWS_CA_BUNDLE: cannot read /nowhere.pem"), "{error}");
     }
 
     #[test]

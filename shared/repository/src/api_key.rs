@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tickets_domain::{ApiKey, Clock, Error, KeyId, KeyStore, Result, Timestamp};
 
+use crate::connection::one_attempt;
 use crate::failure::Failure;
 use crate::item;
 
@@ -30,6 +31,14 @@ impl Keys {
     /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>, clock: Clock) -> Self {
         Self { client, table: table.into(), clock, memory: Mutex::default() }
+    }
+
+    /// Has the connection to the database open before the first caller waits for it: looks up a key that
+    /// nobody has. It is one attempt and reports nothing; where it fails, the first request will.
+    pub async fn warm_up(&self) {
+        let lookup = self.client.get_item().table_name(&self.table);
+        let lookup = lookup.key("keyId", AttributeValue::S("nobody".into()));
+        let _ = lookup.customize().config_override(one_attempt()).send().await;
     }
 
     /// Stores a new key.

@@ -1,12 +1,25 @@
-//! The DynamoDB client: where it connects to, how long it waits, and how often it tries again.
+//! The DynamoDB client: who calls, where it connects to, how long it waits, and how often it tries again.
+//!
+//! It is made by hand, not by `aws-config`: a function's credentials and region are in its environment, and
+//! the roots it trusts are Amazon's, so that a cold start looks for nothing and parses no bundle of the
+//! system's (docs/performance.md has what that saves).
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{self, Credentials, SharedHttpClient};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{
+    self, BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
+    StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 /// Every write, retries included, ends this long after it began, so that it cannot commit long
 /// after the `updatedDate` it carries. A third of the default settle window.
@@ -29,24 +42,73 @@ pub(crate) fn one_attempt() -> config::Builder {
     config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
-/// Where the database is.
-#[derive(Debug, Clone, Default)]
+/// Who calls AWS, and in which region.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The region.
+    pub region: Region,
+    /// The credentials.
+    pub credentials: SharedCredentialsProvider,
+}
+
+/// The one name and secret that servers on this machine know.
+pub const LOCAL_CREDENTIALS: (&str, &str) = ("local", "local");
+
+impl Identity {
+    /// That of a function: what Lambda puts in its environment, for as long as its instance lives.
+    pub fn of_function(region: String, id: String, secret: String, session_token: Option<String>) -> Self {
+        Self::new(region, Credentials::new(id, secret, session_token, None, "Lambda"))
+    }
+
+    /// A made-up one, which does for servers on this machine.
+    pub fn local() -> Self {
+        let (name, secret) = LOCAL_CREDENTIALS;
+        Self::new("us-east-1".into(), Credentials::new(name, secret, None, None, "local"))
+    }
+
+    fn new(region: String, credentials: Credentials) -> Self {
+        Self { region: Region::new(region), credentials: SharedCredentialsProvider::new(credentials) }
+    }
+}
+
+/// Where the database is, and who asks.
+#[derive(Debug, Clone)]
 pub struct Connection {
     /// The endpoint, where it is not the region's own.
     pub endpoint_url: Option<String>,
-    /// The HTTP client, where tests put their own in between.
+    /// Who asks.
+    pub identity: Identity,
+    /// The HTTP client, where it is not [`http_client`]'s.
     pub http_client: Option<SharedHttpClient>,
 }
 
+impl Default for Connection {
+    /// One of this machine whose endpoint is yet to be told.
+    fn default() -> Self {
+        Self { endpoint_url: None, identity: Identity::local(), http_client: None }
+    }
+}
+
 impl Connection {
-    /// The database at this endpoint.
+    /// A database on this machine.
     pub fn to(endpoint_url: impl Into<String>) -> Self {
-        Self { endpoint_url: Some(endpoint_url.into()), http_client: None }
+        Self { endpoint_url: Some(endpoint_url.into()), ..Self::default() }
+    }
+
+    /// Whether it begins with a handshake.
+    pub fn is_secure(&self) -> bool {
+        is_secure(self.endpoint_url.as_deref())
     }
 
     /// A client.
-    pub async fn open(self) -> Client {
-        let mut loader = aws(self.endpoint_url.as_deref())
+    pub fn open(self) -> Client {
+        let http_client =
+            self.http_client.unwrap_or_else(|| http_client(self.endpoint_url.as_deref(), Roots::amazon()));
+        let mut config = config::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.identity.region)
+            .credentials_provider(self.identity.credentials)
+            .http_client(http_client)
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS)
@@ -59,31 +121,67 @@ impl Connection {
                     .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                     .operation_timeout(WRITE_DEADLINE)
                     .build(),
-            );
-        if let Some(http_client) = self.http_client {
-            loader = loader.http_client(http_client);
-        }
-        Client::new(&loader.load().await)
+            )
+            // An attempt has its timeout; watching its bytes trickle would only cost.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        config.set_endpoint_url(self.endpoint_url);
+        Client::from_conf(config.build())
     }
 }
 
-/// The one name and secret that servers on this machine know.
-pub const LOCAL_CREDENTIALS: (&str, &str) = ("local", "local");
+/// The certificates of authorities that an HTTP client trusts, in PEM.
+#[derive(Debug, Clone)]
+pub struct Roots(Vec<u8>);
 
-/// Who calls AWS, and where. For an endpoint on this machine made-up credentials do, and nobody has to
-/// set any; for all others they and the region come from the environment, as the AWS SDK finds them.
-pub fn aws(endpoint_url: Option<&str>) -> ConfigLoader {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest());
-    if endpoint_url.is_some_and(is_on_this_machine) {
-        let (name, secret) = LOCAL_CREDENTIALS;
-        loader = loader
-            .credentials_provider(Credentials::new(name, secret, None, None, "local"))
-            .region(Region::from_static("us-east-1"));
+impl Roots {
+    /// Those that AWS' endpoints have their certificates from: Amazon Trust Services' four and the
+    /// Starfield one that signs them for older clients (<https://www.amazontrust.com/repository/>).
+    pub fn amazon() -> Self {
+        Self(include_bytes!("amazon_roots.pem").to_vec())
     }
-    match endpoint_url {
-        Some(url) => loader.endpoint_url(url),
-        None => loader,
+
+    /// Those in a bundle; `None` where it has none, or something in it cannot be read, over which the
+    /// SDK's client would panic.
+    pub fn parse(pem: Vec<u8>) -> Option<Self> {
+        let mut store = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            store.add(certificate.ok()?).ok()?;
+        }
+        (!store.is_empty()).then_some(Self(pem))
     }
+}
+
+/// ring, for aws-lc first gathers entropy of its own for 30 ms of processor time.
+const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
+
+/// An HTTP client for an endpoint. To one without TLS it does not even load the roots.
+pub fn http_client(endpoint_url: Option<&str>, roots: Roots) -> SharedHttpClient {
+    if !is_secure(endpoint_url) {
+        return Builder::new().build_http();
+    }
+    let trust = TrustStore::empty().with_pem_certificate(roots.0);
+    let tls = Builder::new().tls_provider(TLS);
+    match TlsContext::builder().with_trust_store(trust).build() {
+        Ok(context) => tls.tls_context(context).build_https(),
+        // The SDK's builder of contexts has no way to fail; if it gets one, the system's roots serve.
+        Err(_) => tls.build_https(),
+    }
+}
+
+/// An HTTP client for people's machines: it trusts what the system trusts, and knows the proxies that the
+/// environment names.
+pub fn system_http_client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.tls_provider(TLS).build()
+    })
+}
+
+/// A region's own endpoint is.
+fn is_secure(endpoint_url: Option<&str>) -> bool {
+    endpoint_url.is_none_or(|url| !url.starts_with("http://"))
 }
 
 /// Whether a URL names this machine: a loopback address, or a container's name for its host.
@@ -102,7 +200,17 @@ pub fn is_on_this_machine(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_on_this_machine;
+    use super::{Roots, is_on_this_machine};
+
+    #[test]
+    fn roots_are_certificates_and_there_are_some() {
+        let amazon = Roots::amazon().0;
+        assert!(Roots::parse(amazon.clone()).is_some());
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for bundle in [b"".as_slice(), b"no PEM", no_certificate.as_bytes(), &amazon[..600]] {
+            assert!(Roots::parse(bundle.to_vec()).is_none(), "{}", String::from_utf8_lossy(bundle));
+        }
+    }
 
     #[test]
     fn only_this_machine_gets_made_up_credentials() {

@@ -64,7 +64,7 @@ impl Writer {
 }
 
 /// A ticket, with its place in the table and the indexes.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct TicketItem {
     bucket: String,
     id: u64,
@@ -199,7 +199,7 @@ pub(crate) fn ticket_item(ticket: &Ticket, writer: &Writer) -> Result<Item> {
 }
 
 /// The record an item holds, and who wrote it.
-pub(crate) fn written_record(item: Item) -> Result<(Record, Writer)> {
+pub(crate) fn written_record(mut item: Item) -> Result<(Record, Writer)> {
     if item.contains_key("deletedDate") {
         let item: TombstoneItem = from_item(item)?;
         let tombstone = Tombstone {
@@ -212,15 +212,26 @@ pub(crate) fn written_record(item: Item) -> Result<(Record, Writer)> {
         };
         return Ok((Record::Deleted(tombstone), item.writer));
     }
-    let item: TicketItem = from_item(item)?;
+    // Not by way of a flattened struct, for which serde would first copy every field into a buffer.
+    let writer = taken(&mut item, "writer")?;
     let ticket = Ticket {
-        id: TicketId::try_from(item.id).map_err(Error::internal)?,
-        fields: item.fields,
-        created: item.created,
-        updated: item.updated,
-        version: item.version,
+        id: TicketId::try_from(taken::<u64>(&mut item, "id")?).map_err(Error::internal)?,
+        created: taken_millis(&mut item, "createdDate")?,
+        updated: taken_millis(&mut item, "updatedDate")?,
+        version: taken(&mut item, "version")?,
+        fields: from_item(item)?,
     };
-    Ok((Record::Live(ticket), item.writer))
+    Ok((Record::Live(ticket), writer))
+}
+
+/// An attribute's value, out of its item.
+fn taken<'de, T: Deserialize<'de>>(item: &mut Item, name: &str) -> Result<T> {
+    let value = item.remove(name).ok_or_else(|| Error::internal(format!("an item without {name}")))?;
+    serde_dynamo::from_attribute_value(value).map_err(Error::internal)
+}
+
+fn taken_millis(item: &mut Item, name: &str) -> Result<Timestamp> {
+    Timestamp::from_millis(taken(item, name)?).map_err(Error::internal)
 }
 
 /// The record an item holds.

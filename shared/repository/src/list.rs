@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -117,15 +118,16 @@ impl Tickets {
         let ranges = (first / BUCKET_SIZE..=last / BUCKET_SIZE).map(|number| {
             (first.max(number * BUCKET_SIZE), last.min(number * BUCKET_SIZE + BUCKET_SIZE - 1))
         });
-        let (filter, wanted) = (page.filter, page.wanted());
-        // No more ahead than the page can hold: what is read and not returned only costs.
-        let ahead = wanted.div_ceil(BUCKET_SIZE as usize).clamp(1, AHEAD);
-        let mut buckets =
-            stream::iter(ranges)
-                .map(|(from, to)| async move {
-                    self.bucket(filter, from, to, wanted).await.map(|read| (to, read))
-                })
-                .buffered(ahead);
+        // With a limit one after the other, each for what is then still wanted: what is read and not
+        // returned only costs.
+        let (filter, wanted) = (page.filter, AtomicUsize::new(page.wanted()));
+        let ahead = if filter.limit.is_some() { 1 } else { AHEAD };
+        let mut buckets = stream::iter(ranges)
+            .map(|(from, to)| {
+                let read = self.bucket(filter, from, to, wanted.load(Ordering::Relaxed));
+                async move { Ok::<_, Error>((to, read.await?)) }
+            })
+            .buffered(ahead);
         let mut walked = 0;
         while let Some((to, (mut records, mut next))) = buckets.try_next().await? {
             loop {
@@ -134,8 +136,9 @@ impl Tickets {
                         return Ok(Flow::Break(()));
                     }
                 }
+                wanted.store(page.wanted(), Ordering::Relaxed);
                 let Some(from) = next else { break };
-                (records, next) = self.bucket(filter, from, to, page.wanted()).await?;
+                (records, next) = self.bucket(filter, from, to, wanted.load(Ordering::Relaxed)).await?;
             }
             walked += 1;
             if walked >= MOST_BUCKETS && page.taken > 0 && to < last {

@@ -23,7 +23,7 @@ impl Table {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(dynoxide::server::serve_on(listener, database));
-        let client = Connection::to(&url).open().await;
+        let client = Connection::to(&url).open();
         schema::create_tables(&client, schema::TICKETS, schema::API_KEYS).await.unwrap();
         let millis = Arc::new(AtomicI64::new(time(now).millis()));
         let read = Arc::clone(&millis);
@@ -38,7 +38,7 @@ impl Table {
 
     /// An instance with a client, and so a connection, of its own.
     pub async fn instance(&self) -> Tickets {
-        let client = Connection::to(&self.url).open().await;
+        let client = Connection::to(&self.url).open();
         Tickets::new(client, schema::TICKETS, self.clock.clone(), Policy::default())
     }
 

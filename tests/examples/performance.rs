@@ -1,0 +1,313 @@
+//! What operations cost and how long they take, by the size of the table and of the tickets: the tables and plots of
+//! docs/performance.md.
+//!
+//! ```sh
+//! cargo run --release -p tickets-tests --example performance -- [MOST_TICKETS] > docs/performance/tables.md
+//! ```
+//!
+//! A million tickets, if not said, take a quarter of an hour and 3 GB. Costs come from the consumed capacity that
+//! the embedded engine reports as DynamoDB does; latencies are those of requests over loopback HTTP to handlers in this process.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use plotters::prelude::*;
+use reqwest::Method;
+use serde_json::json;
+use support::{Api, answer};
+use tickets_app::Config;
+use tickets_domain::id::{CustomerId, Precondition};
+use tickets_domain::{Clock, Filter, Form, Presets, TicketChange, TicketFields, TicketId, Timestamp};
+use tickets_repository::bulk::{MAX_CHUNK, Sample};
+use tickets_repository::{Meter, Tickets};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// List prices in dollars, us-east-1, November 2026, without free tiers and discounts.
+mod price {
+    /// A million write request units, on demand (aws.amazon.com/dynamodb/pricing/on-demand).
+    pub const WRITE_UNITS: f64 = 0.625;
+    /// A million read request units, on demand.
+    pub const READ_UNITS: f64 = 0.125;
+    /// A million requests to Lambda (aws.amazon.com/lambda/pricing).
+    pub const INVOCATIONS: f64 = 0.20;
+    /// A gigabyte-second on arm64.
+    pub const GB_SECOND: f64 = 0.000_013_333_4;
+    /// A million requests to a REST API, of the first 333 million (aws.amazon.com/api-gateway/pricing).
+    pub const API_REQUESTS: f64 = 3.50;
+}
+
+/// Operations, as tables name them.
+const OPERATIONS: [&str; 7] = [
+    "get",
+    "create",
+    "update",
+    "delete",
+    "`idAfter`, the last 100",
+    "`updatedSince`, 100 changed",
+    "a customer's 100",
+];
+
+/// Tickets are this far apart: 100 are changed since a hundred times that ago.
+const STEP: Duration = Duration::from_secs(10);
+/// Calls of which the median is taken.
+const CALLS: usize = 200;
+
+/// A table of so many tickets, whose content has so many bytes; every customer has 100.
+struct Table {
+    api: Api,
+    tickets: Tickets,
+    meter: Meter,
+    presets: Presets,
+    count: u64,
+    content: usize,
+    filled: Timestamp,
+}
+
+impl Table {
+    async fn fill(count: u64, content: usize) -> Result<Self> {
+        let api = Api::start_with(support::Options::default()).await;
+        let meter = Meter::counting();
+        let tickets = api.tickets().await.metered(meter.clone());
+        let presets = Config::from_lookup(|_| None)?.presets;
+        let filled = Clock::system().now();
+        let mut table = Self { api, tickets, meter, presets, count: 0, content, filled };
+        while table.count < count {
+            let chunk = (count - table.count).min(MAX_CHUNK as u64);
+            let samples: Result<Vec<Sample>> = (table.count..table.count + chunk)
+                .map(|at| {
+                    let time = filled.minus(STEP * u32::try_from(count - at)?);
+                    Ok(Sample { fields: table.fields(1 + at % (count / 100))?, created: time, updated: time })
+                })
+                .collect();
+            table.tickets.append(&samples?).await?;
+            table.count += chunk;
+        }
+        Ok(table)
+    }
+
+    fn fields(&self, customer: u64) -> Result<TicketFields> {
+        let content = "x".repeat(self.content);
+        let body = json!({"customerID": customer, "subject": "Invoice is wrong", "ticketContent": content});
+        Ok(TicketFields::draft(Form::parse(body.to_string().as_bytes())?, &self.presets)?)
+    }
+
+    /// The three lists of 100 tickets.
+    fn lists(&self) -> Result<[Filter; 3]> {
+        let since = self.filled.minus(STEP * 100);
+        Ok([
+            Filter { id_after: self.count - 100, ..Filter::default() },
+            Filter { updated_since: Some(since), updated_until: Some(self.filled), ..Filter::default() },
+            Filter { customer: Some(CustomerId::try_from(7)?), ..Filter::default() },
+        ])
+    }
+
+    /// What each operation consumes; and a list of a thousand, by 1,000 tickets.
+    async fn units(&self) -> Result<Vec<f64>> {
+        let middle = TicketId::try_from(self.count / 2)?;
+        // An instance reads the sequence once.
+        self.tickets.create(&self.fields(1)?, None).await?;
+        self.meter.take();
+        self.tickets.get(middle, None).await?;
+        let get = self.meter.take();
+        let created = self.tickets.create(&self.fields(1)?, None).await?.ticket.id;
+        let mut units = vec![get, self.meter.take()];
+        let change = TicketChange::parse(Form::parse(br#"{"status": "closed"}"#)?, &self.presets)?;
+        self.tickets.update(created, None, &Precondition::None, |t, now| change.apply(t, now)).await?;
+        units.push(self.meter.take() - get);
+        self.tickets.delete(created, None, &Precondition::None).await?;
+        units.push(self.meter.take() - get);
+        for filter in self.lists()? {
+            let mut found = 0;
+            let _ = self
+                .tickets
+                .list(&filter, |_| {
+                    found += 1;
+                    std::ops::ControlFlow::Continue(())
+                })
+                .await?;
+            units.push(self.meter.take() * 100.0 / f64::from(found));
+        }
+        let thousand = Filter { id_after: self.count - 1000, limit: Some(1000), ..Filter::default() };
+        let _ = self.tickets.list(&thousand, |_| std::ops::ControlFlow::Continue(())).await?;
+        units.push(self.meter.take());
+        Ok(units)
+    }
+
+    /// The median time of each operation, in milliseconds.
+    async fn latencies(&self) -> Result<Vec<f64>> {
+        let (since, until) = (self.filled.minus(STEP * 100), self.filled);
+        let first = self.tickets.create(&self.fields(1)?, None).await?.ticket.id.get() + 1;
+        let mut created = first..;
+        let mut medians = Vec::new();
+        for operation in OPERATIONS {
+            let mut times = Vec::new();
+            for call in 0..CALLS as u64 {
+                // Spread over the table, but for the last 100, which lists are to find.
+                let id = 1 + (call * 7919) % (self.count - 100);
+                let request = match operation {
+                    "get" => self.api.request(Method::GET, &format!("/tickets/{id}")),
+                    "create" => self.api.request(Method::POST, "/tickets/").json(
+                        &json!({"customerID": 7_000_000, "subject": "s", "ticketContent": "x".repeat(self.content)}),
+                    ),
+                    "update" => {
+                        let body = json!({"owner": call.to_string()});
+                        self.api.request(Method::PATCH, &format!("/tickets/{id}")).json(&body)
+                    }
+                    // What "create" has made.
+                    "delete" => self.api.request(Method::DELETE, &format!("/tickets/{}", created.next().ok_or("a ticket")?)),
+                    "`idAfter`, the last 100" => {
+                        self.api.request(Method::GET, &format!("/tickets/?idAfter={}&limit=100", self.count - 100))
+                    }
+                    "`updatedSince`, 100 changed" => {
+                        self.api.request(Method::GET, &format!("/tickets/?updatedSince={since}&updatedUntil={until}"))
+                    }
+                    _ => self.api.request(Method::GET, "/customers/8/tickets/"),
+                };
+                let began = Instant::now();
+                let answer = answer(request).await;
+                times.push(began.elapsed().as_secs_f64() * 1e3);
+                assert!(answer.status < 300, "{operation}: {answer:?}");
+                if answer.text.starts_with('[') {
+                    assert_eq!(answer.ids().len(), 100, "{operation}");
+                }
+            }
+            times.sort_by(f64::total_cmp);
+            medians.push(times[CALLS / 2]);
+        }
+        Ok(medians)
+    }
+}
+
+fn row(cells: impl IntoIterator<Item = String>) {
+    println!("| {} |", cells.into_iter().collect::<Vec<_>>().join(" | "));
+}
+
+fn header(names: impl IntoIterator<Item = String>) {
+    let names: Vec<String> = names.into_iter().collect();
+    let rule = names
+        .iter()
+        .enumerate()
+        .map(|(at, _)| if at == 0 { "---" } else { "--:" }.to_owned())
+        .collect::<Vec<_>>();
+    row(names);
+    println!("|{}|", rule.join("|"));
+}
+
+fn thousands(count: u64) -> String {
+    if count >= 1_000_000 { format!("{} M", count / 1_000_000) } else { format!("{} k", count / 1000) }
+}
+
+/// A line for each operation, over sizes of tables.
+fn plot(sizes: &[u64], latencies: &[Vec<f64>]) -> Result<()> {
+    let area = SVGBackend::new("docs/performance/latency.svg", (860, 420)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let most = latencies.iter().flatten().fold(0.0, |most: f64, ms| most.max(*ms)) * 1.1;
+    let (first, last) = (sizes[0] as f64, sizes[sizes.len() - 1] as f64);
+    let mut chart = ChartBuilder::on(&area)
+        .caption("Median latency by number of tickets", ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(52)
+        .build_cartesian_2d((first..last).log_scale(), 0.0..most)?;
+    let mesh = |tickets: &f64| thousands(*tickets as u64);
+    chart.configure_mesh().x_desc("tickets").y_desc("ms").x_label_formatter(&mesh).draw()?;
+    for (at, operation) in OPERATIONS.iter().enumerate() {
+        let color = Palette99::pick(at).to_rgba();
+        let points = sizes.iter().zip(latencies).map(|(size, medians)| (*size as f64, medians[at]));
+        let line = LineSeries::new(points, color.stroke_width(2)).point_size(3);
+        let label = operation.replace('`', "");
+        chart
+            .draw_series(line)?
+            .label(label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
+    Ok(area.present()?)
+}
+
+/// Dollars for a million of an operation, from its units and from how long a function of so many megabytes runs.
+fn dollars(read: f64, write: f64, megabytes: f64, milliseconds: f64) -> f64 {
+    let lambda = price::INVOCATIONS + megabytes / 1024.0 * milliseconds / 1e3 * price::GB_SECOND * 1e6;
+    price::API_REQUESTS + lambda + read * price::READ_UNITS + write * price::WRITE_UNITS
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let most: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
+    std::fs::create_dir_all("docs/performance")?;
+    let sizes: Vec<u64> =
+        [1000, 10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= most).collect();
+    let (mut latencies, mut units) = (Vec::new(), Vec::new());
+    for &size in &sizes {
+        eprintln!("{size} tickets of 0.5 KB");
+        let table = Table::fill(size, 300).await?;
+        units.push((size, 300, table.units().await?));
+        latencies.push(table.latencies().await?);
+    }
+    for (size, content) in [(1000, 3000), (100_000, 3000), (1000, 20_000), (100_000, 20_000)] {
+        if size <= most {
+            eprintln!("{size} tickets of {content} bytes");
+            units.push((size, content, Table::fill(size, content).await?.units().await?));
+        }
+    }
+    plot(&sizes, &latencies)?;
+
+    println!("### Latency by size of the table\n\nMedian of {CALLS} calls, milliseconds.\n");
+    header(
+        ["operation".to_owned()]
+            .into_iter()
+            .chain(sizes.iter().map(|size| thousands(*size)))
+            .chain(["last / first".into()]),
+    );
+    for (at, operation) in OPERATIONS.iter().enumerate() {
+        let times: Vec<f64> = latencies.iter().map(|medians| medians[at]).collect();
+        let ratio = times[times.len() - 1] / times[0];
+        row([(*operation).to_owned()]
+            .into_iter()
+            .chain(times.iter().map(|ms| format!("{ms:.2}")))
+            .chain([format!("{ratio:.2}")]));
+    }
+
+    println!(
+        "\n### Units\n\nWrite units of create, update and delete (besides the read of the ticket); read units of the others.\n"
+    );
+    let columns =
+        OPERATIONS.iter().map(|o| (*o).to_owned()).chain(["`limit=1000`, 1,000 tickets".to_owned()]);
+    header(["tickets".to_owned(), "content".to_owned()].into_iter().chain(columns));
+    for (size, content, units) in &units {
+        let cells = units.iter().map(|units| format!("{units:.1}"));
+        row([thousands(*size), format!("{:.1} KB", *content as f64 / 1e3)].into_iter().chain(cells));
+    }
+
+    println!("\n### Dollars for a million\n");
+    header(
+        ["content", "get", "create", "update", "delete", "list of 100 changed", "list of 1,000"]
+            .map(str::to_owned),
+    );
+    for (size, content, units) in
+        units.iter().filter(|(size, content, _)| *size == 1000 && [300, 3000, 20_000].contains(content))
+    {
+        let _ = size;
+        let [get, create, update, delete, _, changed, _, thousand] = units[..] else {
+            return Err("eight units".into());
+        };
+        // A key is looked up once a minute and instance: hardly ever. Milliseconds as billed: docs/performance.md says why these.
+        let cells = [
+            dollars(get, 0.0, 256.0, 6.0),
+            dollars(0.0, create, 256.0, 12.0),
+            dollars(get, update, 256.0, 12.0),
+            dollars(get, delete, 256.0, 12.0),
+            dollars(changed, 0.0, 512.0, 20.0),
+            dollars(thousand, 0.0, 512.0, 60.0),
+        ];
+        let kilobytes = format!("{:.1} KB", *content as f64 / 1e3);
+        row([kilobytes].into_iter().chain(cells.iter().map(|dollars| format!("{dollars:.2}"))));
+    }
+    Ok(())
+}
