@@ -3,19 +3,19 @@
 //! - no `since`: the buckets in order, strongly consistent ([`Plan::Buckets`]);
 //! - a customer: the keys in `byCustomer`, which is in id order ([`Plan::Customer`]);
 //! - `since`: the keys in `byUpdated`, sorted by id ([`Plan::Changed`]); where there are more than a
-//!   bounded read takes, the buckets with a filter instead.
+//!   bounded read takes, the buckets with a filter instead. Where many buckets in a row have nothing,
+//!   `byUpdated` says where to go on, so that what changed far up is found in a table of any size.
 //!
 //! Tickets found by key are fetched strongly consistent, for a copy older than the index entry that
 //! led to it would lose the change; and each is asked again whether it matches, for it may be newer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, FuturesOrdered, StreamExt, TryStreamExt};
 use tickets_domain::error::Cause;
 use tickets_domain::id::CustomerId;
 use tickets_domain::time::Month;
@@ -36,8 +36,6 @@ const BATCH: usize = 100;
 const AHEAD: usize = 4;
 /// A bucket is read until its tickets have this many bytes of content: what a response can hold.
 const ENOUGH_BYTES: usize = 6 * 1024 * 1024;
-/// A walk that has found something ends after so many buckets: the next page goes on from there.
-const MOST_BUCKETS: u64 = 64;
 
 /// How a list is answered.
 enum Plan {
@@ -115,37 +113,48 @@ impl Tickets {
         if first > last {
             return Ok(Flow::Continue(()));
         }
-        let ranges = (first / BUCKET_SIZE..=last / BUCKET_SIZE).map(|number| {
-            (first.max(number * BUCKET_SIZE), last.min(number * BUCKET_SIZE + BUCKET_SIZE - 1))
-        });
+        let filter = page.filter;
+        let (mut ranges, mut reading) = (buckets(first, last), FuturesOrdered::new());
         // With a limit one after the other, each for what is then still wanted: what is read and not
         // returned only costs.
-        let (filter, wanted) = (page.filter, AtomicUsize::new(page.wanted()));
-        let ahead = if filter.limit.is_some() { 1 } else { AHEAD };
-        let mut buckets = stream::iter(ranges)
-            .map(|(from, to)| {
-                let read = self.bucket(filter, from, to, wanted.load(Ordering::Relaxed));
-                async move { Ok::<_, Error>((to, read.await?)) }
-            })
-            .buffered(ahead);
+        let mut ahead = if filter.limit.is_some() { 1 } else { AHEAD };
         let mut walked = 0;
-        while let Some((to, (mut records, mut next))) = buckets.try_next().await? {
+        loop {
+            for (from, to) in ranges.by_ref().take(ahead.saturating_sub(reading.len())) {
+                let read = self.bucket(filter, from, to, page.wanted());
+                reading.push_back(async move { Ok::<_, Error>((to, read.await?)) });
+            }
+            let Some((to, (mut records, mut next))) = reading.try_next().await? else {
+                return Ok(Flow::Continue(()));
+            };
+            let taken = page.taken;
             loop {
                 for record in &records {
                     if page.push(record).is_break() {
                         return Ok(Flow::Break(()));
                     }
                 }
-                wanted.store(page.wanted(), Ordering::Relaxed);
                 let Some(from) = next else { break };
-                (records, next) = self.bucket(filter, from, to, wanted.load(Ordering::Relaxed)).await?;
+                (records, next) = self.bucket(filter, from, to, page.wanted()).await?;
+            }
+            if filter.limit.is_some() {
+                ahead = if page.taken > taken { 1 } else { AHEAD };
             }
             walked += 1;
-            if walked >= MOST_BUCKETS && page.taken > 0 && to < last {
-                return Ok(Flow::Break(()));
+            if walked < self.policy.most_buckets || to == last {
+                continue;
+            }
+            if page.taken > 0 {
+                return Ok(Flow::Break(())); // The next page goes on from there.
+            }
+            if let Some(since) = filter.since() {
+                let beyond = Filter { id_after: to, ..filter.clone() };
+                let Some(first) = self.first_changed(&beyond, since).await? else {
+                    return Ok(Flow::Continue(()));
+                };
+                (ranges, reading, walked) = (buckets(first.get(), last), FuturesOrdered::new(), 0);
             }
         }
-        Ok(Flow::Continue(()))
     }
 
     /// The records of one bucket from id `from` to `to` that pass the filter: all, or enough and the
@@ -225,35 +234,61 @@ impl Tickets {
 
     /// The ids of the tickets changed since, or `None` if there are more than one list reads.
     async fn changed(&self, filter: &Filter, since: Timestamp) -> Result<Option<BTreeSet<TicketId>>> {
-        let mut ids = BTreeSet::new();
+        let (mut ids, mut read) = (BTreeSet::new(), 0);
+        let flow = self.read_changed(filter, since, |keys| {
+            read += keys.len();
+            if read > self.policy.most_keys {
+                return Ok(Flow::Break(()));
+            }
+            ids.extend(matching(keys, filter)?);
+            Ok(Flow::Continue(()))
+        });
+        Ok(flow.await?.is_continue().then_some(ids))
+    }
+
+    /// The lowest id of a ticket changed since, of however many: a unit for some 60 of them.
+    async fn first_changed(&self, filter: &Filter, since: Timestamp) -> Result<Option<TicketId>> {
+        let mut first = None;
+        let flow = self.read_changed(filter, since, |keys| {
+            first = first.into_iter().chain(matching(keys, filter)?).min();
+            Ok(Flow::Continue(()))
+        });
+        let _ = flow.await?;
+        Ok(first)
+    }
+
+    /// Hands the keys of the tickets changed since, page by page, to `take`, until it breaks.
+    async fn read_changed(
+        &self,
+        filter: &Filter,
+        since: Timestamp,
+        mut take: impl FnMut(Vec<Item>) -> Result<Flow>,
+    ) -> Result<Flow> {
         let until = filter.updated_until.unwrap_or(Timestamp::MAX);
         if until < since {
-            return Ok(Some(ids));
+            return Ok(Flow::Continue(()));
         }
-        let Some(sequence) = self.sequence().await? else { return Ok(Some(ids)) };
+        let Some(sequence) = self.sequence().await? else { return Ok(Flow::Continue(())) };
         // The first month as the first writer's clock had it: another's may have been behind.
         let first = since.month().max(sequence.first_month.previous());
         // The last as the fastest of the writers' clocks may have it.
         let last = self.clock.now().plus(self.policy.settle).month();
         let last = last.min(until.month());
-        let mut read = 0;
         for month in std::iter::successors(Some(first), |month| Some(month.next())).take_while(|m| *m <= last)
         {
             let mut start = None;
             loop {
-                let (items, next) = self.query(self.changed_in(month, since, until), start).await?;
-                read += items.len();
-                if read > self.policy.most_keys {
-                    return Ok(None);
+                let (keys, next) = self.query(self.changed_in(month, since, until), start).await?;
+                if take(keys)?.is_break() {
+                    return Ok(Flow::Break(()));
                 }
-                ids.extend(matching(items, filter)?);
                 start = next;
                 if start.is_none() {
                     break;
                 }
             }
         }
-        Ok(Some(ids))
+        Ok(Flow::Continue(()))
     }
 
     fn changed_in(&self, month: Month, since: Timestamp, until: Timestamp) -> QueryFluentBuilder {
@@ -340,6 +375,13 @@ impl Tickets {
             }
         }
     }
+}
+
+/// The buckets from one id to another, and which of their ids are in between.
+fn buckets(first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+    (first / BUCKET_SIZE..=last / BUCKET_SIZE).map(move |number| {
+        (first.max(number * BUCKET_SIZE), last.min(number * BUCKET_SIZE + BUCKET_SIZE - 1))
+    })
 }
 
 /// The ids of the index entries that match, in their order.

@@ -23,6 +23,9 @@ pub struct Policy {
     pub keep_tombstones: Duration,
     /// The most index entries one list reads before it walks the buckets instead.
     pub most_keys: usize,
+    /// The most buckets one list walks: where it has found something by then, the next page goes on
+    /// from there; where it has not, the index says where there is something.
+    pub most_buckets: usize,
 }
 
 impl Default for Policy {
@@ -31,6 +34,7 @@ impl Default for Policy {
             settle: Duration::from_secs(10),
             keep_tombstones: Duration::from_secs(90 * 24 * 60 * 60),
             most_keys: 20_000,
+            most_buckets: 64,
         }
     }
 }

@@ -14,7 +14,7 @@ use support::{Table, fields, page, pages, time};
 use tickets_domain::id::{CustomerId, Precondition};
 use tickets_domain::{Filter, Form, Record, TicketChange, TicketId, Timestamp};
 use tickets_repository::bulk::Sample;
-use tickets_repository::{Policy, Tickets};
+use tickets_repository::{Meter, Policy, Tickets};
 
 const START: &str = "2026-01-30T12:00:00Z";
 const HOUR: i64 = 60 * 60 * 1000;
@@ -229,6 +229,46 @@ async fn lists_go_on_over_buckets_and_months() {
             (1101..=2500).filter(|id| id % 3 == 2).collect::<Vec<_>>()
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_far_up_is_found_without_a_walk_to_it() {
+    let table = Table::new("2026-03-01T00:00:00Z").await;
+    let meter = Meter::counting();
+    let tickets =
+        table.tickets(Policy { most_keys: 50, most_buckets: 1, ..Policy::default() }).metered(meter.clone());
+    fill(&tickets, 7800, 3, time("2026-01-01")).await;
+    let since = time("2026-02-01");
+    fill(&tickets, 200, 3, since).await;
+    let mut changed: Vec<u64> = (7801..=8000).collect();
+    let all = Filter { updated_since: Some(since), ..Filter::default() };
+    let first = Filter { limit: Some(10), ..all.clone() };
+
+    meter.take();
+    let (records, more) = page(&tickets, &first).await;
+    assert_eq!((ids(&records), more), ((7801..=7810).collect(), true));
+    let jumped = meter.take();
+    pages(&tickets, &Filter { id_after: 0, limit: None, ..Filter::default() }).await;
+    let walk = meter.take();
+    assert!(jumped < walk / 2.0, "{jumped} units, where a walk over everything takes {walk}");
+
+    // Some in between, at a bucket's ends among others, with gaps that a page ends in and gaps it does not.
+    for id in [1, 999, 1000, 2500, 2501, 3999, 6000] {
+        let ticket = tickets.get(TicketId::try_from(id).unwrap(), None).await.unwrap();
+        let change = TicketChange::parse(Form::parse(br#"{"owner": "o"}"#).unwrap(), &support::presets());
+        let change = change.unwrap();
+        let apply = |ticket: &_, now| change.apply(ticket, now);
+        tickets.update(ticket.id, None, &Precondition::None, apply).await.unwrap();
+        changed.push(id);
+    }
+    changed.sort_unstable();
+    for limit in [None, Some(3), Some(1000)] {
+        assert_eq!(ids(&pages(&tickets, &Filter { limit, ..all.clone() }).await), changed, "{limit:?}");
+    }
+    let until = Filter { updated_until: Some(since), ..all.clone() };
+    assert_eq!(ids(&pages(&tickets, &until).await), [7801]);
+    let beyond = Filter { id_after: 7990, ..all };
+    assert_eq!(ids(&pages(&tickets, &beyond).await), (7991..=8000).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
