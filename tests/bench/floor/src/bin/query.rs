@@ -1,0 +1,28 @@
+//! A bucket of a thousand tickets read through the SDK, and nothing done with them.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use lambda_http::{Body, Error, Request, Response, run, service_fn};
+
+async fn handle(client: &Client, _: Request) -> Result<Response<Body>, Error> {
+    let mut pages = client
+        .query()
+        .table_name("Tickets")
+        .consistent_read(true)
+        .key_condition_expression("#bucket = :bucket")
+        .expression_attribute_names("#bucket", "bucket")
+        .expression_attribute_values(":bucket", AttributeValue::S("1".into()))
+        .into_paginator()
+        .send();
+    let mut read = 0;
+    while let Some(page) = pages.next().await {
+        read += page?.items().len();
+    }
+    Ok(Response::new(format!("read {read}").into()))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let client = &Client::new(&aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await);
+    run(service_fn(async |request| handle(client, request).await)).await
+}
