@@ -12,7 +12,7 @@ use tickets_app::{App, Config};
 use tickets_cli::gateway::{Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::{Keys, schema};
+use tickets_repository::{Keys, Policy, schema};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -61,16 +61,15 @@ impl Reply {
 }
 
 impl Simulation {
-    /// An API whose lists settle after `settle`, over an engine that behaves so far.
-    pub async fn start(seed: u64, settle: Duration, most_keys: usize) -> Self {
+    /// An API of this policy, over an engine that behaves so far.
+    pub async fn start(seed: u64, policy: Policy) -> Self {
         let engine = Engine::new(seed).await;
         // Just before a month's end: a run goes over it.
         let epoch: Timestamp = "2026-11-30T23:59:30Z".parse().expect("a time");
         let start = Instant::now();
         let clock = Clock::new(move || epoch.plus(start.elapsed()));
         let mut config = Config::from_lookup(|_| None).expect("a configuration");
-        config.policy.settle = settle;
-        config.policy.most_keys = most_keys;
+        config.policy = policy;
         let app = Arc::new(App::open(config, engine.connection(), clock.clone()));
         let token = BearerToken::generate().expect("randomness");
         let key = ApiKey::new(&token, Scope::ALL, clock.now());

@@ -5,14 +5,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::faults::Faults;
 use support::simulation::{Reply, Simulation, simulate};
-use tickets_repository::{Keys, schema};
+use tickets_repository::{Keys, Policy, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs a test for some seeds, for a fault happens with chance.
 fn each_seed<F: Future<Output = ()>>(test: impl Fn(Simulation, u64) -> F) {
     for seed in 1..=20 {
-        simulate(seed, async { test(Simulation::start(seed, SETTLE, 20_000).await, seed).await });
+        let policy = Policy { settle: SETTLE, ..Policy::default() };
+        simulate(seed, async { test(Simulation::start(seed, policy).await, seed).await });
     }
 }
 

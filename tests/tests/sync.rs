@@ -20,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 type Copy = BTreeMap<u64, Value>;
 
 async fn api(most_keys: usize) -> Simulation {
-    Simulation::start(1, SETTLE, most_keys).await
+    Simulation::start(1, Policy { settle: SETTLE, most_keys, ..Policy::default() }).await
 }
 
 /// So many tickets of three customers, all stamped `at`.
