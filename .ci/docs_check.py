@@ -1,13 +1,21 @@
 """Opens the page of the API's description in Chromium, sends a request from it, and takes README's screenshot.
 
-    docs_check.py ORIGIN [SCREENSHOT.png]
+The link has the key once; the page without it has none.
+
+    docs_check.py LINK [SCREENSHOT.png]
 """
 
+import json
 import sys
+import urllib.request
+from urllib.parse import urlsplit
 
 from playwright.sync_api import expect, sync_playwright
 
-origin, *screenshot = sys.argv[1:]
+METHODS = ["get", "put", "post", "patch", "delete"]
+
+link, *screenshot = sys.argv[1:]
+origin = link.removesuffix(urlsplit(link).query).removesuffix("/docs?")
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
@@ -16,11 +24,14 @@ with sync_playwright() as playwright:
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: None if request.url.startswith((origin, "data:")) else elsewhere.append(request.url))
-    page.goto(f"{origin}/docs")
+    policy = page.goto(link).headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy and "unsafe-eval" not in policy, policy
+    assert page.url == f"{origin}/docs", "the token stays in the address"
 
     # Every operation is there.
     operations = page.locator(".opblock-summary-path")
-    expect(operations).to_have_count(7)
+    described = json.load(urllib.request.urlopen(f"{origin}/openapi.json"))["paths"].values()
+    expect(operations).to_have_count(sum(method in METHODS for path in described for method in path))
 
     if screenshot:
         page.screenshot(path=screenshot[0])
@@ -43,7 +54,19 @@ with sync_playwright() as playwright:
     expect(answer.locator("tbody td.response-col_status").first).to_contain_text("200")
     expect(answer).to_contain_text("sync-until")
     expect(answer).to_contain_text("Invoice 2026-118 is wrong")
+
+    # Whoever opens the link again, or the page without its token, is asked for a key.
+    for again in (link, f"{origin}/docs"):
+        page.goto(again)
+        create = page.locator("#operations-Tickets-createTicket")
+        create.locator(".opblock-summary").click()
+        create.get_by_role("button", name="Execute").click()
+        status = create.locator(".live-responses-table tbody td.response-col_status").first
+        expect(status).to_contain_text("401")
     browser.close()
+
+# Chromium reports the two refusals.
+troubles = [trouble for trouble in troubles if "status of 401" not in trouble]
 
 assert not troubles, troubles
 assert not elsewhere, f"the page loads from elsewhere: {elsewhere}"

@@ -73,8 +73,9 @@ class Database:
         while "use" not in lines:
             word, rest = self.process.stdout.readline().split(maxsplit=1)
             lines[word] = rest.strip()
-        self.url = lines["database"]
-        self.s3, self.bucket = lines["s3"].split(" has exports, in ")
+        self.bucket = lines["s3"].split(" has exports, in ")[1]
+        # `export NAME=VALUE ...`: where it is, and the access key that it lets in.
+        self.environment = dict(pair.split("=", 1) for pair in lines["use"].split()[1:])
 
     def close(self):
         self.process.terminate()
@@ -89,8 +90,7 @@ def run(database, kill_after=None):
         "AWS_LAMBDA_FUNCTION_NAME": "export-tickets",
         "AWS_LAMBDA_FUNCTION_VERSION": "1",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
-        "AWS_ENDPOINT_URL_DYNAMODB": database.url,
-        "AWS_ENDPOINT_URL_S3": database.s3,
+        **database.environment,
         "SETTLE_SECONDS": "4",
     }
     began = time.monotonic()
@@ -109,7 +109,7 @@ def run(database, kill_after=None):
 def compare(database, work):
     """Whether the newest record of each ticket in the bucket is the table's. Returns how many there are."""
     table = os.path.join(work, "table.ndjson")
-    export = [tickets, "export", "--table", "--endpoint-url", database.url, "--include-deleted", "--quiet", "-o", table]
+    export = [tickets, "export", "--table", "--data", database.directory, "--include-deleted", "--quiet", "-o", table]
     subprocess.run(export, check=True)
     connection = duckdb.connect()
     connection.execute("SET preserve_insertion_order = false")

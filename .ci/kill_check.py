@@ -51,11 +51,16 @@ for _ in range(3):
 
 server, host, key = start()
 connection = http.client.HTTPConnection(host)
-connection.request("GET", "/backend/api/v1/tickets/", headers={"Authorization": f"Bearer {key}"})
-there = [int(ticket["id"]) for ticket in json.load(connection.getresponse())]
+deadline = time.monotonic() + 30
+while True:
+    connection.request("GET", "/backend/api/v1/tickets/", headers={"Authorization": f"Bearer {key}"})
+    there = [int(ticket["id"]) for ticket in json.load(connection.getresponse())]
+    lost = set(acknowledged) - set(there)
+    if not lost or time.monotonic() > deadline:
+        break
+    time.sleep(0.5)  # an id whose writer was killed holds the list up until its ticket cannot come any more
 server.kill()
-lost = set(acknowledged) - set(there)
 assert not lost, f"lost: {sorted(lost)}"
 assert len(acknowledged) == len(set(acknowledged)), "an id was given twice"
-assert there == list(range(1, len(there) + 1)), "ids have gaps"
+assert there == sorted(set(there)), "ids do not ascend"
 print(len(acknowledged), "tickets acknowledged in 3 lives,", len(there), "there")

@@ -1,16 +1,20 @@
 """Runs the documented sync client against a server that changes, and compares the copy with the table.
 
-    sync_check.py SYNC_PY BASE_URL        (in a directory with .tickets/dev-key)
+    sync_check.py SYNC_PY BASE_URL TICKETS       (in a directory with the server's .tickets)
+
+Of a deployment the environment names the database (AWS_ENDPOINT_URL_DYNAMODB, TICKETS_TABLE), and .tickets has a key.
 """
 
 import json
+import os
 import pathlib
 import sqlite3
 import subprocess
 import sys
 import urllib.request
 
-sync, base = sys.argv[1:]
+sync, base, tickets = sys.argv[1:]
+where = [] if "AWS_ENDPOINT_URL_DYNAMODB" in os.environ else ["--data", ".tickets"]
 key = pathlib.Path(".tickets/dev-key").read_text().strip()
 
 
@@ -38,4 +42,14 @@ call("PATCH", f"/tickets/{some[0]}", {"status": "resolved"})
 call("DELETE", f"/tickets/{some[1]}")
 call("POST", "/tickets/", {"customerID": 7, "subject": "new"})
 assert copy() == table(), "the second pass"
+
+# As if the copy had seen a ticket that the table, restored from an earlier state, does not have.
+with sqlite3.connect("copy.db") as database:
+    lost = {"id": "999999", "updatedDate": "2999-01-01T00:00:00.000Z"}
+    database.execute("INSERT INTO tickets VALUES (999999, ?, ?)", (lost["updatedDate"], json.dumps(lost)))
+assert 999999 in copy(), "a copy keeps what it has while the epoch lasts"
+subprocess.run([tickets, "restored", *where, "--ahead", "5000"], check=True)
+call("POST", "/tickets/", {"customerID": 7, "subject": "after the restore"})
+assert copy() == table(), "a copy starts over in a new epoch"
+assert max(table()) > 5000, "no id is given twice"
 print("the copy equals the table:", len(table()), "tickets")

@@ -4,7 +4,8 @@
     sync.py BASE_URL COPY.db < KEY_FILE
 
 Follows docs/sync.md: ask for what changed since the last pass' Sync-Until, follow the links, apply
-what is newer, and store the new Sync-Until together with the last page.
+what is newer, and store the new Sync-Until together with the last page. Where Sync-Epoch is another one,
+the table was restored from an earlier state: start over.
 """
 
 import json
@@ -20,14 +21,14 @@ ATTEMPTS = 5
 
 
 def get(url, key):
-    """One page: its tickets, its Sync-Until, and the URL of the next page or None."""
+    """One page: its tickets, its Sync-Until, its Sync-Epoch, and the URL of the next page or None."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
                 link = re.match(r'<([^>]+)>; rel="next"', response.headers.get("Link", ""))
                 following = urllib.parse.urljoin(url, link[1]) if link else None
-                return json.load(response), response.headers["Sync-Until"], following
+                return json.load(response), response.headers["Sync-Until"], response.headers["Sync-Epoch"], following
         except urllib.error.HTTPError as error:
             if error.code not in (429, 500, 502, 503, 504) or attempt == ATTEMPTS:
                 raise
@@ -41,13 +42,18 @@ def get(url, key):
 def sync(base, key, copy):
     """One pass. Returns how many records were new or newer."""
     copy.execute("CREATE TABLE IF NOT EXISTS tickets (id INTEGER PRIMARY KEY, updated TEXT, ticket TEXT)")
-    copy.execute("CREATE TABLE IF NOT EXISTS state (only INTEGER PRIMARY KEY CHECK (only = 1), since TEXT)")
-    since = copy.execute("SELECT since FROM state").fetchone()
-    query = {"includeDeleted": "true"} | ({"updatedSince": since[0]} if since else {})
+    copy.execute("CREATE TABLE IF NOT EXISTS state (only INTEGER PRIMARY KEY CHECK (only = 1), since TEXT, epoch TEXT)")
+    since, epoch = copy.execute("SELECT since, epoch FROM state").fetchone() or (None, None)
+    query = {"includeDeleted": "true"} | ({"updatedSince": since} if since else {})
     url = f"{base.rstrip('/')}/tickets/?{urllib.parse.urlencode(query)}"
     first_until, applied = None, 0
     while url:
-        tickets, until, url = get(url, key)
+        tickets, until, page_epoch, url = get(url, key)
+        epoch = epoch or page_epoch
+        if page_epoch != epoch:
+            copy.execute("DELETE FROM tickets")
+            copy.execute("DELETE FROM state")
+            return sync(base, key, copy)
         first_until = first_until or until
         for ticket in tickets:
             # Times are RFC 3339 in UTC with milliseconds: they compare as text.
@@ -57,7 +63,7 @@ def sync(base, key, copy):
                 (int(ticket["id"]), ticket["updatedDate"], json.dumps(ticket)),
             )
             applied += cursor.rowcount
-    copy.execute("INSERT INTO state VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET since = excluded.since", (first_until,))
+    copy.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", (first_until, epoch))
     copy.commit()  # tickets and Sync-Until together: a pass that dies is repeated
     return applied
 

@@ -1,6 +1,7 @@
-//! The API's client: pages of lists, tickets by id, creates that may be repeated. It waits and tries
+//! The API's client: pages of lists, tickets by id, writes that may be repeated. It waits and tries
 //! again where the API asks for it, as a good citizen does.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
@@ -8,14 +9,17 @@ use std::time::Duration;
 
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{HeaderMap, LINK, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MATCH, LINK, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use thiserror::Error;
-use tickets_domain::{BearerToken, Timestamp, Violation};
-use tickets_http::list::SYNC_UNTIL;
-use tickets_http::reply::IDEMPOTENCY_REPLAYED;
+use tickets_domain::{
+    BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, TicketId, Timestamp, Version, Violation,
+};
+use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
+use tickets_http::query;
 use tickets_http::route::BASE_PATH;
 
 use crate::local::DATA;
@@ -85,7 +89,16 @@ pub enum ClientError {
         detail: String,
         /// The fields it names.
         violations: Vec<Violation>,
+        /// The whole problem (RFC 9457), as it came.
+        problem: Value,
     },
+    /// A change with `If-Match` was sent again because the answer was lost, and then refused: perhaps because it
+    /// had taken effect.
+    #[error(
+        "412: the ticket has changed, perhaps by this very change, for the answer to an earlier try was lost; \
+         look at the ticket before repeating it"
+    )]
+    Undecided,
     /// It is something else than this API.
     #[error("{url} does not answer like the Tickets API: {reason}")]
     Strange {
@@ -117,9 +130,18 @@ pub struct Page {
     /// Its records, ascending by id.
     pub rows: Vec<Row>,
     /// Whether there are more.
-    pub more: bool,
+    pub end: ListEnd,
     /// Everything changed up to it is in this page and those after it.
     pub sync_until: Option<Timestamp>,
+}
+
+/// A ticket as the API answers it.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// Its JSON, on one line.
+    pub json: Box<RawValue>,
+    /// Its version: what its `ETag` says.
+    pub version: Option<Version>,
 }
 
 /// What came of a create.
@@ -144,6 +166,8 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// Whether an earlier try, whose outcome is not known, may have taken effect.
+    after_unknown: bool,
 }
 
 impl Api {
@@ -195,62 +219,202 @@ impl Client {
             format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
         };
         let query: Vec<_> = query.iter().map(pair).collect();
-        let answer =
-            self.send(Method::GET, &format!("{path}?{}", query.join("&")), None).await?.expect(200)?;
+        let path = format!("{path}?{}", query.join("&"));
+        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
         let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
         let records: Vec<Box<RawValue>> =
             serde_json::from_slice(&answer.body).map_err(|error| strange(error.to_string()))?;
         let rows: Result<Vec<_>, _> = records.into_iter().map(row).collect();
         let sync_until = answer.headers.get(SYNC_UNTIL).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Page { rows: rows.map_err(strange)?, more: answer.headers.contains_key(LINK), sync_until })
+        let end = match answer.headers.get(LINK) {
+            Some(link) => ListEnd::More(continuation(link.to_str().unwrap_or_default())),
+            None => ListEnd::Complete,
+        };
+        Ok(Page { rows: rows.map_err(strange)?, end, sync_until })
     }
 
-    /// The JSON of a ticket.
+    /// A ticket.
     ///
     /// # Errors
     /// Where there is none, or the API refuses or does not answer.
-    pub async fn get(&self, id: u64) -> Result<Box<RawValue>, ClientError> {
-        let answer = self.send(Method::GET, &format!("/tickets/{id}"), None).await?.expect(200)?;
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| ClientError::Strange { url: answer.url, reason: error.to_string() })
+    pub async fn get(&self, id: TicketId) -> Result<Answered, ClientError> {
+        self.send(Method::GET, &format!("/tickets/{id}"), None, &[]).await?.expect(200)?.ticket()
+    }
+
+    /// A page of a ticket's history: the entries after a version, and whether there are more.
+    ///
+    /// # Errors
+    /// Where there is no such ticket, or the API refuses or does not answer.
+    pub async fn history(
+        &self,
+        id: TicketId,
+        version_after: u64,
+        limit: Option<u64>,
+    ) -> Result<(Vec<Box<RawValue>>, bool), ClientError> {
+        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+        let path = format!("/tickets/{id}/history/?versionAfter={version_after}{limit}");
+        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
+        Ok((answer.json()?, answer.headers.contains_key(LINK)))
+    }
+
+    /// The lists behind the preset fields, and every limit.
+    ///
+    /// # Errors
+    /// Where the API refuses or does not answer.
+    pub async fn configuration(&self) -> Result<Value, ClientError> {
+        self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?.json()
+    }
+
+    /// The values that preset fields may have.
+    ///
+    /// # Errors
+    /// Where the API refuses or does not answer.
+    pub async fn presets(&self) -> Result<Presets, ClientError> {
+        let answer = self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?;
+        let Configuration { presets, closed_statuses } = answer.json()?;
+        let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
+        let lists = PresetLists {
+            types: &presets.ticket_type.join(","),
+            statuses: &presets.status.join(","),
+            closed: &closed_statuses.join(","),
+            priorities: &presets.ticket_priority.join(","),
+            owners: &presets.owner.join(","),
+        };
+        Presets::parse(&lists).map_err(|(field, error)| strange(format!("{field} {error}")))
     }
 
     /// Creates a ticket, once however often this is called with the same key.
     ///
     /// # Errors
     /// Where the API refuses or does not answer.
-    pub async fn create(&self, body: &str, idempotency_key: &str) -> Result<Creation, ClientError> {
-        let request = Some((body, idempotency_key));
-        let answer = self.send(Method::POST, "/tickets/", request).await?.expect(201)?;
+    pub async fn create(
+        &self,
+        body: &str,
+        idempotency_key: &str,
+    ) -> Result<(Answered, Creation), ClientError> {
+        let headers = [(IDEMPOTENCY_KEY, idempotency_key.to_owned())];
+        let answer = self.send(Method::POST, "/tickets/", Some(body), &headers).await?.expect(201)?;
         let replayed = answer.headers.contains_key(IDEMPOTENCY_REPLAYED);
-        Ok(if replayed { Creation::Replayed } else { Creation::New })
+        Ok((answer.ticket()?, if replayed { Creation::Replayed } else { Creation::New }))
     }
 
-    /// Sends a request until it is answered. Both kinds there are may be repeated.
+    /// Creates up to a hundred tickets, each once however often this is called with the same key and the same rows.
+    /// When each was created, or why it was refused.
+    ///
+    /// # Errors
+    /// Where the API refuses all, does not answer, or does not come to a decision about a row.
+    pub async fn create_all(
+        &self,
+        rows: &[&str],
+        idempotency_key: &str,
+    ) -> Result<Vec<Result<Timestamp, ClientError>>, ClientError> {
+        let body = format!("[{}]", rows.join(","));
+        let headers = [(IDEMPOTENCY_KEY, idempotency_key.to_owned())];
+        let mut wait = FIRST_WAIT;
+        for last in (1..=TRIES).map(|tried| tried == TRIES) {
+            let answer = self.send(Method::POST, "/tickets/", Some(&body), &headers).await?.expect(207)?;
+            let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
+            let results: Vec<BatchRow> = answer.json()?;
+            if results.len() != rows.len() {
+                return Err(strange(format!("{} results of {} rows", results.len(), rows.len())));
+            }
+            // A repeat replays the rows that were made.
+            if last || !results.iter().any(BatchRow::is_temporary) {
+                return results.into_iter().map(|row| row.outcome().map_err(strange)).collect();
+            }
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        // The last try returns.
+        Err(ClientError::Unreachable { url: self.base.clone(), reason: "no answer".into() })
+    }
+
+    /// Changes the fields given, whatever others have changed meanwhile; or, with a version, only if the ticket
+    /// is at it.
+    ///
+    /// # Errors
+    /// Where there is no such ticket, or the API refuses or does not answer.
+    pub async fn update(
+        &self,
+        id: TicketId,
+        body: &str,
+        if_match: Option<Version>,
+    ) -> Result<Answered, ClientError> {
+        let headers = if_match_header(if_match);
+        let answer = self.send(Method::PATCH, &format!("/tickets/{id}"), Some(body), &headers).await?;
+        answer.decided()?.expect(200)?.ticket()
+    }
+
+    /// Deletes a ticket, as it is or, with a version, only if it is at it.
+    ///
+    /// # Errors
+    /// Where there is no such ticket, or the API refuses or does not answer.
+    pub async fn delete(&self, id: TicketId, if_match: Option<Version>) -> Result<(), ClientError> {
+        let headers = if_match_header(if_match);
+        let answer = self.send(Method::DELETE, &format!("/tickets/{id}"), None, &headers).await?;
+        // Gone, as was asked: by an earlier try whose answer was lost.
+        if answer.after_unknown && answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        answer.decided()?.expect(204).map(drop)
+    }
+
+    /// What the key may do. No endpoint tells, but every function looks at the key before the request: one that
+    /// can have no effect, and reads no table, is refused for its key or else for what it asks.
+    ///
+    /// # Errors
+    /// Where the API does not know the key, or does not answer.
+    pub async fn scopes(&self) -> Result<BTreeSet<Scope>, ClientError> {
+        // There is no ticket 0, and no ticket without a subject.
+        let harmless = [
+            (Scope::Read, Method::GET, "/tickets/0", None),
+            (Scope::Write, Method::POST, "/tickets/", Some("{}")),
+            (Scope::Delete, Method::DELETE, "/tickets/0", None),
+        ];
+        let mut scopes = BTreeSet::new();
+        for (scope, method, path, body) in harmless {
+            let answer = self.send(method, path, body, &[]).await?;
+            match answer.status.as_u16() {
+                400 | 422 => drop(scopes.insert(scope)),
+                403 => {}
+                _ => return Err(answer.refused()),
+            }
+        }
+        Ok(scopes)
+    }
+
+    /// Sends a request until it is answered. Every kind there is may be repeated.
     async fn send(
         &self,
         method: Method,
         path: &str,
-        create: Option<(&str, &str)>,
+        body: Option<&str>,
+        headers: &[(HeaderName, String)],
     ) -> Result<Answer, ClientError> {
         let url = format!("{}{path}", self.base);
         let mut wait = FIRST_WAIT;
+        let mut after_unknown = false;
         for last in (1..=TRIES).map(|tried| tried == TRIES) {
             let mut request = self.http.request(method.clone(), &url).bearer_auth(&self.key);
-            if let Some((body, idempotency_key)) = create {
-                request = request
-                    .header("Content-Type", "application/json")
-                    .header("Idempotency-Key", idempotency_key)
-                    .body(body.to_owned());
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            if let Some(body) = body {
+                request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
             }
             let mut asked = None;
             match answer(&url, request).await {
-                Ok(answer) if last || !is_temporary(answer.status) => return Ok(answer),
-                Ok(answer) => asked = retry_after(&answer.headers),
+                Ok(answer) if last || !is_temporary(answer.status) => {
+                    return Ok(Answer { after_unknown, ..answer });
+                }
+                Ok(answer) => {
+                    after_unknown |= answer.may_have_taken_effect();
+                    asked = retry_after(&answer.headers);
+                }
                 Err(error) if last || error.is_builder() || error.is_connect() && wait > FIRST_WAIT * 4 => {
                     return Err(ClientError::Unreachable { url, reason: reason(&error) });
                 }
-                Err(_) => {}
+                Err(error) => after_unknown |= !error.is_connect(),
             }
             tokio::time::sleep(asked.unwrap_or(wait).mul_f64(0.5 + fastrand::f64())).await;
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -260,36 +424,129 @@ impl Client {
     }
 }
 
+fn if_match_header(version: Option<Version>) -> Vec<(HeaderName, String)> {
+    version.map(|version| (IF_MATCH, format!("\"{}\"", version.get()))).into_iter().collect()
+}
+
+/// What a `Link` says of the pages after this one.
+fn continuation(link: &str) -> Continuation {
+    let parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
+    let found = parameters.into_iter().find(|(name, _)| *name == query::CONTINUATION);
+    found.and_then(|(_, text)| text.parse().ok()).unwrap_or_default()
+}
+
 async fn answer(url: &str, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
-    Ok(Answer { url: url.to_owned(), status, headers, body: response.bytes().await?.into() })
+    let body = response.bytes().await?.into();
+    Ok(Answer { url: url.to_owned(), status, headers, body, after_unknown: false })
 }
 
 impl Answer {
     /// The answer, if it has this status.
     fn expect(self, status: u16) -> Result<Self, ClientError> {
-        #[derive(Deserialize)]
-        struct Problem {
-            detail: String,
-            #[serde(default)]
-            errors: Vec<FieldError>,
+        if self.status.as_u16() == status { Ok(self) } else { Err(self.refused()) }
+    }
+
+    /// Whether what was asked for may be done although this answer does not say so.
+    fn may_have_taken_effect(&self) -> bool {
+        match self.status.as_u16() {
+            500 | 502 | 504 => true,
+            // Of its 503s, only this one is not sure.
+            503 => String::from_utf8_lossy(&self.body).contains("problem:undecided"),
+            _ => false,
         }
-        #[derive(Deserialize)]
-        struct FieldError {
-            field: String,
-            detail: String,
+    }
+
+    /// The answer, unless an earlier try may be why it is a refusal.
+    fn decided(self) -> Result<Self, ClientError> {
+        let doubtful = self.after_unknown && self.status == StatusCode::PRECONDITION_FAILED;
+        if doubtful { Err(ClientError::Undecided) } else { Ok(self) }
+    }
+
+    /// The problem that it is.
+    fn refused(self) -> ClientError {
+        let problem = serde_json::from_slice(&self.body);
+        match problem.and_then(|problem| refusal(self.status, problem)) {
+            Ok(refusal) => refusal,
+            Err(_) => ClientError::Strange { url: self.url, reason: format!("it says {}", self.status) },
         }
-        if self.status.as_u16() == status {
-            return Ok(self);
-        }
-        match serde_json::from_slice::<Problem>(&self.body) {
-            Ok(problem) => {
-                let violation = |error: FieldError| Violation::new(error.field, error.detail);
-                let violations = problem.errors.into_iter().map(violation).collect();
-                Err(ClientError::Refused { status: self.status, detail: problem.detail, violations })
-            }
-            Err(_) => Err(ClientError::Strange { url: self.url, reason: format!("it says {}", self.status) }),
+    }
+
+    /// The JSON that it is.
+    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| ClientError::Strange { url: self.url.clone(), reason: error.to_string() })
+    }
+
+    /// The ticket that it is.
+    fn ticket(&self) -> Result<Answered, ClientError> {
+        let tag = self.headers.get(ETAG).and_then(|tag| tag.to_str().ok()?.trim_matches('"').parse().ok());
+        Ok(Answered { json: self.json()?, version: tag.map(Version::new) })
+    }
+}
+
+/// What a problem refuses.
+fn refusal(status: StatusCode, problem: Value) -> serde_json::Result<ClientError> {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+        #[serde(default)]
+        errors: Vec<FieldError>,
+    }
+    #[derive(Deserialize)]
+    struct FieldError {
+        field: String,
+        detail: String,
+    }
+    let Problem { detail, errors } = Problem::deserialize(&problem)?;
+    let violations = errors.into_iter().map(|error| Violation::new(error.field, error.detail)).collect();
+    Ok(ClientError::Refused { status, detail, violations, problem })
+}
+
+/// What a deployment says of itself, as far as it is asked here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration {
+    presets: ConfiguredPresets,
+    closed_statuses: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfiguredPresets {
+    ticket_type: Vec<String>,
+    status: Vec<String>,
+    ticket_priority: Vec<String>,
+    owner: Vec<String>,
+}
+
+/// What became of a row of a batch.
+#[derive(Deserialize)]
+struct BatchRow {
+    status: u16,
+    ticket: Option<BatchTicket>,
+    problem: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchTicket {
+    created_date: String,
+}
+
+impl BatchRow {
+    fn is_temporary(&self) -> bool {
+        StatusCode::from_u16(self.status).is_ok_and(is_temporary)
+    }
+
+    /// When the ticket was created, or why it was refused.
+    fn outcome(self) -> Result<Result<Timestamp, ClientError>, String> {
+        let status = StatusCode::from_u16(self.status).map_err(|error| error.to_string())?;
+        match (self.ticket, self.problem) {
+            (Some(ticket), _) => Ok(Ok(ticket.created_date.parse().map_err(|_| ticket.created_date)?)),
+            (None, Some(problem)) => Ok(Err(refusal(status, problem).map_err(|error| error.to_string())?)),
+            (None, None) => Err(format!("a row is {status} and nothing else")),
         }
     }
 }

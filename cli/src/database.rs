@@ -1,14 +1,28 @@
 //! The embedded DynamoDB engine (SQLite inside), served over HTTP: the functions reach it with the
-//! SDK they use in production.
+//! SDK they use in production. The engine's own server answers anybody, web pages included; this one answers whoever
+//! signs with the run's access key.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use dynoxide::Database;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use dynoxide::{Database, DynoxideError};
+use serde_json::json;
 use thiserror::Error;
+use tickets_repository::History;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::access_key::AccessKey;
+use crate::server::{self, private, read};
+use crate::stream::{self, Feed, StreamError};
 
 /// Why there is no database.
 #[derive(Debug, Error)]
@@ -31,37 +45,158 @@ pub enum DatabaseError {
     },
 }
 
+/// DynamoDB takes requests of up to 16 MB.
+const MAX_REQUEST: usize = 16 * 1024 * 1024;
+
 /// A database being served.
-#[derive(Debug)]
 pub struct DatabaseServer {
+    database: Database,
+    file: Option<String>,
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl DatabaseServer {
-    /// Serves the database in `file`, or one in memory, at `address`; port 0 takes a free one.
+    /// Serves the database in `file`, or one in memory, at `address`, to who has the key; port 0 takes a free one.
     ///
     /// # Errors
     /// Where the file does not open or the address is taken.
-    pub async fn start(file: Option<&Path>, address: SocketAddr) -> Result<Self, DatabaseError> {
-        let opened = match file {
-            Some(path) => Database::new(&path.to_string_lossy()),
-            None => Database::memory(),
-        };
-        let database = opened.map_err(|error| DatabaseError::Open {
+    pub async fn start(
+        file: Option<&Path>,
+        address: SocketAddr,
+        key: AccessKey,
+    ) -> Result<Self, DatabaseError> {
+        let open = |reason: String| DatabaseError::Open {
             path: file.map_or_else(|| "in memory".into(), |path| path.display().to_string()),
-            reason: error.to_string(),
-        })?;
+            reason,
+        };
+        let file = file.map(|path| path.to_string_lossy().into_owned());
+        let name = file.clone().unwrap_or_else(in_memory);
+        let database = Database::new(&name).map_err(|error| open(error.to_string()))?;
+        stream::prepare(&name).map_err(|error| open(error.to_string()))?;
         let listen = |source| DatabaseError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { address, task: tokio::spawn(dynoxide::server::serve_on(listener, database)) })
+        let door = Door { database: database.clone(), key };
+        let router = private(Router::new().fallback(answer).with_state(door), address);
+        let task = tokio::spawn(server::serve(listener, router, std::future::pending()));
+        Ok(Self { database, file, address, task })
+    }
+
+    /// Whether a table has a stream.
+    ///
+    /// # Errors
+    /// Where the engine refuses.
+    pub fn has_stream(&self, table: &str) -> Result<bool, StreamError> {
+        stream::is_enabled(&self.database, table)
+    }
+
+    /// Has every write to the tickets' table recorded in `history`, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// Where the database's file does not open once more.
+    pub fn feed(&self, history: History) -> Result<Feed, StreamError> {
+        Feed::start(self.database.clone(), self.file.as_deref(), history)
     }
 
     /// Where it is.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
+
+impl fmt::Debug for DatabaseServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseServer({})", self.address)
+    }
+}
+
+/// What a request passes on its way to the engine.
+#[derive(Clone)]
+struct Door {
+    database: Database,
+    key: AccessKey,
+}
+
+async fn answer(State(door): State<Door>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match read(body, MAX_REQUEST).await {
+        Ok(body) => body,
+        Err(status) => return status.into_response(),
+    };
+    if parts.method != Method::POST || !door.key.has_signed(&parts, &body) {
+        let message = "not signed with the access key of this run, which `tickets db` prints";
+        return refusal("UnrecognizedClientException", message);
+    }
+    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| Some(target.split_once('.')?.1)).unwrap_or_default();
+    match run(&door.database, operation, &body) {
+        Ok(body) => reply(StatusCode::OK, body),
+        Err(Failure::Engine(error)) => {
+            let status = StatusCode::from_u16(error.status_code());
+            reply(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_json())
+        }
+        Err(Failure::Json(error)) => refusal("SerializationException", &error.to_string()),
+        Err(Failure::UnknownOperation) => refusal("UnknownOperationException", operation),
+    }
+}
+
+fn refusal(kind: &str, message: &str) -> Response {
+    let body = json!({"__type": format!("com.amazon.coral.service#{kind}"), "message": message});
+    reply(StatusCode::BAD_REQUEST, body.to_string())
+}
+
+fn reply(status: StatusCode, body: String) -> Response {
+    (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
+}
+
+/// Why the engine does not do what it is asked.
+enum Failure {
+    Engine(DynoxideError),
+    Json(serde_json::Error),
+    UnknownOperation,
+}
+
+/// Defines `run`, which does one of these operations: a request in JSON in, the response in JSON out.
+macro_rules! operations {
+    ($($name:literal => $operation:ident,)*) => {
+        fn run(database: &Database, operation: &str, body: &[u8]) -> Result<String, Failure> {
+            match operation {
+                $($name => {
+                    let request = serde_json::from_slice(body).map_err(Failure::Json)?;
+                    let response = database.$operation(request).map_err(Failure::Engine)?;
+                    serde_json::to_string(&response).map_err(Failure::Json)
+                })*
+                _ => Err(Failure::UnknownOperation),
+            }
+        }
+    };
+}
+
+operations! {
+    "BatchGetItem" => batch_get_item,
+    "BatchWriteItem" => batch_write_item,
+    "CreateTable" => create_table,
+    "DeleteItem" => delete_item,
+    "DeleteTable" => delete_table,
+    "DescribeTable" => describe_table,
+    "DescribeTimeToLive" => describe_time_to_live,
+    "GetItem" => get_item,
+    "ListTables" => list_tables,
+    "PutItem" => put_item,
+    "Query" => query,
+    "Scan" => scan,
+    "TransactGetItems" => transact_get_items,
+    "TransactWriteItems" => transact_write_items,
+    "UpdateItem" => update_item,
+    "UpdateTable" => update_table,
+    "UpdateTimeToLive" => update_time_to_live,
+}
+
+/// The name of a database in memory that this process can open twice, and nobody else.
+fn in_memory() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("file:tickets-{}?mode=memory&cache=shared", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Drop for DatabaseServer {

@@ -1,49 +1,70 @@
-//! The API's description as a page: Swagger UI, from a crate, over the document this very build makes.
+//! The API's description as a page, as a deployment has it too, but with the development key: for whoever opens the
+//! link that the server printed, once. A page is for every user of the machine, and the key is not.
 
-use std::io::{Cursor, Read};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Query, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS,
+};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::json;
+use data_encoding::HEXLOWER;
+use get_ticket_configuration::docs;
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
 use tickets_domain::Presets;
 use tickets_http::openapi;
-use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
-use zip::ZipArchive;
+use tickets_http::route::{DOCS, OPENAPI};
 
 /// The page and what it needs.
 #[derive(Debug, Clone)]
 pub struct Docs {
     document: Arc<str>,
-    /// The development key: "try it" works at once.
-    key: Arc<str>,
+    /// The development key, until it was given away: "try it" works at once.
+    key: Arc<Mutex<Option<Once>>>,
 }
 
-/// The files of Swagger UI that the page loads.
-const ASSETS: [(&str, &str); 3] = [
-    ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
-    ("swagger-ui.css", "text/css; charset=utf-8"),
-    ("favicon-32x32.png", "image/png"),
-];
+/// A key for the first who brings the token.
+#[derive(Debug)]
+struct Once {
+    token: String,
+    key: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Link {
+    token: Option<String>,
+}
 
 impl Docs {
-    /// The page of an API with these presets, for whoever has this key.
-    pub fn new(presets: &Presets, key: String) -> Self {
-        Self { document: openapi::document(presets).to_string().into(), key: key.into() }
+    /// The page of an API with these presets, and the path under which it has this key, once.
+    ///
+    /// # Errors
+    /// Where the system has no randomness to give.
+    pub fn new(presets: &Presets, key: String) -> Result<(Self, String), getrandom::Error> {
+        let mut token = [0; 16];
+        getrandom::fill(&mut token)?;
+        let token = HEXLOWER.encode(&token);
+        let path = format!("{DOCS}?token={token}");
+        let key = Arc::new(Mutex::new(Some(Once { token, key })));
+        Ok((Self { document: openapi::document(presets).to_string().into(), key }, path))
+    }
+
+    /// The key, if this is the token, and nobody had the key before.
+    fn take(&self, token: &str) -> Option<String> {
+        let mut kept = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.take_if(|once| once.token.as_bytes().ct_eq(token.as_bytes()).into()).map(|once| once.key)
     }
 
     /// The page as an HTTP service.
     pub fn into_router(self) -> Router {
         Router::new()
-            .route("/docs", get(page))
-            .route("/docs/", get(page))
-            .route("/docs/{file}", get(asset))
-            .route("/openapi.json", get(document))
+            .route(DOCS, get(page))
+            .route(&format!("{DOCS}/"), get(page))
+            .route(OPENAPI, get(document))
             .with_state(self)
     }
 }
@@ -52,96 +73,38 @@ async fn document(State(docs): State<Docs>) -> Response {
     ([(CONTENT_TYPE, "application/json")], docs.document.to_string()).into_response()
 }
 
-async fn page(
-    State(docs): State<Docs>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    // The key is for who sits at this machine: not for others on a network, and not for a page elsewhere
-    // whose name was made to point here.
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let key = if peer.ip().is_loopback() && is_loopback(host) { json!(&*docs.key) } else { json!(null) };
-    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CACHE_CONTROL, "no-store")];
-    (headers, PAGE.replace("\"KEY\"", &key.to_string())).into_response()
-}
-
-async fn asset(Path(file): Path<String>) -> Response {
-    let Some((name, kind)) = ASSETS.into_iter().find(|(name, _)| *name == file) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    match unpacked(name) {
-        Some(content) => ([(CONTENT_TYPE, kind)], content).into_response(),
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+async fn page(method: Method, State(docs): State<Docs>, Query(link): Query<Link>) -> Response {
+    // Who asks for the headers alone sees no key.
+    let token = link.token.filter(|_| method == Method::GET);
+    let key = token.and_then(|token| docs.take(&token));
+    match docs::page(OPENAPI, key.as_deref()) {
+        Ok(page) => {
+            let headers = [
+                (CONTENT_TYPE, "text/html; charset=utf-8"),
+                (CACHE_CONTROL, "no-store"),
+                (CONTENT_SECURITY_POLICY, page.security_policy.as_str()),
+                (X_FRAME_OPTIONS, "DENY"),
+                (REFERRER_POLICY, "no-referrer"),
+            ];
+            (headers, page.html).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
-
-/// A file of the archive in the crate.
-fn unpacked(name: &str) -> Option<Vec<u8>> {
-    let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED)).ok()?;
-    let path = archive.file_names().flatten().find(|path| is_dist(path, name))?.into_owned();
-    let mut content = Vec::new();
-    archive.by_name(&path).ok()?.read_to_end(&mut content).ok()?;
-    Some(content)
-}
-
-/// `swagger-ui-5.32.6/dist/NAME`, whatever the version.
-fn is_dist(path: &str, name: &str) -> bool {
-    matches!(path.split('/').collect::<Vec<_>>()[..], [_, "dist", file] if file == name)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.parse::<SocketAddr>() {
-        Ok(address) => return address.ip().is_loopback(),
-        Err(_) => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-const PAGE: &str = r##"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Tickets API</title>
-<link rel="icon" href="/docs/favicon-32x32.png">
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-<div id="ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script>
-  const key = "KEY";
-  const ui = SwaggerUIBundle({
-    url: "/openapi.json",
-    dom_id: "#ui",
-    deepLinking: true,
-    tryItOutEnabled: true,
-    displayRequestDuration: true,
-    validatorUrl: null,
-    onComplete: () => { if (key) ui.preauthorizeApiKey("key", key); },
-  });
-</script>
-</html>
-"##;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_asset_of_the_page_is_in_the_archive() {
-        for (name, _) in ASSETS {
-            assert!(unpacked(name).is_some_and(|content| !content.is_empty()), "{name}");
-            assert!(PAGE.contains(&format!("/docs/{name}\"")), "{name} is not loaded");
-        }
-    }
-
-    #[test]
-    fn the_key_is_shown_to_this_machine_only() {
-        for local in ["127.0.0.1:3000", "localhost:3000", "localhost", "[::1]:3000", "127.0.0.1"] {
-            assert!(is_loopback(local), "{local}");
-        }
-        for other in
-            ["", "example.com", "localhost.example.com:3000", "10.0.0.1:3000", "127.0.0.1.example.com"]
+    fn the_key_is_given_once_and_for_the_token_only() {
+        let (docs, path) = Docs::new(&Presets::any(), "tk_a_b".into()).unwrap();
+        let token = path.strip_prefix("/docs?token=").unwrap();
+        for wrong in ["", "tk_a_b", &token[1..], &token.to_uppercase().replace(|c: char| c.is_numeric(), "0")]
         {
-            assert!(!is_loopback(other), "{other}");
+            assert_eq!(docs.take(wrong), None, "{wrong}");
         }
+        assert_eq!(docs.take(token).as_deref(), Some("tk_a_b"));
+        assert_eq!(docs.take(token), None);
     }
 }

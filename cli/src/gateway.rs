@@ -4,11 +4,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
@@ -21,7 +21,9 @@ use tickets_app::App;
 use tickets_http::event;
 use tickets_http::list::MAX_REPLY;
 use tickets_http::problem::Problem;
-use tickets_http::route::{BASE_PATH, ROUTES, Route};
+use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES};
+
+use crate::server::read;
 
 /// API Gateway takes bodies of up to 10 MB, Lambda events of up to 6 MB: what is larger never
 /// reaches a function.
@@ -55,7 +57,9 @@ impl Gateway {
 
 /// Where a path leads.
 struct Matched {
-    route: &'static Route,
+    function: &'static str,
+    /// The path of the route, or of a document.
+    path: &'static str,
     /// The path's `{id}`, decoded.
     id: Option<String>,
 }
@@ -64,11 +68,14 @@ struct Matched {
 fn matched(method: &Method, path: &str) -> Option<Matched> {
     let path = path.strip_prefix(BASE_PATH)?;
     let path = path.strip_suffix('/').unwrap_or(path);
+    if let Some(document) = DOCUMENTS.into_iter().find(|document| *document == path) {
+        return Some(Matched { function: GET_TICKET_CONFIGURATION.function, path: document, id: None });
+    }
     let routes: Vec<_> =
         ROUTES.iter().filter_map(|route| Some((route, parameters(route.path, path)?))).collect();
-    let exact = routes.iter().find(|(route, _)| route.methods.contains(method));
+    let exact = routes.iter().find(|(route, _)| route.answers(method));
     let (route, id) = exact.or_else(|| routes.iter().find(|(route, _)| route.fallback))?;
-    Some(Matched { route, id: id.clone() })
+    Some(Matched { function: route.function, path: route.path, id: id.clone() })
 }
 
 /// The `{id}` that `path` has where `pattern` has one; `None` where they do not match.
@@ -91,7 +98,11 @@ async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
     let Some(matched) = matched(&parts.method, parts.uri.path()) else {
         return problem(Problem::no_such_path());
     };
-    let Ok(body) = to_bytes(body, MAX_EVENT).await else { return problem(Problem::too_large()) };
+    let body = match read(body, MAX_EVENT).await {
+        Ok(body) => body,
+        Err(StatusCode::PAYLOAD_TOO_LARGE) => return problem(Problem::too_large()),
+        Err(status) => return status.into_response(),
+    };
     let event = match gateway.payload {
         Payload::Rest => rest_event(&parts, &matched, &body),
         Payload::Http => http_event(&parts, &matched, &body),
@@ -101,7 +112,7 @@ async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
         return problem(Problem::too_large());
     }
     // On a task of its own: like a Lambda, a function runs to its end when its caller hangs up.
-    let reply = tokio::spawn(invoke(gateway.app, matched.route.function, event)).await;
+    let reply = tokio::spawn(invoke(gateway.app, matched.function, event)).await;
     reply.ok().flatten().unwrap_or_else(|| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
@@ -147,6 +158,8 @@ async fn answer(
         "create-ticket" => create_ticket::answer(app, event).await,
         "update-ticket" => update_ticket::answer(app, event).await,
         "delete-ticket" => delete_ticket::answer(app, event).await,
+        "get-ticket-configuration" => get_ticket_configuration::answer(app, event).await,
+        "list-ticket-history" => list_ticket_history::answer(app, event).await,
         // A route without a function: a test starts every one.
         _ => Problem::no_such_path().into_response(),
     }
@@ -155,7 +168,7 @@ async fn answer(
 /// A REST API's event, format 1.0.
 fn rest_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
     let (path, query) = (parts.uri.path(), decoded_query(parts.uri.query()));
-    let resource = format!("{}{}", stage_path(BASE_PATH), matched.route.path);
+    let resource = format!("{}{}", stage_path(BASE_PATH), matched.path);
     let (body, is_base64) = event_body(body);
     let single: Map<_, _> = query.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let mut multiple = Map::new();
@@ -193,7 +206,7 @@ fn http_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
     let (body, is_base64) = event_body(body);
     json!({
         "version": "2.0",
-        "routeKey": format!("{method} {}", matched.route.path),
+        "routeKey": format!("{method} {}", matched.path),
         "rawPath": path,
         "rawQueryString": parts.uri.query().unwrap_or_default(),
         "headers": joined_headers(&parts.headers),
@@ -269,7 +282,7 @@ mod tests {
     use super::*;
 
     fn function(method: Method, path: &str) -> Option<(&'static str, Option<String>)> {
-        matched(&method, path).map(|matched| (matched.route.function, matched.id))
+        matched(&method, path).map(|matched| (matched.function, matched.id))
     }
 
     #[test]
@@ -282,6 +295,10 @@ mod tests {
             assert_eq!(
                 at(Method::GET, "/customers/7/tickets"),
                 Some(("list-customer-tickets", Some("7".into())))
+            );
+            assert_eq!(
+                at(Method::GET, "/tickets/43/history"),
+                Some(("list-ticket-history", Some("43".into())))
             );
             assert_eq!(at(Method::TRACE, "/tickets/43"), Some(("get-ticket", Some("43".into()))));
         }

@@ -1,19 +1,24 @@
 //! The data directory: one process at a time has it open; others find that process' database.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::Client;
 use thiserror::Error;
-use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Scope};
-use tickets_repository::{Connection, Keys, schema};
+use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope};
+use tickets_repository::{Connection, History, Keys, schema};
 
+use crate::access_key::AccessKey;
 use crate::database::{DatabaseError, DatabaseServer};
+use crate::private;
+use crate::stream::{Feed, StreamError};
 
 /// Where data is kept if nothing else is said.
 pub const DATA: &str = ".tickets";
+/// The database's file in it.
+pub const DATABASE: &str = "tickets.db";
 
 /// Why local data cannot be used.
 #[derive(Debug, Error)]
@@ -35,6 +40,9 @@ pub enum LocalError {
     /// The database does not do.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The stream of changes does not do.
+    #[error("cannot read the stream of changes: {0}")]
+    Stream(#[from] StreamError),
     /// The system has no randomness to give.
     #[error("no randomness for a key: {0}")]
     Randomness(#[from] getrandom::Error),
@@ -48,8 +56,10 @@ pub enum LocalError {
 pub struct Local {
     /// Where it is.
     pub url: String,
+    /// The key to it.
+    pub key: AccessKey,
     /// The server and the directory's lock, where they are this process'.
-    _own: Option<(DatabaseServer, Option<File>)>,
+    own: Option<(DatabaseServer, Option<File>)>,
 }
 
 impl Local {
@@ -58,8 +68,9 @@ impl Local {
     /// # Errors
     /// Where it does not start.
     pub async fn in_memory(address: SocketAddr) -> Result<Self, LocalError> {
-        let server = DatabaseServer::start(None, address).await?;
-        Self::prepared(server.url(), Some((server, None))).await
+        let key = AccessKey::generate()?;
+        let server = DatabaseServer::start(None, address, key.clone()).await?;
+        Self::prepared(server.url(), key, Some((server, None))).await
     }
 
     /// The database in a directory: opened and served at `address`, or that of the process which has it open.
@@ -68,46 +79,87 @@ impl Local {
     /// Where neither does.
     pub async fn open(directory: &Path, address: SocketAddr) -> Result<Self, LocalError> {
         let file = |path: PathBuf| move |source| LocalError::File { path, source };
-        fs::create_dir_all(directory).map_err(file(directory.into()))?;
+        private::directory(directory).map_err(file(directory.into()))?;
         let path = directory.join("lock");
-        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut lock = lock.map_err(file(path.clone()))?;
+        let mut lock = private::open(&path).map_err(file(path.clone()))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let url = fs::read_to_string(&path).map_err(file(path))?;
-                return if url.is_empty() {
-                    Err(LocalError::InUse(directory.into()))
-                } else {
-                    Ok(Self { url, _own: None })
+                let mut text = String::new();
+                lock.read_to_string(&mut text).map_err(file(path))?;
+                let [url, id, secret] = text.lines().collect::<Vec<_>>()[..] else {
+                    return Err(LocalError::InUse(directory.into()));
                 };
+                let key = AccessKey { id: id.into(), secret: secret.into() };
+                return Ok(Self { url: url.into(), key, own: None });
             }
             Err(TryLockError::Error(source)) => return Err(file(path)(source)),
         }
         lock.set_len(0).map_err(file(path.clone()))?;
-        let server = DatabaseServer::start(Some(&directory.join("tickets.db")), address).await?;
+        let database = directory.join(DATABASE);
+        // Before SQLite does, which would let others read it. What it writes beside gets the same permissions.
+        private::open(&database).map_err(file(database.clone()))?;
+        let key = AccessKey::generate()?;
+        let server = DatabaseServer::start(Some(&database), address, key.clone()).await?;
         let url = server.url();
-        let local = Self::prepared(url.clone(), None).await?;
+        let local = Self::prepared(url.clone(), key.clone(), None).await?;
+        // Whoever writes without feeding: what it writes is fed to the function when the next process does.
+        enable_stream(&server, &local.client().await).await?;
         // Only now: whoever reads it finds the tables there.
-        lock.write_all(url.as_bytes()).map_err(file(path))?;
-        Ok(Self { _own: Some((server, Some(lock))), ..local })
+        let text = format!("{url}\n{}\n{}\n", key.id, key.secret);
+        lock.write_all(text.as_bytes()).map_err(file(path))?;
+        Ok(Self { own: Some((server, Some(lock))), ..local })
     }
 
-    async fn prepared(url: String, own: Option<(DatabaseServer, Option<File>)>) -> Result<Self, LocalError> {
-        let local = Self { url, _own: own };
-        schema::create_tables(&local.client().await, schema::TICKETS, schema::API_KEYS).await?;
+    async fn prepared(
+        url: String,
+        key: AccessKey,
+        own: Option<(DatabaseServer, Option<File>)>,
+    ) -> Result<Self, LocalError> {
+        let local = Self { url, key, own };
+        let client = local.client().await;
+        schema::create_tables(&client, schema::TICKETS, schema::API_KEYS).await?;
+        schema::create_history_table(&client, schema::HISTORY).await?;
+        for table in [schema::TICKETS, schema::HISTORY] {
+            schema::enable_expiry(&client, table).await?;
+        }
         Ok(local)
+    }
+
+    /// Where it is, and the key to it.
+    pub fn connection(&self) -> Connection {
+        Connection { identity: self.key.identity(), ..Connection::to(&self.url) }
     }
 
     /// A client of it.
     pub async fn client(&self) -> Client {
-        Connection::to(&self.url).open()
+        self.connection().open()
+    }
+
+    /// Has every write to the tickets' table recorded in the history, until what is returned is dropped. Where the
+    /// database is another process', that process does so.
+    ///
+    /// # Errors
+    /// Where the stream cannot be read.
+    pub async fn feed(&self) -> Result<Option<Feed>, LocalError> {
+        let Some((server, _)) = &self.own else { return Ok(None) };
+        let client = self.client().await;
+        enable_stream(server, &client).await?;
+        Ok(Some(server.feed(History::new(client, schema::HISTORY))?))
     }
 
     /// Whether it is this process'.
     pub fn is_own(&self) -> bool {
-        self._own.is_some()
+        self.own.is_some()
     }
+}
+
+/// Gives the tickets' table a stream, once.
+async fn enable_stream(server: &DatabaseServer, client: &Client) -> Result<(), LocalError> {
+    if !server.has_stream(schema::TICKETS)? {
+        schema::enable_stream(client, schema::TICKETS).await?;
+    }
+    Ok(())
 }
 
 /// Any port of this machine's loopback address.
@@ -141,7 +193,7 @@ pub async fn store_development_key(
     token: &BearerToken,
     clock: &Clock,
 ) -> Result<(), LocalError> {
-    if keys.find(&token.id).await?.is_none() {
+    if keys.find(&token.id, &Meter::default()).await?.is_none() {
         let key =
             ApiKey { note: Some("development key".into()), ..ApiKey::new(token, Scope::ALL, clock.now()) };
         keys.insert(&key).await?;
@@ -151,18 +203,12 @@ pub async fn store_development_key(
 
 fn kept_token(path: &Path) -> Result<BearerToken, LocalError> {
     let failed = |source| LocalError::File { path: path.into(), source };
-    match fs::read_to_string(path) {
-        Ok(text) => text.trim().parse().map_err(|_| LocalError::NoKey(path.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    match private::read(path).map_err(failed)? {
+        Some(text) => text.trim().parse().map_err(|_| LocalError::NoKey(path.into())),
+        None => {
             let token = BearerToken::generate()?;
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let written = options.open(path).and_then(|mut file| writeln!(file, "{}", token.reveal()));
-            written.map_err(failed)?;
+            private::write(path, &format!("{}\n", token.reveal())).map_err(failed)?;
             Ok(token)
         }
-        Err(error) => Err(failed(error)),
     }
 }

@@ -1,6 +1,5 @@
 //! Where exports read: the API, or the table behind it.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +7,8 @@ use serde_json::value::RawValue;
 use tickets_app::Config;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{Clock, Filter, Timestamp};
+use tickets_domain::{Clock, Continuation, Filter, Taken, Timestamp, Visibility, WorkQueue};
+use tickets_http::query;
 use tickets_repository::Tickets;
 
 use crate::client::{Api, Client, Page, Row};
@@ -57,7 +57,7 @@ pub enum Source {
     /// The API.
     Api(Client),
     /// The table, and what keeps it open.
-    Table(Tickets, Opened),
+    Table(Tickets, Box<Opened>),
 }
 
 impl From {
@@ -71,7 +71,8 @@ impl From {
         }
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);
-        Ok(Source::Table(Tickets::new(opened.client.clone(), table, Clock::system(), policy), opened))
+        let tickets = Tickets::new(opened.client.clone(), table, Clock::system(), policy);
+        Ok(Source::Table(tickets, Box::new(opened)))
     }
 }
 
@@ -85,7 +86,12 @@ impl Selection {
     }
 
     /// The list's parameters.
-    pub fn query(&self, id_after: u64, limit: Option<usize>) -> Vec<(&'static str, String)> {
+    pub fn query(
+        &self,
+        id_after: u64,
+        limit: Option<usize>,
+        continuation: &Continuation,
+    ) -> Vec<(&'static str, String)> {
         let times = [
             ("updatedSince", self.since),
             ("updatedUntil", self.until),
@@ -94,7 +100,9 @@ impl Selection {
         let times = times.into_iter().filter_map(|(name, time)| Some((name, time?.to_string())));
         let limit = limit.map(|limit| ("limit", limit.to_string()));
         let deleted = self.include_deleted.then(|| ("includeDeleted", "true".to_owned()));
-        times.chain(limit).chain(deleted).chain([("idAfter", id_after.to_string())]).collect()
+        let found = Some(continuation.to_string()).filter(|found| !found.is_empty());
+        let found = found.map(|found| (query::CONTINUATION, found));
+        times.chain(limit).chain(deleted).chain(found).chain([("idAfter", id_after.to_string())]).collect()
     }
 }
 
@@ -116,10 +124,12 @@ impl Source {
         selection: &Selection,
         id_after: u64,
         limit: Option<usize>,
+        continuation: &Continuation,
     ) -> Result<Page, CommandError> {
         let (tickets, now) = match self {
             Self::Api(client) => {
-                return Ok(client.list(&selection.path(), &selection.query(id_after, limit)).await?);
+                let query = selection.query(id_after, limit, continuation);
+                return Ok(client.list(&selection.path(), &query).await?);
             }
             Self::Table(tickets, _) => (tickets, Clock::system().now()),
         };
@@ -131,21 +141,22 @@ impl Source {
             updated_until: selection.until,
             limit: Some(limit.unwrap_or(MAX_LIMIT)),
             include_deleted: selection.include_deleted,
+            queue: WorkQueue::default(),
         };
         let mut rows = Vec::new();
         let mut failed = None;
-        let flow = tickets.list(&filter, |record| {
-            let stamps = record.stamps();
-            match serde_json::to_string(record).and_then(RawValue::from_string) {
-                Ok(json) => rows.push(Row { id: stamps.id.get(), updated: stamps.updated, json }),
+        let take = |row: &tickets_domain::Row| {
+            let key = row.key;
+            match RawValue::from_string(row.json.clone()) {
+                Ok(json) => rows.push(Row { id: key.id.get(), updated: key.updated, json }),
                 Err(error) => failed = Some(error),
             }
-            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        let more = flow.await?.is_break();
+            if failed.is_some() { Taken::Full } else { Taken::Accepted }
+        };
+        let listed = tickets.list(&filter, continuation, Visibility::All, take).await?;
         match failed {
             Some(error) => Err(tickets_domain::Error::internal(error).into()),
-            None => Ok(Page { rows, more, sync_until: Some(now.minus(tickets.policy().settle)) }),
+            None => Ok(Page { rows, end: listed.end, sync_until: Some(tickets.policy().horizon(now)) }),
         }
     }
 
@@ -160,7 +171,8 @@ impl Source {
         // Doubling up to the first guess with nothing above it, then halving.
         while high.is_none_or(|high| low < high) {
             let guess = high.map_or(low + step, |high| low + (high - low) / 2);
-            match self.page(&every, guess, Some(1)).await?.rows.first() {
+            let page = self.page(&every, guess, Some(1), &Continuation::default()).await?;
+            match page.rows.first() {
                 Some(row) => (low, step) = (row.id, step * 2),
                 None => high = Some(guess),
             }

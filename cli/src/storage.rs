@@ -1,20 +1,28 @@
-//! A store of objects that speaks S3, over files: exports reach it with the SDK they use in production.
+//! A store of objects that speaks S3, over files: exports reach it with the SDK they use in production. It answers
+//! whoever signs with the run's access key.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use axum::error_handling::HandleError;
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use thiserror::Error;
 use tickets_app::EXPORT_BUCKET;
-use tickets_repository::connection::LOCAL_CREDENTIALS;
+use tickets_repository::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::access_key::AccessKey;
+use crate::server::{private, serve};
 
 /// Why there is no store.
 #[derive(Debug, Error)]
@@ -40,6 +48,7 @@ pub enum StorageError {
 /// A store being served, with the bucket of exports. Objects are files below its directory.
 #[derive(Debug)]
 pub struct StorageServer {
+    key: AccessKey,
     address: SocketAddr,
     directory: PathBuf,
     task: JoinHandle<()>,
@@ -47,11 +56,16 @@ pub struct StorageServer {
 }
 
 impl StorageServer {
-    /// Serves the objects in `directory`, or those in a temporary one, at `address`; port 0 takes a free one.
+    /// Serves the objects in `directory`, or those in a temporary one, at `address`, to who has the key; port 0
+    /// takes a free one.
     ///
     /// # Errors
     /// Where the directory cannot be written or the address is taken.
-    pub async fn start(directory: Option<&Path>, address: SocketAddr) -> Result<Self, StorageError> {
+    pub async fn start(
+        directory: Option<&Path>,
+        address: SocketAddr,
+        key: AccessKey,
+    ) -> Result<Self, StorageError> {
         let failed = |path: &Path, error: &dyn ToString| StorageError::Directory {
             path: path.to_owned(),
             reason: error.to_string(),
@@ -63,22 +77,26 @@ impl StorageServer {
         let directory = directory.or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
         let directory = directory.to_owned();
         // The deployment makes the bucket; here it is a directory.
-        std::fs::create_dir_all(directory.join(EXPORT_BUCKET)).map_err(|error| failed(&directory, &error))?;
+        for path in [directory.clone(), directory.join(EXPORT_BUCKET)] {
+            crate::private::directory(&path).map_err(|error| failed(&path, &error))?;
+        }
         let files = FileSystem::new(&directory).map_err(|error| failed(&directory, &format!("{error:?}")))?;
         let mut service = S3ServiceBuilder::new(files);
-        let (name, secret) = LOCAL_CREDENTIALS;
-        service.set_auth(SimpleAuth::from_single(name, secret));
+        service.set_auth(SimpleAuth::from_single(key.id.clone(), key.secret.clone()));
         let service = HandleError::new(service.build(), async |_| StatusCode::INTERNAL_SERVER_ERROR);
 
         let listen = |source| StorageError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let router = axum::Router::new().fallback_service(service);
-        let serve = async move { axum::serve(listener, router).await };
-        let task = tokio::spawn(async {
-            let _ = serve.await;
-        });
-        Ok(Self { address, directory, task, _temporary: temporary })
+        let router =
+            axum::Router::new().fallback_service(service).layer(middleware::from_fn(refuse_climbing));
+        let task = tokio::spawn(serve(listener, private(router, address), std::future::pending()));
+        Ok(Self { key, address, directory, task, _temporary: temporary })
+    }
+
+    /// Where it is, and the key to it.
+    pub fn connection(&self) -> Connection {
+        Connection { identity: self.key.identity(), ..Connection::to(self.url()) }
     }
 
     /// Where it is.
@@ -89,6 +107,19 @@ impl StorageServer {
     /// The directory whose files are the bucket's objects.
     pub fn bucket_directory(&self) -> PathBuf {
         self.directory.join(EXPORT_BUCKET)
+    }
+}
+
+/// Refuses keys with `..` between slashes, which S3 takes: here an object is a file, and the store of files panics.
+async fn refuse_climbing(request: Request, next: Next) -> Response {
+    let headers = request.headers().get("x-amz-copy-source").and_then(|source| source.to_str().ok());
+    let climbs = |path: &str| {
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        path.split(['/', '\\', '?']).any(|part| part == "..")
+    };
+    match climbs(request.uri().path()) || headers.is_some_and(climbs) {
+        true => (StatusCode::BAD_REQUEST, "a key with .. has no place in a store of files\n").into_response(),
+        false => next.run(request).await,
     }
 }
 

@@ -5,7 +5,7 @@
 //! cargo run --release -p tickets-tests --example load -- BASE_URL KEY CLIENTS SECONDS [creates]
 //! ```
 //!
-//! With `creates` every request is a create, which shows how the sequence holds.
+//! With `creates` every request is a create.
 
 use std::collections::HashSet;
 use std::process::ExitCode;

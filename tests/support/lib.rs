@@ -1,18 +1,22 @@
 //! What the tests share: an API to talk to, through its front door, on the real engine.
 
-pub mod faults;
+pub mod files;
+pub mod model;
 pub mod simulation;
+pub mod stream;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value;
 use tickets_app::{App, Config};
 use tickets_cli::gateway::{Gateway, Payload};
 use tickets_cli::local::{Local, any_port};
+use tickets_cli::server;
+use tickets_cli::stream::Feed;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
@@ -31,6 +35,8 @@ pub struct Options {
     pub most_keys: Option<usize>,
     /// What is between its functions and the database.
     pub connection: Connection,
+    /// Whether changes are not recorded: what is measured is then the API alone.
+    pub without_history: bool,
 }
 
 /// An API, with a client of it and its database beside.
@@ -42,10 +48,12 @@ pub struct Api {
     pub key: String,
     /// What its functions work with; `None` where they run elsewhere.
     pub app: Option<Arc<App>>,
-    /// Where its database is.
-    pub database: String,
+    /// How its database is reached, with nothing in between.
+    pub database: Connection,
+    /// The names of its tables of tickets and of keys.
+    pub tables: (String, String),
     http: reqwest::Client,
-    _local: Option<Local>,
+    local: Option<(Local, Option<Feed>)>,
 }
 
 /// A response, read to its end.
@@ -77,10 +85,9 @@ impl Answer {
         ids.map(|ticket| ticket["id"].as_str().expect("an id").parse().expect("digits")).collect()
     }
 
-    /// The query of the next page, as the `Link` gives it.
+    /// The next page, as [`next_page`] reads the `Link`.
     pub fn next(&self) -> Option<String> {
-        let link = self.header("link");
-        link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).map(str::to_owned)
+        next_page(&self.headers)
     }
 
     /// The fields a problem names, sorted.
@@ -101,7 +108,13 @@ impl Api {
         #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
         let (base, database) = (std::env::var("TICKETS_API"), std::env::var("AWS_ENDPOINT_URL_DYNAMODB"));
         match (base, database) {
-            (Ok(base), Ok(database)) => vec![Self::at(base, database, None, None).await],
+            (Ok(base), Ok(database)) => {
+                // A deployment's tables have names of their own, and it asks who one is.
+                let config = Config::from_env().expect("a configuration");
+                let connection = config.connection(Some(&database)).expect("credentials");
+                let tables = (config.tickets_table, config.api_keys_table);
+                vec![Self::at(base, connection, tables, None, None).await]
+            }
             _ => {
                 let [rest, http] = [Payload::Rest, Payload::Http]
                     .map(|payload| Self::start_with(Options { payload, ..Options::default() }));
@@ -110,28 +123,57 @@ impl Api {
         }
     }
 
-    /// An API in this process, with a database of its own.
+    /// An API in this process, with tables of its own: in the embedded engine, or in the one that `TEST_DYNAMODB`
+    /// names.
     pub async fn start_with(options: Options) -> Self {
-        let local = Local::in_memory(any_port()).await.expect("a database");
+        let (database, local) = match other_engine() {
+            Some(url) => (Connection::to(url), None),
+            None => {
+                let local = Local::in_memory(any_port()).await.expect("a database");
+                let feed = match options.without_history {
+                    true => None,
+                    false => local.feed().await.expect("a stream"),
+                };
+                (local.connection(), Some((local, feed)))
+            }
+        };
         let mut config = Config::from_lookup(|name| {
             options.environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
         })
         .expect("a configuration");
         config.policy.most_keys = options.most_keys.unwrap_or(config.policy.most_keys);
-        let connection = Connection { endpoint_url: Some(local.url.clone()), ..options.connection };
+        if local.is_none() {
+            // Other tests use the same engine.
+            let suffix = format!("{}-{}", std::process::id(), fresh_customer());
+            config.tickets_table = format!("Tickets-{suffix}");
+            config.api_keys_table = format!("ApiKeys-{suffix}");
+            config.history_table = format!("History-{suffix}");
+            let client = database.clone().open();
+            schema::create_tables(&client, &config.tickets_table, &config.api_keys_table)
+                .await
+                .expect("tables");
+            schema::create_history_table(&client, &config.history_table).await.expect("a table");
+        }
+        let tables = (config.tickets_table.clone(), config.api_keys_table.clone());
+        let connection = Connection { http_client: options.connection.http_client, ..database.clone() };
         let app = Arc::new(App::open(config, connection, options.clock.unwrap_or_else(Clock::system)));
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let base = format!("http://{}{BASE_PATH}", listener.local_addr().expect("an address"));
         let router = Gateway { app: Arc::clone(&app), payload: options.payload }.into_router();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let database = local.url.clone();
-        Self::at(base, database, Some(app), Some(local)).await
+        tokio::spawn(server::serve(listener, router, std::future::pending()));
+        Self::at(base, database, tables, Some(app), local).await
     }
 
-    async fn at(base: String, database: String, app: Option<Arc<App>>, local: Option<Local>) -> Self {
+    async fn at(
+        base: String,
+        database: Connection,
+        tables: (String, String),
+        app: Option<Arc<App>>,
+        local: Option<(Local, Option<Feed>)>,
+    ) -> Self {
         let http =
             tickets_cli::client::http_client().timeout(Duration::from_secs(120)).build().expect("a client");
-        let mut api = Self { base, key: String::new(), app, database, http, _local: local };
+        let mut api = Self { base, key: String::new(), app, database, tables, http, local };
         api.key = api.make_key(|_| {}).await;
         api
     }
@@ -142,15 +184,15 @@ impl Api {
         let token = BearerToken::generate().expect("randomness");
         let mut key = ApiKey::new(&token, Scope::ALL, clock.now());
         edit(&mut key);
-        let client = Connection::to(&self.database).open();
-        Keys::new(client, schema::API_KEYS, clock).insert(&key).await.expect("a stored key");
+        let client = self.database.clone().open();
+        Keys::new(client, &self.tables.1, clock).insert(&key).await.expect("a stored key");
         token.reveal()
     }
 
     /// The tickets' table, reached directly and without anything in between.
     pub async fn tickets(&self) -> Tickets {
-        let client = Connection::to(&self.database).open();
-        Tickets::new(client, schema::TICKETS, Clock::system(), Default::default())
+        let client = self.database.clone().open();
+        Tickets::new(client, &self.tables.0, Clock::system(), Default::default())
     }
 
     /// A request to `path` below the base, with the key.
@@ -190,16 +232,43 @@ impl Api {
         answer.json()["id"].as_str().expect("an id").parse().expect("digits")
     }
 
+    /// Whether its changes are recorded: an engine by other hands feeds no function.
+    pub fn records_changes(&self) -> bool {
+        self.local.is_some() || other_engine().is_none()
+    }
+
+    /// A ticket's history, once it has so many entries.
+    pub async fn history(&self, id: u64, entries: usize) -> Vec<Value> {
+        for _ in 0..200 {
+            let answer = self.get(&format!("/tickets/{id}/history/")).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let history = answer.json().as_array().expect("a list").clone();
+            if history.len() >= entries {
+                assert_eq!(history.len(), entries, "{history:?}");
+                return history;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the history of ticket {id} does not come to {entries} entries");
+    }
+
     /// Every page of a list, following `Link` from `path` with its query.
     pub async fn pages(&self, path: &str) -> Vec<Answer> {
         let mut pages = vec![self.get(path).await];
         while let Some(next) = pages.last().and_then(Answer::next) {
             assert!(pages.len() < 10_000, "the links of {path} do not end");
-            let bare = path.split('?').next().expect("a path");
-            pages.push(self.get(&format!("{bare}{next}")).await);
+            pages.push(self.get(&next).await);
         }
         pages
     }
+}
+
+/// The path of the next page below the API's base, with its query, as the `Link` gives it.
+pub fn next_page(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(LINK)?.to_str().expect("a header of text");
+    let reference = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\""));
+    let path = reference.and_then(|reference| reference.strip_prefix(BASE_PATH));
+    Some(path.unwrap_or_else(|| panic!("an absolute path, not {link}")).to_owned())
 }
 
 /// Sends a request and reads the response.
@@ -207,6 +276,12 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("a response");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Answer { status, headers, text: response.text().await.expect("a body of text") }
+}
+
+/// The engine by other hands that the tests are to run on, if one is named.
+fn other_engine() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+    std::env::var("TEST_DYNAMODB").ok()
 }
 
 /// A customer no other test uses.

@@ -13,16 +13,19 @@ use support::{Answer, Api, Options, answer, fresh_customer, time};
 use tickets_cli::gateway::{Gateway, Payload};
 use tickets_domain::id::CustomerId;
 use tickets_domain::{BearerToken, Clock, Scope, Timestamp};
-use tickets_http::route::{self, BASE_PATH, CUSTOMER_TICKETS, ROUTES, Route, TICKET, TICKETS};
-use tickets_repository::{Connection, Keys, schema};
+use tickets_http::route::{
+    self, BASE_PATH, CUSTOMER_TICKETS, DOCS, DOCUMENTS, OPENAPI, ROUTES, Route, TICKET, TICKET_CONFIGURATION,
+    TICKET_HISTORY, TICKETS,
+};
+use tickets_repository::{Keys, schema};
 use tower::ServiceExt;
 
 /// The paths of a route, in both forms, for a ticket and a customer.
 fn paths(route: &Route, ticket: u64, customer: CustomerId) -> [String; 2] {
     let id = match route.path {
-        TICKET => ticket.to_string(),
+        TICKET | TICKET_HISTORY => ticket.to_string(),
         CUSTOMER_TICKETS => customer.to_string(),
-        TICKETS => String::new(),
+        TICKETS | TICKET_CONFIGURATION => String::new(),
         other => panic!("{other} is new: say here how it is tested"),
     };
     let path = route.path.replace("{id}", &id);
@@ -124,14 +127,18 @@ async fn to_a_restricted_key_other_customers_tickets_do_not_exist() {
         for answer in requests(&api, route, other, Some(&restricted)).await {
             match (route.path, route.methods[0].as_str()) {
                 // The body gives the ticket to the other customer.
-                (TICKETS, "POST") | (TICKET, "PUT") => {
+                (TICKETS, "POST") => {
                     assert_eq!(
                         (answer.status, answer.fields()),
                         (403, vec!["customerID".to_owned()]),
                         "{answer:?}"
                     );
                 }
-                (TICKET, _) => assert_eq!(answer.status, 404, "{}: {answer:?}", route.function),
+                (TICKET | TICKET_HISTORY, _) => {
+                    assert_eq!(answer.status, 404, "{}: {answer:?}", route.function)
+                }
+                // It tells of no ticket.
+                (TICKET_CONFIGURATION, _) => assert_eq!(answer.status, 200),
                 (CUSTOMER_TICKETS, _) => assert_eq!((answer.status, answer.text.as_str()), (200, "[]")),
                 _ => {
                     let list = answer.json();
@@ -259,7 +266,10 @@ async fn pages_of_listed_origins_may_read_answers_and_others_may_not() {
         let preflight =
             answer(api.anonymous(reqwest::Method::OPTIONS, "/tickets/1").header("Origin", origin)).await;
         assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, allowed));
-        assert_eq!(preflight.header("access-control-allow-methods"), "GET, PUT, PATCH, DELETE, OPTIONS");
+        assert_eq!(
+            preflight.header("access-control-allow-methods"),
+            "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
+        );
         assert!(preflight.header("access-control-allow-headers").contains("if-match"));
     }
     let closed = Api::start_with(Options::default()).await;
@@ -353,15 +363,13 @@ async fn methods_that_no_function_answers_need_a_key_too_and_get_nothing() {
         let scopeless = api.make_key(|key| key.scopes.clear()).await;
         let mut refused = 0;
         for route in &ROUTES {
-            let answered: Vec<&Method> = ROUTES
-                .iter()
-                .filter(|other| other.path == route.path)
-                .flat_map(|other| other.methods)
-                .collect();
+            let answered = |method: &Method| {
+                ROUTES.iter().any(|other| other.path == route.path && other.answers(method))
+            };
             for path in paths(route, ticket, customer) {
-                for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PURGE", "get"] {
+                for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "PURGE", "get", "head"] {
                     let method: Method = method.parse().unwrap();
-                    if answered.contains(&&method) {
+                    if answered(&method) {
                         continue;
                     }
                     refused += 1;
@@ -385,6 +393,75 @@ async fn methods_that_no_function_answers_need_a_key_too_and_get_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_api_s_description_needs_no_key_and_the_page_is_shown_where_it_is_wanted() {
+    for payload in [Payload::Rest, Payload::Http] {
+        let options = |docs: &str| {
+            let cors = ("CORS_ORIGINS", "https://portal.example".to_owned());
+            let environment =
+                vec![("SERVE_DOCS", docs.to_owned()), ("TICKET_TYPES", "Störung, Frage".to_owned()), cors];
+            Options { payload, environment, ..Options::default() }
+        };
+        let (shown, hidden) =
+            (Api::start_with(options("true")).await, Api::start_with(options("false")).await);
+        for slash in ["", "/"] {
+            for path in DOCUMENTS {
+                let path = format!("{path}{slash}");
+                let get = |api: &Api| {
+                    answer(api.anonymous(Method::GET, &path).header("Origin", "https://portal.example"))
+                };
+                let (page, without) = (get(&shown).await, get(&hidden).await);
+                assert_eq!(page.status, 200, "{path}: {page:?}");
+                assert_eq!(page.header("access-control-allow-origin"), "https://portal.example");
+                assert!(!page.header("x-request-id").is_empty());
+                assert!(!page.text.contains("tk_localdevelopment") && !page.text.contains(&shown.key));
+                if path.starts_with(OPENAPI) {
+                    assert_eq!(
+                        (page.header("content-type"), &without.text),
+                        ("application/json", &page.text)
+                    );
+                    let document = page.json();
+                    assert_eq!(document["servers"][0]["url"], BASE_PATH);
+                    assert!(page.text.contains("Störung") && !page.text.contains("billing, support"));
+                } else {
+                    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+                    assert!(
+                        page.text
+                            .contains(&format!("<div id=\"ui\" data-url=\"{BASE_PATH}{OPENAPI}\"></div>"))
+                    );
+                    let policy = page.header("content-security-policy");
+                    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+                    assert!(
+                        policy.ends_with("frame-ancestors 'none'") && !policy.contains("eval"),
+                        "{policy}"
+                    );
+                    assert_eq!(
+                        (page.header("x-frame-options"), page.header("referrer-policy")),
+                        ("DENY", "no-referrer")
+                    );
+                    assert_eq!(without.status, 404, "{without:?}");
+                }
+                let head = answer(shown.anonymous(Method::HEAD, &path)).await;
+                assert_eq!((head.status, head.text.as_str()), (200, ""));
+                assert_eq!(head.header("content-length"), page.text.len().to_string());
+                for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "get"] {
+                    let refused = answer(shown.anonymous(method.parse().unwrap(), &path)).await;
+                    assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD, OPTIONS"));
+                }
+                let preflight = answer(shown.anonymous(Method::OPTIONS, &path)).await;
+                assert_eq!((preflight.status, preflight.header("allow")), (204, "GET, HEAD, OPTIONS"));
+            }
+        }
+        // Nothing else is read without a key, whatever its path ends with.
+        for path in
+            ["/tickets/openapi.json", "/tickets/docs", "/customers/docs/tickets", "/ticket-configuration"]
+        {
+            assert_eq!(answer(shown.anonymous(Method::GET, path)).await.status, 401, "{path}");
+        }
+        assert_eq!(answer(shown.anonymous(Method::GET, &format!("{DOCS}/x"))).await.status, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_ends_to_the_millisecond_and_a_revoked_one_within_a_minute() {
     for payload in [Payload::Rest, Payload::Http] {
         let millis = Arc::new(AtomicI64::new(time("2026-03-01").millis()));
@@ -404,7 +481,7 @@ async fn a_key_ends_to_the_millisecond_and_a_revoked_one_within_a_minute() {
         }
 
         assert_eq!(status(&revoked).await, 200);
-        let client = Connection::to(&api.database).open();
+        let client = api.database.clone().open();
         let id = revoked.split('_').nth(1).unwrap().parse().unwrap();
         Keys::new(client, schema::API_KEYS, clock.clone()).revoke(&id).await.unwrap();
         millis.fetch_add(60_000, Ordering::SeqCst);

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,42 +15,20 @@ use axum::http::{Method, Request};
 use export_tickets::{Bucket, Event, Exporter};
 use serde_json::json;
 use serde_norway::Value as Yaml;
-use support::faults::{Engine, Faults};
+use support::files::{read, root, template, text, untagged};
+use support::model::{Faults, Model};
 use tickets_app::{App, Config, EXPORT_BUCKET};
+use tickets_cli::access_key::AccessKey;
 use tickets_cli::gateway::{Gateway, Payload};
 use tickets_cli::local::any_port;
 use tickets_cli::storage::StorageServer;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::query::PARAMETERS;
-use tickets_http::route::{BASE_PATH, ROUTES, Route};
+use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{Connection, Keys};
+use tickets_repository::{COUNTER, Connection, Keys, lease};
 use tower::ServiceExt;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn template() -> Yaml {
-    serde_norway::from_str(&read("template.yaml")).unwrap()
-}
-
-/// A value without its CloudFormation tag, such as `!Ref` or `!GetAtt`.
-fn untagged(value: &Yaml) -> &Yaml {
-    match value {
-        Yaml::Tagged(tagged) => &tagged.value,
-        other => other,
-    }
-}
-
-fn text(value: &Yaml) -> &str {
-    untagged(value).as_str().unwrap_or_else(|| panic!("text, not {value:?}"))
-}
 
 /// Method, path and function of every route, in any order.
 type Table = BTreeSet<(String, String, String)>;
@@ -71,8 +48,11 @@ fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
         .collect()
 }
 
-/// The function that answers no route: a schedule starts it.
+/// The functions that answer no route: a schedule starts the one, the table's stream the other.
 const EXPORT: &str = "export-tickets";
+const RECORD: &str = "record-changes";
+/// What the latter may read: Lambda does so with its rights.
+const STREAM: &str = "${Tickets.Arn}/stream/*";
 
 /// The methods that a path is asked with. API Gateway's `ANY` would be simpler, but `sam local`
 /// prefers it to a method at random.
@@ -84,10 +64,14 @@ fn routes_with_fallbacks() -> Table {
     for fallback in ROUTES.iter().filter(|route| route.fallback) {
         for method in METHODS {
             let answers =
-                |route: &&Route| route.path == fallback.path && route.methods.iter().any(|m| m == method);
+                |route: &&Route| route.path == fallback.path && route.answers(&method.parse().unwrap());
             let function = ROUTES.iter().find(answers).unwrap_or(fallback).function;
             table.insert((method.to_owned(), fallback.path.to_owned(), function.to_owned()));
         }
+    }
+    let function = GET_TICKET_CONFIGURATION.function;
+    for document in DOCUMENTS {
+        table.extend(METHODS.map(|method| (method.to_owned(), document.to_owned(), function.to_owned())));
     }
     table
 }
@@ -96,7 +80,11 @@ fn routes_with_fallbacks() -> Table {
 fn the_template_routes_what_the_code_answers() {
     let mut table = Table::new();
     for (name, function) in functions(&template()) {
-        for (_, event) in function["Properties"]["Events"].as_mapping().unwrap() {
+        let Some(events) = function["Properties"]["Events"].as_mapping() else {
+            assert_eq!(name, RECORD);
+            continue;
+        };
+        for (_, event) in events {
             if name == EXPORT {
                 assert_eq!(event["Type"], "ScheduleV2");
                 continue;
@@ -156,14 +144,14 @@ fn readme_s_table_is_what_the_code_answers() {
 #[test]
 fn every_function_is_a_package_a_resource_and_sample_events() {
     let names: BTreeSet<String> =
-        ROUTES.iter().map(|route| route.function).chain([EXPORT]).map(str::to_owned).collect();
+        ROUTES.iter().map(|route| route.function).chain([EXPORT, RECORD]).map(str::to_owned).collect();
     let folders = fs::read_dir(root().join("functions")).unwrap();
     assert_eq!(
         folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>(),
         names
     );
     assert_eq!(functions(&template()).into_keys().collect::<BTreeSet<_>>(), names);
-    for name in names.iter().filter(|name| *name != EXPORT) {
+    for name in names.iter().filter(|name| ![EXPORT, RECORD].contains(&name.as_str())) {
         for format in ["rest", "http"] {
             let event: serde_json::Value =
                 serde_json::from_str(&read(&format!("events/{name}.{format}.json"))).unwrap();
@@ -192,8 +180,16 @@ fn the_template_s_tables_are_those_that_the_local_database_gets() {
     let tickets = &template["Resources"][schema::TICKETS]["Properties"];
     assert_eq!(key(tickets), expected(&schema::TICKETS_KEY));
     assert_eq!(text(&tickets["TimeToLiveSpecification"]["AttributeName"]), schema::EXPIRES);
+    let view = text(&tickets["StreamSpecification"]["StreamViewType"]);
+    assert_eq!(view, schema::STREAM_VIEW.as_str());
     let keys = &template["Resources"][schema::API_KEYS]["Properties"];
     assert_eq!(key(keys), expected(&schema::API_KEYS_KEY));
+    let history = &template["Resources"][schema::HISTORY]["Properties"];
+    assert_eq!(key(history), expected(&schema::HISTORY_KEY));
+    assert_eq!(text(&history["TimeToLiveSpecification"]["AttributeName"]), schema::EXPIRES);
+    let declared = history["AttributeDefinitions"].as_sequence().unwrap().iter();
+    let declared: Vec<_> = declared.map(|a| (text(&a["AttributeName"]), text(&a["AttributeType"]))).collect();
+    assert_eq!(declared, schema::HISTORY_KEY.each_ref().map(|(name, kind)| (*name, kind.as_str())));
 
     let indexes = tickets["GlobalSecondaryIndexes"].as_sequence().unwrap();
     assert_eq!(indexes.len(), schema::INDEXES.len());
@@ -211,7 +207,7 @@ fn the_template_s_tables_are_those_that_the_local_database_gets() {
     let declared =
         declared.iter().map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
     assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
-    for table in [tickets, keys] {
+    for table in [tickets, keys, history] {
         assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
         assert_eq!(table["DeletionProtectionEnabled"], true);
         assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
@@ -232,7 +228,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
             ))
         })
         .collect();
-    assert_eq!(defaults.len(), 7, "{defaults:?}");
+    assert_eq!(defaults.len(), 8, "{defaults:?}");
     let (deployed, local) = (
         Config::from_lookup(|name| defaults.get(name).cloned()).unwrap(),
         Config::from_lookup(|_| None).unwrap(),
@@ -247,6 +243,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
     for name in [
         "TICKET_TYPES",
         "TICKET_STATUSES",
+        "CLOSED_STATUSES",
         "TICKET_PRIORITIES",
         "TICKET_OWNERS",
         "SETTLE_SECONDS",
@@ -258,10 +255,19 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         );
         assert!(defaults.contains_key(name), "{name} is not set");
     }
+    let configuration = &template["Resources"]["GetTicketConfigurationFunction"]["Properties"];
+    assert_eq!(configuration["Environment"]["Variables"]["SERVE_DOCS"].as_tagged_ref(), Some("ServeDocs"));
+    for shown in template["Parameters"]["ServeDocs"]["AllowedValues"].as_sequence().unwrap().iter().map(text)
+    {
+        let config = Config::from_lookup(|name| (name == "SERVE_DOCS").then(|| shown.to_owned())).unwrap();
+        assert_eq!(config.serve_docs.to_string(), shown);
+    }
+    assert_eq!(text(&template["Parameters"]["ServeDocs"]["Default"]), local.serve_docs.to_string());
     let own = &template["Resources"]["ExportTicketsFunction"]["Properties"]["Environment"]["Variables"];
     for name in [
         "TICKETS_TABLE",
         "API_KEYS_TABLE",
+        "HISTORY_TABLE",
         "CORS_ORIGINS",
         "AWS_ENDPOINT_URL_DYNAMODB",
         "EXPORT_BUCKET",
@@ -271,6 +277,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         let values = [
             config.tickets_table,
             config.api_keys_table,
+            config.history_table,
             config.cors_origins.concat(),
             config.endpoint_url.unwrap_or_default(),
             config.export_bucket,
@@ -301,6 +308,9 @@ fn allowed(function: &Yaml) -> BTreeSet<(String, String)> {
     let mut allowed = BTreeSet::new();
     for policy in function["Properties"]["Policies"].as_sequence().unwrap() {
         for statement in policy["Statement"].as_sequence().unwrap() {
+            if statement["Effect"] == "Deny" {
+                continue; // Of what is allowed, some items: tests/tests/template.rs.
+            }
             assert_eq!(statement["Effect"], "Allow");
             for (action, resource) in list(&statement["Action"])
                 .iter()
@@ -315,21 +325,27 @@ fn allowed(function: &Yaml) -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_function_may_make_the_calls_it_makes_and_no_others() {
-    let (key, get, batch) =
-        (("GetItem", "ApiKeys.Arn"), ("GetItem", "Tickets.Arn"), ("BatchGetItem", "Tickets.Arn"));
-    let (put, advance) = (("PutItem", "Tickets.Arn"), ("UpdateItem", "Tickets.Arn"));
+    let (key, lease) = (("GetItem", "ApiKeys.Arn"), ("UpdateItem", "ApiKeys.Arn"));
+    let (get, batch) = (("GetItem", "Tickets.Arn"), ("BatchGetItem", "Tickets.Arn"));
+    let (put, reserve) = (("PutItem", "Tickets.Arn"), ("UpdateItem", "Tickets.Arn"));
     let by_customer = ("Query", "${Tickets.Arn}/index/byCustomer");
     let by_updated = ("Query", "${Tickets.Arn}/index/byUpdated");
+    let by_status = ("Query", "${Tickets.Arn}/index/byStatus");
     let functions = functions(&template());
-    let calls: [(&str, Vec<(&str, &str)>); 7] = [
-        ("get-ticket", vec![key, get]),
+    let calls: [(&str, Vec<(&str, &str)>); 10] = [
+        ("get-ticket-configuration", vec![key, lease]),
+        ("get-ticket", vec![key, lease, get]),
         // A key restricted to a customer gets its list from the customers' index.
-        ("list-tickets", vec![key, get, batch, ("Query", "Tickets.Arn"), by_customer, by_updated]),
-        ("list-customer-tickets", vec![key, batch, by_customer]),
-        // A transaction needs the rights of what it holds.
-        ("create-ticket", vec![key, get, put, advance]),
-        ("update-ticket", vec![key, get, put]),
-        ("delete-ticket", vec![key, get, put]),
+        (
+            "list-tickets",
+            vec![key, lease, get, batch, ("Query", "Tickets.Arn"), by_customer, by_updated, by_status],
+        ),
+        ("list-customer-tickets", vec![key, lease, get, batch, by_customer, by_updated, by_status]),
+        ("create-ticket", vec![key, lease, get, put, reserve]),
+        ("update-ticket", vec![key, lease, get, put]),
+        ("delete-ticket", vec![key, lease, get, put]),
+        ("list-ticket-history", vec![key, lease, get, ("Query", "History.Arn")]),
+        (RECORD, ["PutItem", "UpdateItem", "Query"].map(|call| (call, "History.Arn")).into()),
         (EXPORT, vec![get, batch, ("Query", "Tickets.Arn"), by_updated, put]),
     ];
     assert_eq!(calls.len(), functions.len());
@@ -341,7 +357,35 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
             let objects = ["tickets", "manifests"].map(|folder| format!("${{Exports.Arn}}/{folder}/*"));
             expected.extend(objects.map(|objects| ("s3:PutObject".to_owned(), objects)));
         }
+        if name == RECORD {
+            let calls = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
+            let stream = calls.map(|call| (format!("dynamodb:{call}"), STREAM.to_owned()));
+            expected.extend(stream);
+            expected.insert(("sqs:SendMessage".to_owned(), "HistoryFailures.Arn".to_owned()));
+        }
         assert_eq!(allowed(&functions[name]), expected, "{name}");
+    }
+    // Of a key functions may write what is leased of its limit, and that it is in use. Nothing makes it wider.
+    for (name, function) in &functions {
+        let policies = function["Properties"]["Policies"].as_sequence().unwrap();
+        let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
+        let of_keys = |statement: &&Yaml| {
+            statement["Action"] == "dynamodb:UpdateItem" && text(&statement["Resource"]) == "ApiKeys.Arn"
+        };
+        for statement in statements.filter(of_keys) {
+            let list = |operator: &str, key: &str| {
+                let values = statement["Condition"][operator][key].as_sequence().unwrap();
+                values.iter().map(|value| text(value).to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(
+                list("ForAllValues:StringEquals", "dynamodb:Attributes"),
+                [schema::API_KEYS_KEY[0].0, lease::WINDOW, lease::LEASED, lease::LAST_USED],
+                "{name}"
+            );
+            // All that is there would be more than these attributes.
+            let returned = list("StringEqualsIfExists", "dynamodb:ReturnValues");
+            assert_eq!(returned, ["NONE", "UPDATED_OLD", "UPDATED_NEW"], "{name}");
+        }
     }
     // Of the table the export may write one partition.
     let policies = functions[EXPORT]["Properties"]["Policies"].as_sequence().unwrap();
@@ -398,6 +442,15 @@ fn every_sample_event_is_one_of_its_function_s_route() {
             functions.insert(name.to_owned());
             continue;
         }
+        if name == RECORD {
+            let event: record_changes::Event = serde_json::from_value(event).unwrap();
+            let versions =
+                event.records.into_iter().map(|record| record.dynamodb.version().unwrap().unwrap());
+            let versions: Vec<_> = versions.map(|version| version.entry.version.get()).collect();
+            assert_eq!((format, versions), ("stream", vec![1, 2]), "{file}");
+            functions.insert(name.to_owned());
+            continue;
+        }
         let route = ROUTES.iter().find(|route| route.function == name);
         let route = route.unwrap_or_else(|| panic!("{file} is of no function"));
         let context = &event["requestContext"];
@@ -431,7 +484,7 @@ fn every_sample_event_is_one_of_its_function_s_route() {
         assert_eq!(path.strip_suffix('/').unwrap_or(path), expected, "{file}");
         functions.insert(name.to_owned());
     }
-    let expected = ROUTES.iter().map(|route| route.function).chain([EXPORT]).map(str::to_owned);
+    let expected = ROUTES.iter().map(|route| route.function).chain([EXPORT, RECORD]).map(str::to_owned);
     assert_eq!(functions, expected.collect());
     let scheduled = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
     let input: serde_json::Value = serde_json::from_str(text(&scheduled["Properties"]["Input"])).unwrap();
@@ -440,11 +493,13 @@ fn every_sample_event_is_one_of_its_function_s_route() {
     assert_eq!(input, sample, "the schedule sends what the sample has");
 }
 
-/// The engine, and what it is asked for: actions and resources as a policy names them.
+/// The model, and what it is asked for: actions and resources as a policy names them.
 #[derive(Debug, Clone)]
 struct Watched {
-    engine: Engine,
+    engine: Model,
     asked: Arc<Mutex<BTreeSet<(String, String)>>>,
+    /// The partitions of the tickets' table that were written to, with the action.
+    written: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
 
 impl HttpConnector for Watched {
@@ -460,20 +515,6 @@ impl HttpConnector for Watched {
             }
         };
         let calls: Vec<(String, String)> = match operation.as_str() {
-            // A transaction needs the rights of what it holds.
-            "TransactWriteItems" => {
-                let items = body["TransactItems"].as_array().unwrap().iter();
-                let parts = items.flat_map(|item| item.as_object().unwrap());
-                parts
-                    .map(|(kind, call)| {
-                        let action = match kind.as_str() {
-                            "ConditionCheck" => "ConditionCheckItem".to_owned(),
-                            kind => format!("{kind}Item"),
-                        };
-                        (action, resource(call))
-                    })
-                    .collect()
-            }
             "BatchGetItem" => {
                 let tables = body["RequestItems"].as_object().unwrap().keys();
                 tables.map(|table| (operation.clone(), format!("{table}.Arn"))).collect()
@@ -482,20 +523,29 @@ impl HttpConnector for Watched {
         };
         let calls = calls.into_iter().map(|(action, resource)| (format!("dynamodb:{action}"), resource));
         self.asked.lock().unwrap().extend(calls);
+        if body["TableName"] == schema::TICKETS && ["PutItem", "UpdateItem"].contains(&&*operation) {
+            let key = body.get("Item").unwrap_or(&body["Key"]);
+            let bucket = key["bucket"]["S"].as_str().unwrap().to_owned();
+            self.written.lock().unwrap().insert((operation, bucket));
+        }
         self.engine.call(request)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
-    let engine = Engine::new(1).await;
-    let watched = Watched { engine: engine.clone(), asked: Arc::default() };
+    let engine = Model::new(1).await;
+    engine.keep_stream();
+    let watched = Watched { engine: engine.clone(), asked: Arc::default(), written: Arc::default() };
     let clock = Clock::system();
     let mut keys = Vec::new();
     let store = Keys::new(engine.connection().open(), schema::API_KEYS, clock.clone());
     for customer in [None, Some(7.try_into().unwrap())] {
         let token = BearerToken::generate().unwrap();
-        store.insert(&ApiKey { customer, ..ApiKey::new(&token, Scope::ALL, clock.now()) }).await.unwrap();
+        // With a limit, of which each instance leases some.
+        let limit = "1000000/h".parse().ok();
+        let key = ApiKey { customer, limit, ..ApiKey::new(&token, Scope::ALL, clock.now()) };
+        store.insert(&key).await.unwrap();
         keys.push(token.reveal());
     }
 
@@ -509,21 +559,27 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         Gateway { app: Arc::new(App::open(config, connection, clock.clone())), payload: Payload::Rest }
     };
     let body = json!({"customerID": 7, "subject": "s"});
-    // Every way through each function, with good weather and without: a write whose answer is lost is read back.
+    // Every way through each function, with good weather and without: a write whose answer is lost is read
+    // back.
     let requests = [
         (Method::POST, "/tickets", body.clone()),
         (Method::POST, "/tickets", body.clone()),
         (Method::GET, "/tickets/1", json!(null)),
+        (Method::GET, "/tickets/1/history", json!(null)),
         (Method::PUT, "/tickets/1", json!({"owner": "ada"})),
         (Method::PATCH, "/tickets/1", json!({"owner": "grace"})),
         (Method::GET, "/tickets", json!(null)),
         (Method::GET, "/tickets?updatedSince=2020-01-01", json!(null)),
         (Method::GET, "/customers/7/tickets?createdSince=2020-01-01", json!(null)),
         (Method::GET, "/customers/7/tickets", json!(null)),
+        (Method::GET, "/tickets?open=true", json!(null)),
+        (Method::GET, "/customers/7/tickets?open=true", json!(null)),
         (Method::DELETE, "/tickets/1", json!(null)),
+        (Method::GET, "/ticket-configuration", json!(null)),
     ];
     let lost = Faults { reset_after: 0.5, ..Faults::default() };
     let mut seen: BTreeMap<&str, BTreeSet<(String, String)>> = BTreeMap::new();
+    let mut written = seen.clone();
     for faults in [Faults::default(), lost.clone(), lost] {
         engine.set(faults);
         for most_keys in [20_000, 1] {
@@ -542,15 +598,27 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
                     let answers = |route: &&Route| route.path == bare && route.methods.contains(method);
                     let function = ROUTES.iter().find(answers).unwrap().function;
                     seen.entry(function).or_default().append(&mut watched.asked.lock().unwrap());
+                    written.entry(function).or_default().append(&mut watched.written.lock().unwrap());
                 }
             }
         }
     }
+    // Every version, the last first: what comes after its ticket's deletion takes another way.
+    engine.set(Faults::default());
+    watched.asked.lock().unwrap().clear();
+    let history = gateway(20_000).await.app.history.clone();
+    let mut records = engine.take_stream();
+    records.reverse();
+    let event: record_changes::Event = serde_json::from_value(json!({"Records": records})).unwrap();
+    let outcome = record_changes::answer(&history, event).await;
+    assert!(outcome.batch_item_failures.is_empty());
+    seen.entry(RECORD).or_default().append(&mut watched.asked.lock().unwrap());
     // A first pass, which walks the buckets, and one over what changed.
     engine.set(Faults::default());
     watched.asked.lock().unwrap().clear();
-    let storage = StorageServer::start(None, any_port()).await.unwrap();
-    let bucket = Bucket::open(EXPORT_BUCKET, Connection::to(storage.url()));
+    let key = AccessKey::generate().unwrap();
+    let storage = StorageServer::start(None, any_port(), key).await.unwrap();
+    let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
     for later in [Duration::ZERO, Duration::from_secs(60)] {
         let tickets = gateway(20_000).await.app.tickets.clone();
         // The second is beyond the settle window: what was written shows.
@@ -559,9 +627,18 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
     }
     seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());
+    let exported = std::mem::take(&mut *watched.written.lock().unwrap());
+    assert_eq!(exported, [("PutItem".to_owned(), CHECKPOINTS.to_owned())].into());
+    // What the policies deny by partition is never asked for.
+    for (function, written) in written {
+        for (action, bucket) in written {
+            assert_eq!(bucket == COUNTER, action == "UpdateItem", "{function}: {action} to {bucket}");
+            assert_ne!(bucket, CHECKPOINTS, "{function}: {action}");
+        }
+    }
     for (name, function) in functions(&template()) {
         let mut allowed = allowed(&function);
-        allowed.retain(|(action, _)| !action.starts_with("s3:"));
+        allowed.retain(|(action, resource)| action.starts_with("dynamodb:") && resource != STREAM);
         assert_eq!(seen.get(&*name), Some(&allowed), "{name}");
     }
 }
@@ -576,11 +653,15 @@ fn no_function_may_do_anything_to_everything() {
                 assert!(resource.starts_with("${Exports.Arn}/"), "{resource}");
                 continue;
             }
+            if name == RECORD && (action == "sqs:SendMessage" || resource == STREAM) {
+                continue; // One queue, and the streams of one table.
+            }
             let call = action.strip_prefix("dynamodb:").unwrap_or_else(|| panic!("{name}: {action}"));
             assert!(call.chars().all(char::is_alphabetic) && call != "Scan", "{name}: {action}");
             assert!(!resource.contains('*') && resource.contains(".Arn"), "{name}: {resource}");
-            // A key is looked up; no function may list keys or change them.
-            assert!(!resource.contains("ApiKeys") || call == "GetItem", "{name}: {action} on {resource}");
+            // A key is looked up, and its use counted; no function may list keys or make them.
+            let of_keys = ["GetItem", "UpdateItem"].contains(&call);
+            assert!(!resource.contains("ApiKeys") || of_keys, "{name}: {action} on {resource}");
         }
     }
 }

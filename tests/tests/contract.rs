@@ -2,23 +2,25 @@
 //! against an API that runs elsewhere (see `Api::each`), which other tests may use meanwhile.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use flate2::Compression;
+use flate2::read::{GzEncoder, ZlibEncoder};
 use futures::future::join_all;
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde_json::{Value, json};
 use support::{Answer, Api, Options, answer, fresh_customer, time};
 use tickets_app::{App, Config};
 use tickets_cli::gateway::{Gateway, Payload};
-use tickets_domain::{Clock, Form, Presets, TicketFields, Timestamp};
+use tickets_domain::{Clock, Form, PresetLists, Presets, TicketFields, Timestamp};
 use tickets_http::list::MAX_REPLY;
 use tickets_http::problem::MAX_BODY;
 use tickets_http::route::BASE_PATH;
-use tickets_repository::Connection;
-use tickets_repository::bulk::{MAX_CHUNK, Sample};
+use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 
 /// A new ticket of a customer of its own.
 async fn ticket(api: &Api) -> (u64, u64) {
@@ -251,8 +253,14 @@ async fn a_body_says_it_is_json_and_is_not_too_large() {
 async fn an_id_has_one_spelling() {
     for api in Api::each().await {
         for id in ["0", "-1", "01", "1.0", "abc", "9007199254740992", "%20", "1%2F2", "1;x", "%00"] {
-            assert_problem(&api.get(&format!("/tickets/{id}")).await, 400, &["id"]);
-            assert_problem(&api.get(&format!("/customers/{id}/tickets/")).await, 400, &["id"]);
+            for path in [format!("/tickets/{id}"), format!("/customers/{id}/tickets/")] {
+                let refused = api.get(&path).await;
+                // ministack decodes a path before it looks for the resource, and finds none: no function was asked.
+                if id == "1%2F2" && !refused.header("x-amzn-errortype").is_empty() {
+                    continue;
+                }
+                assert_problem(&refused, 400, &["id"]);
+            }
         }
         assert_problem(&api.get("/tickets/9007199254740991").await, 404, &[]);
     }
@@ -262,9 +270,9 @@ async fn an_id_has_one_spelling() {
 async fn other_methods_are_told_which_there_are() {
     for api in Api::each().await {
         let paths = [
-            ("/tickets/1", Method::POST, "GET, PUT, PATCH, DELETE, OPTIONS"),
-            ("/tickets", Method::DELETE, "GET, POST, OPTIONS"),
-            ("/customers/1/tickets", Method::POST, "GET, OPTIONS"),
+            ("/tickets/1", Method::POST, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            ("/tickets", Method::DELETE, "GET, HEAD, POST, OPTIONS"),
+            ("/customers/1/tickets", Method::POST, "GET, HEAD, OPTIONS"),
         ];
         for (path, method, allow) in paths {
             for slash in ["", "/"] {
@@ -390,6 +398,7 @@ async fn lists_ascend_by_id_and_every_bound_is_as_documented() {
             "2026-01-01%2000:00:00",
             "2026-01-01T02:00:00%2B02:00",
             "2026-01-01T02:00:00+02:00",
+            "2026-01-01T02:00:00.000000%2B0200",
             "2026-01-01T00:00:00.000Z",
         ] {
             assert_eq!(list(&format!("updatedSince={spelled}")).await, ids, "{spelled}");
@@ -420,6 +429,163 @@ async fn pages_follow_each_other_to_the_end_and_no_further() {
             walked.extend(page);
         }
         assert_eq!(walked, ids, "without reading Link");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_work_queue_holds_what_is_asked_for_and_says_what_it_cannot_answer() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let mut ids = Vec::new();
+        for (status, owner, due) in [
+            ("open", json!("Grace"), json!("2026-11-24")),
+            ("assigned", json!("grace"), json!("2026-11-24T15:00:00Z")),
+            ("assigned", json!("ada"), json!("2026-11-25")),
+            ("resolved", json!("grace"), json!(null)),
+            ("closed", json!("ada"), json!("2026-11-01")),
+        ] {
+            let mut body = json!({"customerID": customer, "subject": "s", "status": status, "owner": owner});
+            if !due.is_null() {
+                body["ticketFollowupDate"] = due;
+            }
+            let created = api.post(&body).await;
+            ids.push(created.json()["id"].as_str().unwrap().to_owned());
+        }
+        let list = format!("/customers/{customer}/tickets/");
+        let found = async |query: &str| -> Vec<usize> {
+            let records = api.get(&format!("{list}?{query}")).await.json();
+            let records = records.as_array().unwrap_or_else(|| panic!("{query}: {records}")).clone();
+            records.iter().map(|record| 1 + ids.iter().position(|id| record["id"] == **id).unwrap()).collect()
+        };
+        for (query, expected) in [
+            ("open=true", vec![1, 2, 3]),
+            ("open=false", vec![4, 5]),
+            ("open", vec![1, 2, 3]),
+            ("status=ASSIGNED,closed", vec![2, 3, 5]),
+            ("status=ASSIGNED&status=closed", vec![2, 3, 5]),
+            ("open=true&status=closed", vec![]),
+            ("owner=GRACE", vec![1, 2, 4]),
+            ("owner=grace&open=true&limit=1", vec![1]),
+            ("followupUntil=2026-11-24", vec![1, 2, 5]),
+            ("followupUntil=2026-11-24T14:59:59Z", vec![1, 5]),
+            ("open=true&followupUntil=2026-11-24&owner=grace,ada&idAfter=0", vec![1, 2]),
+            ("owner=nobody", vec![]),
+            ("actionUntil=2030-01-01", vec![]),
+            ("open=true&includeDeleted=true&createdSince=2020-01-01", vec![1, 2, 3]),
+        ] {
+            assert_eq!(found(query).await, expected, "{query}");
+        }
+        api.delete(&format!("/tickets/{}", ids[0])).await;
+        assert_eq!(found("open=true&includeDeleted=true").await, [2, 3], "a deleted ticket has no status");
+
+        // The list of all tickets has other tests' too; what it cannot answer is refused.
+        let all = api.get("/tickets/?open=true&owner=grace").await.json();
+        assert!(all.as_array().unwrap().iter().any(|record| record["id"] == *ids[1]));
+        let refused = api.get("/tickets/?owner=grace").await;
+        assert_eq!(refused.status, 400);
+        let error = &refused.json()["errors"][0];
+        assert_eq!(error["field"], "owner");
+        assert!(error["detail"].as_str().unwrap().starts_with("needs open=true beside it"), "{error}");
+        let refused = api.get(&format!("{list}?status=done")).await;
+        assert_eq!(refused.status, 400);
+        let detail = "must be one of open, assigned, resolved, closed";
+        assert_eq!(refused.json()["errors"], json!([{"field": "status", "detail": detail}]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_answers_row_by_row() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let good = |subject: &str| json!({"customerID": customer, "subject": subject});
+        let answer = api
+            .post(&json!([good("first"), {"subject": "", "stauts": "open"}, 7, good("second"), [], good("third")]))
+            .await;
+        assert_eq!(answer.status, 207, "{answer:?}");
+        assert_eq!(answer.header("content-type"), "application/json");
+        let rows = answer.json();
+        let statuses: Vec<_> =
+            rows.as_array().unwrap().iter().map(|row| row["status"].as_u64().unwrap()).collect();
+        assert_eq!(statuses, [201, 422, 400, 201, 400, 201]);
+        let refused = &rows[1]["problem"];
+        assert_eq!((&refused["status"], &refused["title"]), (&json!(422), &json!("Invalid fields")));
+        let fields: Vec<_> = refused["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["field"].as_str().unwrap())
+            .collect();
+        assert_eq!(fields, ["customerID", "subject", "stauts"]);
+        assert_eq!(rows[2]["problem"]["type"], "urn:tickets:problem:malformed-body");
+        // Ids follow each other; each row is the ticket as it is fetched.
+        let tickets = [0, 3, 5].map(|at| &rows[at]["ticket"]);
+        let first: u64 = id(tickets[0]);
+        assert_eq!(tickets.map(id), [first, first + 1, first + 2]);
+        for ticket in tickets {
+            let fetched = api.get(&format!("/tickets/{}", id(ticket))).await;
+            assert_eq!((&fetched.json(), fetched.header("etag")), (ticket, "\"1\""));
+        }
+        let listed = api.get(&format!("/customers/{customer}/tickets/")).await.json();
+        assert_eq!(listed, json!(tickets));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_batch_replays_the_rows_that_were_made_and_makes_the_others() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let row = |subject: &str| json!({"customerID": customer, "subject": subject});
+        let key = format!("batch of {customer}");
+        let post = async |rows: Value| {
+            let request = api.request(Method::POST, "/tickets/").header("Idempotency-Key", &key).json(&rows);
+            let answer = support::answer(request).await;
+            assert_eq!(answer.status, 207, "{answer:?}");
+            answer.json()
+        };
+        let first = post(json!([row("a"), row(""), row("c")])).await;
+        assert_eq!((&first[0]["status"], &first[1]["status"]), (&json!(201), &json!(422)));
+        // The same rows again, one of them mended, one changed, and one more.
+        let second = post(json!([row("a"), row("b"), row("another"), row("d")])).await;
+        assert_eq!(second[0], first[0], "replayed");
+        assert_eq!(second[2]["problem"]["type"], "urn:tickets:problem:idempotency-key-reused");
+        assert_eq!((&second[1]["status"], &second[3]["status"]), (&json!(201), &json!(201)));
+        assert_eq!(post(json!([row("a"), row("b"), row("c"), row("d")])).await[2], first[2]);
+        let listed = api.get(&format!("/customers/{customer}/tickets/")).await.json();
+        let mut subjects: Vec<_> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|ticket| ticket["subject"].as_str().unwrap().to_owned())
+            .collect();
+        subjects.sort();
+        assert_eq!(subjects, ["a", "b", "c", "d"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_an_array_of_1_to_100_tickets() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let rows = |count: usize| Value::from(vec![json!({"customerID": customer, "subject": "s"}); count]);
+        for (count, part) in [(0, "it is empty"), (101, "it has more; send them in parts")] {
+            let answer = api.post(&rows(count)).await;
+            assert_eq!(answer.status, 400);
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains("an array of 1 to 100 tickets") && detail.contains(part), "{detail}");
+        }
+        let answer = api.post(&rows(100)).await.json();
+        assert!(answer.as_array().unwrap().iter().all(|row| row["status"] == 201));
+        let listed = api.get(&format!("/customers/{customer}/tickets/")).await.json();
+        assert_eq!(listed.as_array().unwrap().len(), 100, "nothing of what was refused was made");
+        // A key restricted to a customer makes that customer's rows and no others.
+        let restricted = api.make_key(|key| key.customer = Some(customer)).await;
+        let rows = json!([
+            {"customerID": customer, "subject": "s"},
+            {"customerID": fresh_customer(), "subject": "s"},
+        ]);
+        let request = api.anonymous(Method::POST, "/tickets/").bearer_auth(restricted).json(&rows);
+        let answer = support::answer(request).await.json();
+        assert_eq!((&answer[0]["status"], &answer[1]["status"]), (&json!(201), &json!(403)));
     }
 }
 
@@ -581,6 +747,7 @@ async fn every_form_of_a_time_means_the_same_in_a_query_and_in_a_body() {
         ("2026-01-31T10:20:30+02:00", "2026-01-31T08:20:30.000Z"),
         ("2026-01-31T00:20:30.5+02:00", "2026-01-30T22:20:30.500Z"),
         ("2026-01-31 20:20:30-05:30", "2026-02-01T01:50:30.000Z"),
+        ("2026-01-31T10:20:30.456789+0200", "2026-01-31T08:20:30.456Z"),
     ];
     for api in Api::each().await {
         let (customer, tickets) = three(&api).await;
@@ -631,9 +798,9 @@ async fn every_form_of_a_time_means_the_same_in_a_query_and_in_a_body() {
     }
 }
 
-/// The names and values of a query.
-fn pairs(query: &str) -> BTreeSet<(String, String)> {
-    let query = query.strip_prefix('?').expect("a reference that is only a query");
+/// The names and values of a reference's query.
+fn pairs(reference: &str) -> BTreeSet<(String, String)> {
+    let (_, query) = reference.split_once('?').expect("a query");
     let decode = |text: &str| text.replace("%3A", ":");
     let pairs: Vec<_> = query.split('&').map(|pair| pair.split_once('=').expect("a pair")).collect();
     let set = pairs.iter().map(|(name, value)| (decode(name), decode(value))).collect::<BTreeSet<_>>();
@@ -646,14 +813,16 @@ fn owned<const N: usize>(pairs: [(&str, &str); N]) -> BTreeSet<(String, String)>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_the_same_query_after_the_last_id() {
+async fn a_link_is_the_same_path_and_query_after_the_last_id() {
     for api in Api::each().await {
         let (customer, tickets) = three(&api).await;
         for slash in ["", "/"] {
             let path = format!("/customers/{customer}/tickets{slash}");
             let bare = api.get(&format!("{path}?limit=2")).await;
             let second = tickets[1]["id"].as_str().unwrap();
-            assert_eq!(pairs(&bare.next().unwrap()), owned([("limit", "2"), ("idAfter", second)]));
+            let next = bare.next().unwrap();
+            assert!(next.starts_with(&format!("{path}?")), "{next}");
+            assert_eq!(pairs(&next), owned([("limit", "2"), ("idAfter", second)]));
 
             let asked = owned([
                 ("limit", "1"),
@@ -663,16 +832,16 @@ async fn a_link_is_the_same_query_after_the_last_id() {
                 ("updatedUntil", "2099-01-03T00:00:00.000Z"),
             ]);
             let query: Vec<_> = asked.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let (mut query, mut walked) = (format!("?{}&idAfter=0", query.join("&")), Vec::new());
+            let (mut asked_for, mut walked) = (format!("{path}?{}&idAfter=0", query.join("&")), Vec::new());
             loop {
-                let page = api.get(&format!("{path}{query}")).await;
+                let page = api.get(&asked_for).await;
                 assert_eq!(page.ids().len(), 1);
                 walked.extend(page.ids());
                 let Some(next) = page.next() else { break };
                 let mut expected = asked.clone();
                 expected.insert(("idAfter".into(), walked.last().unwrap().to_string()));
                 assert_eq!(pairs(&next), expected);
-                query = next;
+                asked_for = next;
             }
             assert_eq!(walked, tickets.iter().map(id).collect::<Vec<_>>());
         }
@@ -687,9 +856,18 @@ async fn a_refused_precondition_changes_nothing() {
             let path = format!("/tickets/{id}{slash}");
             let before = api.get(&path).await;
             for method in [Method::PUT, Method::PATCH, Method::DELETE] {
-                for tag in ["\"2\"", "W/\"1\"", "\"01\"", "1", "\"\"", "\"x\", \"3\""] {
+                let send = async |tag: &str| {
                     let request = api.request(method.clone(), &path).header(IF_MATCH, tag);
-                    assert_problem(&answer(request.json(&json!({"owner": "ada"}))).await, 412, &[]);
+                    answer(request.json(&json!({"owner": "ada"}))).await
+                };
+                for tag in ["\"2\"", "W/\"1\"", "\"01\"", "\"\"", "\"x\", \"3\""] {
+                    assert_problem(&send(tag).await, 412, &[]);
+                }
+                // To read the ticket again would not help: the header itself is wrong, and the answer says so.
+                for malformed in MALFORMED_TAGS {
+                    let refused = send(malformed).await;
+                    assert_problem(&refused, 400, &["If-Match"]);
+                    assert!(refused.text.contains("quotes"), "{}", refused.text);
                 }
             }
             let after = api.get(&path).await;
@@ -698,7 +876,192 @@ async fn a_refused_precondition_changes_nothing() {
                 let unchanged = answer(api.request(Method::GET, &path).header(IF_NONE_MATCH, tag)).await;
                 assert_eq!((unchanged.status, unchanged.text.as_str()), (304, ""), "{tag}");
             }
+            for malformed in MALFORMED_TAGS {
+                let refused = answer(api.request(Method::GET, &path).header(IF_NONE_MATCH, malformed)).await;
+                assert_problem(&refused, 400, &["If-None-Match"]);
+            }
         }
+    }
+}
+
+/// What is no entity tag: the version alone, with half of its quotes, with other ones; nothing; two without a
+/// comma.
+const MALFORMED_TAGS: [&str; 6] = ["1", "\"1", "1\"", "'1'", "", "\"1\" \"1\""];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_has_the_presets_in_order_the_defaults_and_the_limits() {
+    for api in Api::each().await {
+        for slash in ["", "/"] {
+            let configuration = api.get(&format!("/ticket-configuration{slash}")).await;
+            assert_eq!(
+                (configuration.status, configuration.header("content-type")),
+                (200, "application/json")
+            );
+            let expected = json!({
+                "presets": {
+                    "ticketType": ["sales", "billing", "support"],
+                    "status": ["open", "assigned", "resolved", "closed"],
+                    "ticketPriority": ["low", "normal", "high", "urgent"],
+                    "owner": [],
+                },
+                "closedStatuses": ["resolved", "closed"],
+                "defaults": {"status": "open", "ticketPriority": "normal"},
+                "limits": {
+                    "bodyBytes": 2_097_152,
+                    "replyBytes": 6_291_556,
+                    "listTickets": 1000,
+                    "batchTickets": 100,
+                    "problemErrors": 50,
+                    "highestId": 9_007_199_254_740_991_u64,
+                    "subjectCharacters": 500,
+                    "ticketContentBytes": 262_144,
+                    "customerEmailCharacters": 254,
+                    "usersBytes": 4096,
+                    "departmentsBytes": 4096,
+                    "ticketSuppliersBytes": 4096,
+                    "ownerBytes": 4096,
+                    "idempotencyKeyCharacters": 255,
+                    "idempotencyHours": 24,
+                    "settleSeconds": 10,
+                    "tombstoneDays": 90,
+                },
+            });
+            assert_eq!(configuration.json(), expected);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_the_deployment_s_and_what_it_says_holds() {
+    let environment = vec![
+        ("TICKET_TYPES", "Störung, Frage".to_owned()),
+        ("TICKET_STATUSES", "Neu, In Arbeit, Fertig".to_owned()),
+        ("CLOSED_STATUSES", "Fertig, Archiviert".to_owned()),
+        ("TICKET_PRIORITIES", "p2, p1".to_owned()),
+        ("TICKET_OWNERS", "ada, grace".to_owned()),
+        ("SETTLE_SECONDS", "30".to_owned()),
+        ("TOMBSTONE_DAYS", "7".to_owned()),
+    ];
+    let api = Api::start_with(Options { environment, ..Options::default() }).await;
+    let configuration = api.get("/ticket-configuration/").await.json();
+    assert_eq!(
+        configuration["presets"],
+        json!({
+            "ticketType": ["Störung", "Frage"],
+            "status": ["Neu", "In Arbeit", "Fertig"],
+            "ticketPriority": ["p2", "p1"],
+            "owner": ["ada", "grace"],
+        })
+    );
+    assert_eq!(configuration["closedStatuses"], json!(["Fertig", "Archiviert"]));
+    let limits = &configuration["limits"];
+    assert_eq!((&limits["settleSeconds"], &limits["tombstoneDays"]), (&json!(30), &json!(7)));
+    // What is said of a new ticket is what one gets.
+    let created = api.post(&json!({"customerID": 7, "subject": "s"})).await.json();
+    for (field, value) in configuration["defaults"].as_object().unwrap() {
+        assert_eq!(&created[field], value, "{field}");
+    }
+    // Texts at their limits are taken, and one past them is not.
+    for (field, limit) in [
+        ("subject", "subjectCharacters"),
+        ("ticketContent", "ticketContentBytes"),
+        ("users", "usersBytes"),
+        ("departments", "departmentsBytes"),
+        ("ticketSuppliers", "ticketSuppliersBytes"),
+    ] {
+        let limit = usize::try_from(limits[limit].as_u64().unwrap()).unwrap();
+        for (length, status) in [(limit, 201), (limit + 1, 422)] {
+            let mut body = json!({"customerID": 7, "subject": "s"});
+            body[field] = json!("x".repeat(length));
+            assert_eq!(api.post(&body).await.status, status, "{field} of {length}");
+        }
+    }
+    let most = limits["listTickets"].as_u64().unwrap();
+    assert_eq!(api.get(&format!("/tickets/?limit={most}")).await.status, 200);
+    assert_problem(&api.get(&format!("/tickets/?limit={}", most + 1)).await, 400, &["limit"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_body_is_refused_with_what_would_do() {
+    let body = json!({"customerID": 42, "subject": "Help"}).to_string();
+    let (mut gzip, mut deflate) = (Vec::new(), Vec::new());
+    GzEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut gzip).unwrap();
+    ZlibEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut deflate).unwrap();
+    // Not `Api::each`: `cargo lambda watch` passes on no body that is not text.
+    for payload in [Payload::Rest, Payload::Http] {
+        let api = Api::start_with(Options { payload, ..Options::default() }).await;
+        let (id, _) = ticket(&api).await;
+        let send = async |method: &Method, path: &str, coding: &str, body: Vec<u8>| {
+            let request = api.request(method.clone(), path).header(CONTENT_TYPE, "application/json");
+            answer(request.header(CONTENT_ENCODING, coding).body(body)).await
+        };
+        let ticket = format!("/tickets/{id}");
+        for (method, path) in [(Method::POST, "/tickets/"), (Method::PUT, &ticket), (Method::PATCH, &ticket)]
+        {
+            for (coding, bytes) in [
+                ("gzip", gzip.clone()),
+                ("x-gzip", gzip.clone()),
+                ("deflate", deflate.clone()),
+                ("identity, br", b"\x8b\x12\x80{}\x03".to_vec()),
+            ] {
+                let refused = send(&method, path, coding, bytes).await;
+                assert_problem(&refused, 415, &[]);
+                assert_eq!(refused.header("accept-encoding"), "identity", "{method} {coding}");
+                assert!(refused.text.contains("Content-Encoding"), "{}", refused.text);
+            }
+            // Named but not applied: as it is behind a gateway that decompresses what it passes on.
+            for coding in ["identity", "Identity", "", "gzip"] {
+                let taken = send(&method, path, coding, body.clone().into_bytes()).await;
+                assert!(matches!(taken.status, 200 | 201), "{method} {coding:?}: {taken:?}");
+            }
+        }
+        let other = answer(api.request(Method::POST, "/tickets").body("{}")).await;
+        assert_eq!((other.status, other.header("accept-encoding")), (415, ""), "not because of a coding");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_answered_like_get_without_the_body() {
+    for api in Api::each().await {
+        let (customer, tickets) = three(&api).await;
+        let tag = api.get(&format!("/tickets/{}", id(&tickets[0]))).await.header("etag").to_owned();
+        for slash in ["", "/"] {
+            let ticket = format!("/tickets/{}{slash}", id(&tickets[0]));
+            let list = format!("/customers/{customer}/tickets{slash}");
+            for (path, none_match) in [
+                (ticket.clone(), "\"9\""),
+                (ticket, &*tag),
+                (format!("{list}?limit=1"), ""),
+                (list, ""),
+                (format!("/tickets{slash}?limit=1"), ""),
+                (format!("/tickets{slash}?limit=0"), ""),
+                (format!("/tickets/x{slash}"), ""),
+                ("/tickets/9007199254740991".to_owned(), ""),
+            ] {
+                let send = async |method: Method| {
+                    let request = api.request(method, &path);
+                    let named = (!none_match.is_empty()).then_some(none_match);
+                    answer(named.into_iter().fold(request, |request, tag| request.header(IF_NONE_MATCH, tag)))
+                        .await
+                };
+                let (get, head) = (send(Method::GET).await, send(Method::HEAD).await);
+                assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
+                let headers = |answer: &Answer| {
+                    let mut headers = answer.headers.clone();
+                    // They differ from request to request.
+                    for name in ["x-request-id", "x-amzn-requestid", "x-amz-request-id", "date", "sync-until"]
+                    {
+                        headers.remove(name);
+                    }
+                    // A 304 has none, but a server may add that of no body.
+                    let length = headers.remove(CONTENT_LENGTH);
+                    (headers, length.filter(|_| answer.status != 304))
+                };
+                assert_eq!(headers(&head), headers(&get), "{path}");
+            }
+        }
+        let unknown = answer(api.anonymous(Method::HEAD, "/tickets/")).await;
+        assert_eq!((unknown.status, unknown.header("www-authenticate")), (401, "Bearer"));
     }
 }
 
@@ -811,23 +1174,23 @@ async fn on_a_clock(
 
 /// Tickets with these bodies, all stamped `at`.
 async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestamp) {
-    let presets = Presets::parse(Presets::TYPES, Presets::STATUSES, Presets::PRIORITIES, "").unwrap();
+    let presets = Presets::parse(&PresetLists::default()).unwrap();
     let sample = |body: Value| {
         let form = Form::parse(body.to_string().as_bytes()).unwrap();
-        Sample { fields: TicketFields::draft(form, &presets).unwrap(), created: at, updated: at }
+        SeedTicket { fields: TicketFields::draft(form, &presets).unwrap(), created: at, updated: at }
     };
     let (tickets, mut chunk, mut bytes) = (api.tickets().await, Vec::new(), 0);
     for body in bodies {
         let size = body.to_string().len();
         // One chunk is a transaction, which takes no more than so many and so much.
         if chunk.len() == MAX_CHUNK || bytes + size > 3_000_000 {
-            tickets.append(&std::mem::take(&mut chunk)).await.unwrap();
+            tickets.append(&"seed".parse().unwrap(), &std::mem::take(&mut chunk)).await.unwrap();
             bytes = 0;
         }
         bytes += size;
         chunk.push(sample(body));
     }
-    tickets.append(&chunk).await.unwrap();
+    tickets.append(&"seed".parse().unwrap(), &chunk).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -968,8 +1331,9 @@ async fn presets_are_configuration_and_a_value_that_leaves_it_stays_where_it_is(
 /// The base of another deployment over the same database.
 async fn redeployed(api: &Api, payload: Payload, environment: Vec<(&'static str, String)>) -> String {
     let lookup = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| v.clone());
-    let config = Config::from_lookup(lookup).unwrap();
-    let app = App::open(config, Connection::to(&api.database), Clock::system());
+    let mut config = Config::from_lookup(lookup).unwrap();
+    (config.tickets_table, config.api_keys_table) = api.tables.clone();
+    let app = App::open(config, api.database.clone(), Clock::system());
     let router = Gateway { app: Arc::new(app), payload }.into_router();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let base = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
@@ -1033,7 +1397,7 @@ async fn the_pages_of_a_settled_list_share_the_horizon_of_the_first() {
                 let asked = pairs(&next);
                 assert!(asked.contains(&("settled".into(), "true".into())), "{next}");
                 assert!(asked.contains(&("updatedUntil".into(), horizon.clone())), "{next}");
-                page = api.get(&format!("{path}{next}")).await;
+                page = api.get(&next).await;
             }
             assert_eq!(walked, [1, 2, 4], "{path}");
             let next = api.get(&format!("{path}?settled=true&updatedSince={horizon}")).await;
@@ -1094,5 +1458,105 @@ async fn an_idempotency_key_is_kept_for_a_day() {
         let new = post("b").await;
         assert_eq!((new.status, new.header("idempotency-replayed")), (201, ""));
         assert_eq!(new.json()["id"], "2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_moves_leaves_a_departure_in_the_customer_s_list_alone() {
+    for api in Api::each().await {
+        let (old, new) = (fresh_customer(), fresh_customer());
+        let id = api.create(&json!({"customerID": old.get(), "subject": "moves"})).await;
+        let moved = api.patch(&format!("/tickets/{id}"), &json!({"customerID": new.get()})).await.json();
+        let left = api.get(&format!("/customers/{old}/tickets/?includeDeleted=true")).await.json();
+        let departure = json!([{
+            "id": id.to_string(), "customerID": old.get(), "createdDate": moved["createdDate"],
+            "updatedDate": moved["updatedDate"], "movedDate": moved["updatedDate"],
+        }]);
+        assert_eq!(left, departure);
+        assert_eq!(api.get(&format!("/customers/{old}/tickets/")).await.json(), json!([]));
+        let of_new = format!("/customers/{new}/tickets/?includeDeleted=true");
+        assert_eq!(api.get(&of_new).await.json(), json!([moved]));
+        let since = moved["updatedDate"].as_str().unwrap();
+        let all = format!("/tickets/?includeDeleted=true&idAfter={}&updatedSince={since}&limit=1", id - 1);
+        assert_eq!(api.get(&all).await.json(), json!([moved]), "in the list of all it is still there");
+
+        // It comes back, and has not left.
+        let back = api.patch(&format!("/tickets/{id}"), &json!({"customerID": old.get()})).await.json();
+        let list = api.get(&format!("/customers/{old}/tickets/?includeDeleted=true")).await.json();
+        assert_eq!(list, json!([back]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_says_which_history_of_the_table_it_is_from() {
+    for api in Api::each().await {
+        let id = api.create(&json!({"customerID": 7, "subject": "s"})).await;
+        let epoch = api.get(&format!("/tickets/?idAfter={}", id - 1)).await.header("sync-epoch").to_owned();
+        assert!(epoch.len() == 16 && epoch.bytes().all(|byte| byte.is_ascii_hexdigit()), "{epoch}");
+        for list in [
+            "/tickets/?updatedSince=2999-01-01",
+            "/customers/7/tickets/?limit=1",
+            "/customers/7/tickets/?updatedSince=2999-01-01",
+            "/customers/8/tickets/?limit=1",
+        ] {
+            assert_eq!(api.get(list).await.header("sync-epoch"), epoch, "{list}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_continuation_is_a_hint_and_one_that_is_not_understood_is_none() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let mut ids = Vec::new();
+        for n in 0..3 {
+            ids.push(api.create(&json!({"customerID": customer.get(), "subject": n.to_string()})).await);
+        }
+        let after = ids[0] - 1;
+        for continuation in ["w", "x", "", "i", "iAA", "iAQEB", "%C3%A9"] {
+            let list = format!("updatedSince=2020-01-01&idAfter={after}&limit=3&continuation={continuation}");
+            assert_eq!(api.get(&format!("/tickets/?{list}")).await.ids()[0], ids[0], "{continuation}");
+            let own = api.get(&format!("/customers/{customer}/tickets/?{list}")).await;
+            assert_eq!(own.ids(), ids, "{continuation}");
+        }
+    }
+}
+
+/// What an answer to a refused request may have at most.
+const MOST_ANSWERED: usize = 64 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_much_is_wrong_the_answer_is_short_and_says_how_much_more() {
+    for api in Api::each().await {
+        let members = |names: &mut dyn Iterator<Item = String>| {
+            format!("{{{}}}", names.map(|name| format!("\"{name}\":1")).collect::<Vec<_>>().join(","))
+        };
+        let unknown = members(&mut (0..150_000).map(|n| format!("a{n}")));
+        let long = members(&mut (0..2000).map(|n| format!("{n:0>1000}")));
+        let escaped = members(&mut (0..300).map(|n| format!("{}{n}", "\\u0001".repeat(900))));
+        let twice = members(&mut (0..160_000).map(|n| format!("b{}", n / 2)));
+        for (body, status) in [
+            (unknown, 422),
+            (long, 422),
+            (escaped, 422),
+            (twice, 422),
+            (format!("\"{}\"", "x".repeat(2_000_000)), 400),
+            (format!("[{}", "[".repeat(1_000_000)), 400),
+        ] {
+            let request = api.request(Method::POST, "/tickets/").header("content-type", "application/json");
+            let refused = answer(request.body(body)).await;
+            assert_eq!(refused.status, status, "{}", &refused.text[..refused.text.len().min(300)]);
+            assert!(refused.text.len() <= MOST_ANSWERED, "{} bytes", refused.text.len());
+            if status == 422 {
+                let problem = refused.json();
+                assert_eq!(problem["errors"].as_array().unwrap().len(), 50);
+                let detail = problem["detail"].as_str().unwrap();
+                assert!(detail.contains("; the first 50 are listed, "), "{detail}");
+            }
+        }
+        let query = (0..300).map(|n| format!("p{n}=x")).collect::<Vec<_>>().join("&");
+        let refused = api.get(&format!("/tickets/?{query}")).await;
+        assert_eq!((refused.status, refused.fields().len()), (400, 50));
+        assert!(refused.json()["detail"].as_str().unwrap().ends_with("250 more are not"));
     }
 }

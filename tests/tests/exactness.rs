@@ -1,6 +1,6 @@
 //! Nothing lost, nothing doubled, nothing missed: random writers against an API on a bad day, while
-//! sync clients follow the documented procedures; in the end each copy is what the table is. And each
-//! part of the procedure, broken on purpose, is noticed.
+//! sync clients follow the documented procedures; in the end each copy is what the table is, and each
+//! ticket's history has its versions, once each. And each part of the procedure, broken on purpose, is noticed.
 //!
 //! `EXACTNESS_SEEDS` sets how many seeds are run, `EXACTNESS_FIRST` where they begin; a failure names
 //! its seed, which repeats it exactly.
@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use support::faults::Faults;
+use support::model::{Faults, Lie};
 use support::simulation::{Reply, Simulation, simulate};
-use tickets_repository::Policy;
-use tokio::task::LocalSet;
+use support::stream::{Delivery, Stream};
+use tickets_repository::{Policy, schema};
+use tokio::task::JoinHandle;
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +24,14 @@ enum Sabotage {
     Nothing,
     /// The settle window covers nothing.
     NoSettling,
-    /// Tickets found by an index are fetched as an inconsistent read may find them.
-    StaleFetch,
     /// A settled walk's horizon moves from page to page.
     MovingHorizon,
-    /// The sequence is advanced outside the transaction.
-    SplitCreate,
     /// A client keeps the `Sync-Until` of its last page instead of its first.
     LastSyncUntil,
+    /// The database hides a part of the design.
+    Lie(Lie),
+    /// What fails to be recorded in the history is not delivered again.
+    FailuresIgnored,
 }
 
 /// A copy: the newest record of each ticket.
@@ -52,16 +53,25 @@ fn apply(copy: &mut Copy, reply: &Reply) {
     }
 }
 
-/// Polls, and keeps `Sync-Until`; follows `Link`, or loops on `idAfter` until `[]`.
+/// Polls, and keeps `Sync-Until`; follows `Link`, or loops on `idAfter` until `[]`. Now and then it is a new
+/// job, which begins with nothing.
 struct Poller {
     path: &'static str,
     copy: Copy,
     since: Option<String>,
     follows_link: bool,
+    restarts: bool,
 }
 
 impl Poller {
+    fn new(path: &'static str, follows_link: bool, restarts: bool) -> Self {
+        Self { path, copy: Copy::new(), since: None, follows_link, restarts }
+    }
+
     async fn pass(&mut self, api: &Simulation, limit: usize, sabotage: Sabotage) {
+        if self.restarts && fastrand::u32(..4) == 0 {
+            (self.copy, self.since) = (Copy::new(), None);
+        }
         let since = self.since.as_ref().map(|since| format!("&updatedSince={since}")).unwrap_or_default();
         let query = format!("includeDeleted=true&limit={limit}{since}");
         let mut reply = api.get(&format!("{}?{query}", self.path)).await;
@@ -75,10 +85,10 @@ impl Poller {
                     .body
                     .as_array()
                     .and_then(|page| page.last())
-                    .map(|last| format!("{query}&idAfter={}", id(last)))
+                    .map(|last| format!("{}?{query}&idAfter={}", self.path, id(last)))
             };
             let Some(next) = next else { break };
-            reply = api.get(&format!("{}?{next}", self.path)).await;
+            reply = api.get(&next).await;
             if sabotage == Sabotage::LastSyncUntil {
                 until = reply.header("sync-until").to_owned();
             }
@@ -97,9 +107,9 @@ struct Connector {
 impl Connector {
     async fn pass(&mut self, api: &Simulation, limit: usize, sabotage: Sabotage) {
         let since = self.greatest.as_ref().map(|since| format!("&updatedSince={since}")).unwrap_or_default();
-        let mut query = Some(format!("settled=true&includeDeleted=true&limit={limit}{since}"));
-        while let Some(asked) = query {
-            let reply = api.get(&format!("/tickets/?{asked}")).await;
+        let mut page = Some(format!("/tickets/?settled=true&includeDeleted=true&limit={limit}{since}"));
+        while let Some(asked) = page {
+            let reply = api.get(&asked).await;
             apply(&mut self.copy, &reply);
             let dates = reply
                 .body
@@ -108,10 +118,11 @@ impl Connector {
                 .flatten()
                 .filter_map(|record| record["updatedDate"].as_str());
             self.greatest = self.greatest.take().into_iter().chain(dates.map(str::to_owned)).max();
-            query = reply.next().map(|next| match sabotage {
+            page = reply.next().map(|next| match sabotage {
                 Sabotage::MovingHorizon => {
-                    let kept = next.split('&').filter(|pair| !pair.starts_with("updatedUntil="));
-                    format!("{}&updatedUntil=9999-12-31", kept.collect::<Vec<_>>().join("&"))
+                    let (path, query) = next.split_once('?').unwrap();
+                    let kept = query.split('&').filter(|pair| !pair.starts_with("updatedUntil="));
+                    format!("{path}?{}&updatedUntil=9999-12-31", kept.collect::<Vec<_>>().join("&"))
                 }
                 _ => next,
             });
@@ -121,7 +132,7 @@ impl Connector {
     }
 }
 
-/// Follows new tickets by id alone: whoever sees 43 can see 42.
+/// Follows new tickets by id alone: once 43 is shown, 42 was shown before or never will be.
 #[derive(Default)]
 struct Tail {
     seen: Vec<u64>,
@@ -141,6 +152,73 @@ impl Tail {
     }
 }
 
+/// A work queue: a list with filters, and what each ticket in it is.
+struct Queue {
+    list: &'static str,
+    holds: fn(&Value) -> bool,
+}
+
+fn is_open(ticket: &Value) -> bool {
+    ticket["deletedDate"].is_null() && !is_closed(ticket)
+}
+
+fn is_closed(ticket: &Value) -> bool {
+    ticket["status"] == "resolved" || ticket["status"] == "closed"
+}
+
+/// One for each way in which filters find their tickets.
+const QUEUES: [Queue; 7] = [
+    Queue { list: "/tickets/?open=true", holds: is_open },
+    Queue { list: "/tickets/?open=false&limit=2", holds: is_closed },
+    Queue {
+        list: "/tickets/?open=true&owner=GRACE&limit=3",
+        holds: |ticket| is_open(ticket) && ticket["owner"] == "grace",
+    },
+    Queue {
+        list: "/tickets/?status=assigned,closed&createdSince=2026-11-01",
+        holds: |ticket| ticket["status"] == "assigned" || ticket["status"] == "closed",
+    },
+    Queue {
+        list: "/tickets/?owner=ada&updatedSince=2026-11-01&limit=2",
+        holds: |ticket| ticket["owner"] == "ada",
+    },
+    Queue {
+        list: "/customers/1/tickets/?open=true&limit=2",
+        holds: |ticket| is_open(ticket) && ticket["customerID"] == 1,
+    },
+    Queue {
+        list: "/customers/1/tickets/?owner=ada,grace",
+        holds: |ticket| ticket["customerID"] == 1 && ticket["owner"].is_string(),
+    },
+];
+
+impl Queue {
+    /// The tickets in it; each is what was asked for, whatever the indexes say.
+    async fn read(&self, api: &Simulation) -> Result<Vec<Value>, String> {
+        let (mut tickets, mut asked) = (Vec::new(), Some(self.list.to_owned()));
+        while let Some(path) = asked {
+            let reply = api.get(&path).await;
+            let page = reply.body.as_array().unwrap_or_else(|| panic!("a list, not {reply:?}"));
+            if let Some(other) = page.iter().find(|ticket| !(self.holds)(ticket)) {
+                return Err(format!("{}: holds {other}", self.list));
+            }
+            tickets.extend(page.iter().cloned());
+            asked = reply.next();
+        }
+        Ok(tickets)
+    }
+}
+
+/// What a change makes of a ticket's place in work queues. It draws nothing, so that it changes no seed's run.
+fn requeue(body: &mut Value, number: u64, round: u64) {
+    let nth = (3 * number + round) as usize;
+    match nth % 3 {
+        0 => body["status"] = json!(["open", "assigned", "resolved", "closed"][nth / 3 % 4]),
+        1 => body["owner"] = json!(["ada", "grace"][nth / 3 % 2]),
+        _ => {}
+    }
+}
+
 /// What writers were told.
 #[derive(Default)]
 struct Acknowledged {
@@ -149,12 +227,73 @@ struct Acknowledged {
     /// The version each ticket had at least.
     versions: BTreeMap<u64, u64>,
     deleted: Vec<u64>,
+    /// Named requests whose answers nobody waited for.
+    unheard: Vec<(String, JoinHandle<Reply>)>,
     /// The highest id a writer may work on.
     highest: u64,
 }
 
+impl Acknowledged {
+    /// What a batch was answered. Whether every row is there by now.
+    fn of_batch(&mut self, subjects: &[String], results: &[Value]) -> bool {
+        for (subject, result) in subjects.iter().zip(results) {
+            match result["status"].as_u64() {
+                Some(201) => {
+                    let id = id(&result["ticket"]);
+                    self.highest = self.highest.max(id);
+                    let before = self.created.insert(subject.clone(), id);
+                    assert!(before.is_none_or(|before| before == id), "{subject} is {before:?} and {id}");
+                }
+                Some(409 | 503) => {}
+                _ => panic!("batch: {result}"),
+            }
+        }
+        subjects.iter().all(|subject| self.created.contains_key(subject))
+    }
+}
+
 fn version(reply: &Reply) -> u64 {
     reply.header("etag").trim_matches('"').parse().unwrap_or(0)
+}
+
+/// A create. Who sends it with an `Idempotency-Key` does not always wait for the answer: what then still
+/// comes must be the same ticket.
+async fn create(
+    api: &Simulation,
+    key: Option<String>,
+    body: Value,
+    rng: &mut Rng,
+    told: &Rc<RefCell<Acknowledged>>,
+) -> Reply {
+    let (api, named) = (api.clone(), key.clone());
+    let mut sent = tokio::task::spawn_local(async move {
+        let headers = named.as_ref().map(|key| ("idempotency-key", key.as_str()));
+        api.call("POST", "/tickets/", headers.as_slice(), Some(&body)).await
+    });
+    let Some(key) = key else { return sent.await.expect("a reply") };
+    let patience = Duration::from_millis(rng.u64(50..4000));
+    if let Ok(reply) = tokio::time::timeout(patience, &mut sent).await {
+        return reply.expect("a reply");
+    }
+    told.borrow_mut().unheard.push((key, sent));
+    Reply { status: 0, headers: Default::default(), body: Value::Null }
+}
+
+/// A batch, repeated until every row is there. A row that was answered once is answered with the same ticket
+/// ever after.
+async fn create_batch(api: &Simulation, name: &str, rng: &mut Rng, told: &Rc<RefCell<Acknowledged>>) {
+    let subjects: Vec<_> = (0..4).map(|row| format!("{name}-{row}")).collect();
+    let row = |subject| json!({"customerID": rng.u64(1..4), "subject": subject});
+    let rows: Value = subjects.iter().map(row).collect();
+    loop {
+        let reply = api.call("POST", "/tickets/", &[("idempotency-key", name)], Some(&rows)).await;
+        let results = reply.body.as_array().map_or(&[][..], Vec::as_slice);
+        assert!([0, 207, 503].contains(&reply.status), "batch: {} {}", reply.status, reply.body);
+        if told.borrow_mut().of_batch(&subjects, results) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(rng.u64(1..800))).await;
+    }
 }
 
 async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<RefCell<Acknowledged>>) {
@@ -163,14 +302,14 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
         let highest = told.borrow().highest;
         let target = rng.u64(base + 1..=highest);
         match rng.u32(0..10) {
-            0..=3 => {
+            0 => create_batch(&api, &format!("{number}-{round}"), &mut rng, &told).await,
+            1..=3 => {
                 let subject = format!("{number}-{round}");
                 let body = json!({"customerID": rng.u64(1..4), "subject": subject});
                 let named = rng.bool();
-                let headers = [("idempotency-key", subject.as_str())];
                 loop {
                     let reply =
-                        api.call("POST", "/tickets/", if named { &headers } else { &[] }, Some(&body)).await;
+                        create(&api, named.then(|| subject.clone()), body.clone(), &mut rng, &told).await;
                     match reply.status {
                         201 => {
                             let id = id(&reply.body);
@@ -180,8 +319,8 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                             break;
                         }
                         // Without a key nobody knows whether a repeat would make a second one.
-                        409 | 503 if !named => break,
-                        409 | 503 => tokio::time::sleep(Duration::from_millis(rng.u64(1..800))).await,
+                        0 | 409 | 503 if !named => break,
+                        0 | 409 | 503 => tokio::time::sleep(Duration::from_millis(rng.u64(1..800))).await,
                         other => panic!("create: {other} {}", reply.body),
                     }
                 }
@@ -191,6 +330,7 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                 if rng.u32(0..4) == 0 {
                     body["customerID"] = json!(rng.u64(1..4));
                 }
+                requeue(&mut body, number, round);
                 let path = format!("/tickets/{target}");
                 let tag =
                     if rng.bool() { api.get(&path).await.header("etag").to_owned() } else { String::new() };
@@ -207,13 +347,13 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                             assert_eq!(version(&reply), before + 1, "written over another's change");
                         }
                     }
-                    404 | 412 | 503 => {}
+                    0 | 404 | 412 | 503 => {}
                     other => panic!("update: {other} {}", reply.body),
                 }
             }
             _ => match api.call("DELETE", &format!("/tickets/{target}"), &[], None).await.status {
                 204 => told.borrow_mut().deleted.push(target),
-                404 | 503 => {}
+                0 | 404 | 503 => {}
                 other => panic!("delete: {other}"),
             },
         }
@@ -224,104 +364,140 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// One run. `Err` tells what is not exact.
 fn run(seed: u64, sabotage: Sabotage) -> Result<(), String> {
-    simulate(
-        seed,
-        LocalSet::new().run_until(async move {
-            let mut rng = Rng::with_seed(seed);
-            let settle = if sabotage == Sabotage::NoSettling { Duration::ZERO } else { SETTLE };
-            // Some runs answer from the index, some give up on it and walk, and some of these leave empty
-            // buckets for where the index says.
-            let indexed = rng.bool() || sabotage == Sabotage::StaleFetch;
-            let most_keys = if indexed { 20_000 } else { 5 };
-            let most_buckets = if rng.bool() { 64 } else { 1 };
-            let api =
-                Simulation::start(seed, Policy { settle, most_keys, most_buckets, ..Policy::default() })
-                    .await;
-            // Tickets in two buckets, and empty ones before.
-            let base = 1000 * rng.u64(1..4) - rng.u64(1..20);
-            api.engine.skip_to(base);
-            let faults = Faults {
-                // Longer than the settle window: nobody promises that such a read is ever current.
-                stale_fetch: if sabotage == Sabotage::StaleFetch { 2 * SETTLE } else { Duration::ZERO },
-                split_create: sabotage == Sabotage::SplitCreate,
-                ..Faults::everything()
-            };
-            api.engine.set(faults);
+    simulate(seed, async move {
+        let mut rng = Rng::with_seed(seed);
+        let settle = if sabotage == Sabotage::NoSettling { Duration::ZERO } else { SETTLE };
+        // Some runs answer from the index; some give up on it and walk, and then some come to the index
+        // again.
+        let by_key = matches!(sabotage, Sabotage::Lie(Lie::StaleFetch(_) | Lie::BelievedDepartures));
+        let most_keys = if rng.bool() || by_key { 12_000 } else { 5 };
+        let most_ids = if rng.bool() { 1000 } else { 3 };
+        let policy = Policy { settle, most_keys, most_ids, ..Policy::default() };
+        let api = Simulation::start(seed, policy).await;
+        // Tickets in two buckets, and empty ones before.
+        let base = 1000 * rng.u64(1..4) - rng.u64(1..20);
+        api.model.skip_to(base);
+        api.model.set(Faults::everything());
+        if let Sabotage::Lie(lie) = sabotage {
+            api.model.lie(Some(lie));
+        }
 
-            let told = Rc::new(RefCell::new(Acknowledged { highest: base + 1, ..Acknowledged::default() }));
-            let writers: Vec<_> = (0..5)
-                .map(|n| tokio::task::spawn_local(writer(api.clone(), n, base, rng.fork(), Rc::clone(&told))))
-                .collect();
-            let lists = [("/tickets/", true), ("/tickets/", false), ("/customers/1/tickets/", true)];
-            let mut pollers = lists.map(|(path, follows_link)| Poller {
-                path,
-                copy: Copy::new(),
-                since: None,
-                follows_link,
-            });
-            let (mut connector, mut tail) = (Connector::default(), Tail::default());
-            while writers.iter().any(|writer| !writer.is_finished()) {
-                for poller in &mut pollers {
-                    poller.pass(&api, rng.usize(1..6), sabotage).await;
-                }
-                connector.pass(&api, rng.usize(1..6), sabotage).await;
-                tail.pass(&api).await;
-                tokio::time::sleep(Duration::from_millis(rng.u64(100..4000))).await;
-            }
-            for writer in writers {
-                writer.await.map_err(|panic| panic.to_string())?;
-            }
-            // All is written and settled: one more pass, and everybody has everything.
-            tokio::time::sleep(3 * SETTLE).await;
+        let delivery = match sabotage {
+            Sabotage::FailuresIgnored => Delivery::FailuresIgnored,
+            _ => Delivery::Sound,
+        };
+        let mut stream = Stream::start(&api.model, Rng::with_seed(!seed), delivery);
+        let told = Rc::new(RefCell::new(Acknowledged { highest: base + 1, ..Acknowledged::default() }));
+        let writers: Vec<_> = (0..5)
+            .map(|n| tokio::task::spawn_local(writer(api.clone(), n, base, rng.fork(), Rc::clone(&told))))
+            .collect();
+        let lists = [("/tickets/", true), ("/tickets/", false), ("/customers/1/tickets/", true)];
+        let mut pollers = lists.map(|(path, follows_link)| Poller::new(path, follows_link, true));
+        // Jobs that begin at any moment, each with a first pass, which ends before an open id.
+        let starters: Vec<_> = (0..6)
+            .map(|_| {
+                let (api, wait) = (api.clone(), rng.u64(..30_000));
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                    let mut starter = Poller::new("/tickets/", true, false);
+                    starter.pass(&api, 100, sabotage).await;
+                    starter
+                })
+            })
+            .collect();
+        let (mut connector, mut tail) = (Connector::default(), Tail::default());
+        while writers.iter().any(|writer| !writer.is_finished()) {
             for poller in &mut pollers {
-                poller.pass(&api, 3, sabotage).await;
+                poller.pass(&api, rng.usize(1..6), sabotage).await;
             }
-            connector.pass(&api, 3, sabotage).await;
+            connector.pass(&api, rng.usize(1..6), sabotage).await;
             tail.pass(&api).await;
+            QUEUES[rng.usize(..QUEUES.len())].read(&api).await?;
+            stream.pass().await;
+            tokio::time::sleep(Duration::from_millis(rng.u64(100..4000))).await;
+        }
+        for writer in writers {
+            writer.await.map_err(|panic| panic.to_string())?;
+        }
+        // All is written and settled: one more pass, and everybody has everything.
+        tokio::time::sleep(3 * SETTLE).await;
+        for poller in &mut pollers {
+            poller.pass(&api, 3, sabotage).await;
+        }
+        connector.pass(&api, 3, sabotage).await;
+        tail.pass(&api).await;
+        let mut started = Vec::new();
+        for starter in starters {
+            let mut starter = starter.await.map_err(|panic| panic.to_string())?;
+            starter.pass(&api, 100, sabotage).await;
+            started.push(starter);
+        }
 
-            api.engine.set(Faults::default());
-            let mut table = Copy::new();
-            let mut query = Some("includeDeleted=true".to_owned());
-            while let Some(asked) = query {
-                let reply = api.get(&format!("/tickets/?{asked}")).await;
-                apply(&mut table, &reply);
-                query = reply.next();
-            }
-            let copies =
-                [("Link", &pollers[0].copy), ("idAfter", &pollers[1].copy), ("settled", &connector.copy)];
-            for (procedure, copy) in copies {
-                for id in table.keys() {
-                    if copy.get(id) != table.get(id) {
-                        return Err(format!(
-                            "{procedure}: ticket {id} is {:?}, not {:?}",
-                            copy.get(id),
-                            table.get(id)
-                        ));
-                    }
-                }
-                if copy.len() != table.len() {
-                    return Err(format!("{procedure}: {} tickets, not {}", copy.len(), table.len()));
-                }
-            }
-            // A customer's list does not tell which tickets have left it; those it has are exact.
-            for (id, record) in table.iter().filter(|(_, record)| record["customerID"] == 1) {
-                if pollers[2].copy.get(id) != Some(record) {
+        let mut queues = Vec::new();
+        for queue in &QUEUES {
+            queues.push((queue, queue.read(&api).await?));
+        }
+
+        stream.replay().await;
+        api.model.set(Faults::default());
+        api.model.lie(None);
+        let mut table = Copy::new();
+        let mut page = Some("/tickets/?includeDeleted=true".to_owned());
+        while let Some(asked) = page {
+            let reply = api.get(&asked).await;
+            apply(&mut table, &reply);
+            page = reply.next();
+        }
+        let copies =
+            [("Link", &pollers[0].copy), ("idAfter", &pollers[1].copy), ("settled", &connector.copy)];
+        let started = started.iter().map(|starter| ("begun meanwhile", &starter.copy));
+        for (procedure, copy) in copies.into_iter().chain(started) {
+            for id in table.keys() {
+                if copy.get(id) != table.get(id) {
                     return Err(format!(
-                        "customer: ticket {id} is {:?}, not {record}",
-                        pollers[2].copy.get(id)
+                        "{procedure}: ticket {id} is {:?}, not {:?}",
+                        copy.get(id),
+                        table.get(id)
                     ));
                 }
             }
-            let dense: Vec<u64> = (base + 1..).take(table.len()).collect();
-            if !table.keys().eq(&dense) {
-                return Err(format!("ids have gaps: {:?}", table.keys()));
+            if copy.len() != table.len() {
+                return Err(format!("{procedure}: {} tickets, not {}", copy.len(), table.len()));
             }
-            if tail.seen != dense {
-                return Err(format!("by id: {:?}, not {dense:?}", tail.seen));
+        }
+        // One customer's copy has that customer's tickets, and knows of all others that they have left.
+        let customers = &pollers[2].copy;
+        for (id, record) in table.iter().filter(|(_, record)| record["customerID"] == 1) {
+            if customers.get(id) != Some(record) {
+                return Err(format!("customer: ticket {id} is {:?}, not {record}", customers.get(id)));
             }
-            exact(&api, &table, &told.take()).await
-        }),
-    )
+        }
+        let elsewhere = |id| table.get(id).is_none_or(|record: &Value| record["customerID"] != 1);
+        for (id, record) in customers.iter().filter(|(id, _)| elsewhere(*id)) {
+            if record["movedDate"].is_null() {
+                return Err(format!("customer: ticket {id} has left, and still is {record}"));
+            }
+        }
+        for (queue, tickets) in queues {
+            let expected: Vec<_> = table.values().filter(|ticket| (queue.holds)(ticket)).collect();
+            if !tickets.iter().eq(expected.iter().copied()) {
+                return Err(format!("{}: {tickets:?}, not {expected:?}", queue.list));
+            }
+        }
+        if !table.keys().eq(&tail.seen) {
+            return Err(format!("by id: {:?}, not {:?}", tail.seen, table.keys()));
+        }
+        let told = told.take();
+        exact(&api, &table, &told).await?;
+        recorded(&api, &table).await?;
+        for (subject, sent) in told.unheard {
+            let reply = sent.await.map_err(|panic| panic.to_string())?;
+            if reply.status == 201 && told.created.get(&subject) != Some(&id(&reply.body)) {
+                return Err(format!("{subject} was answered with {} and another", reply.body));
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Whether the table holds what writers were told.
@@ -341,14 +517,78 @@ async fn exact(api: &Simulation, table: &Copy, told: &Acknowledged) -> Result<()
         }
     }
     for id in &told.deleted {
-        if table[id].get("deletedDate").is_none() {
-            return Err(format!("ticket {id} was deleted, and is {}", table[id]));
+        if table.get(id).is_none_or(|record| record["deletedDate"].is_null()) {
+            return Err(format!("ticket {id} was deleted, and is {:?}", table.get(id)));
         }
     }
     for (id, least) in &told.versions {
         let reply = api.get(&format!("/tickets/{id}")).await;
         if reply.status == 200 && version(&reply) < *least {
             return Err(format!("ticket {id} is at version {}, and was at {least}", version(&reply)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the history of every ticket is its versions from 1 on, once each and in order, and ends as the table does;
+/// whether of deleted tickets nothing is kept but who, when and which fields.
+async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
+    let client = api.model.connection().open();
+    for (id, record) in table {
+        let (mut entries, mut more) = (Vec::new(), Some(String::new()));
+        while let Some(query) = more {
+            let reply = api.get(&format!("/tickets/{id}/history/?limit=3{query}")).await;
+            entries.extend(reply.body.as_array().ok_or(format!("ticket {id}: {reply:?}"))?.iter().cloned());
+            let last = entries.last().map(|entry: &Value| entry["version"].clone());
+            more =
+                last.filter(|_| !reply.header("link").is_empty()).map(|last| format!("&versionAfter={last}"));
+        }
+        let versions: Vec<_> = entries.iter().filter_map(|entry| entry["version"].as_u64()).collect();
+        let last = entries.last().ok_or(format!("ticket {id} has no history"))?;
+        if !versions.iter().copied().eq(1..=entries.len() as u64) || last["date"] != record["updatedDate"] {
+            return Err(format!(
+                "ticket {id} has the versions {versions:?}, the last {last}, and is {record}"
+            ));
+        }
+        let mut fields = serde_json::Map::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let is_last = at + 1 == entries.len();
+            let change = match at {
+                0 => "created",
+                _ if is_last && !record["deletedDate"].is_null() => "deleted",
+                _ => "updated",
+            };
+            if entry["change"] != change {
+                return Err(format!("ticket {id}: {entry} is not {change}"));
+            }
+            for (name, value) in entry["fields"].as_object().ok_or("no fields")? {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
+        if record["deletedDate"].is_null() {
+            let now = api.get(&format!("/tickets/{id}")).await;
+            if version(&now) != entries.len() as u64 {
+                return Err(format!("ticket {id} is at version {}, not {}", version(&now), entries.len()));
+            }
+            let mut expected = record.clone();
+            expected.as_object_mut().into_iter().for_each(|record| {
+                record.retain(|name, _| !["id", "createdDate", "updatedDate"].contains(&name.as_str()));
+            });
+            fields.retain(|_, value| !value.is_null());
+            if Value::Object(fields.clone()) != expected {
+                return Err(format!("ticket {id}: its history comes to {fields:?}, not {expected}"));
+            }
+            continue;
+        }
+        // The API shows no value of a deleted ticket, whatever is kept.
+        let kept = client.query().table_name(schema::HISTORY).key_condition_expression("ticket = :ticket");
+        let ticket = aws_sdk_dynamodb::types::AttributeValue::N(id.to_string());
+        let kept = kept.expression_attribute_values(":ticket", ticket).send().await;
+        for item in kept.map_err(|error| error.to_string())?.items() {
+            let version = item["version"].as_n().cloned().unwrap_or_default();
+            if item.contains_key("values") && version != entries.len().to_string() {
+                return Err(format!("ticket {id} is deleted, and its history has {item:?}"));
+            }
         }
     }
     Ok(())
@@ -396,17 +636,17 @@ fn a_run_can_be_repeated() {
     let injected = |seed| {
         simulate(seed, async {
             let api = Simulation::start(seed, Policy { settle: SETTLE, ..Policy::default() }).await;
-            api.engine.set(Faults::everything());
+            api.model.set(Faults::everything());
             for n in 0..30 {
                 let body = json!({"customerID": 1, "subject": n.to_string()});
                 api.call("POST", "/tickets/", &[], Some(&body)).await;
                 api.call("GET", "/tickets/?updatedSince=2026-01-01", &[], None).await;
             }
-            (api.engine.injected(), api.clock.now())
+            (api.model.injected(), api.clock.now())
         })
     };
     let (faults, end) = injected(7);
-    assert!(faults.len() >= 8, "every kind of fault happens: {faults:?}");
+    assert!(faults.len() >= 10, "every kind of fault happens: {faults:?}");
     assert_eq!(injected(7), (faults, end));
 }
 
@@ -423,21 +663,106 @@ fn a_settle_window_of_nothing_is_noticed() {
 }
 
 #[test]
-fn a_fetch_that_is_not_consistent_is_noticed() {
-    is_noticed(Sabotage::StaleFetch);
-}
-
-#[test]
 fn a_settled_horizon_that_moves_is_noticed() {
     is_noticed(Sabotage::MovingHorizon);
 }
 
 #[test]
-fn a_sequence_advanced_outside_the_transaction_is_noticed() {
-    is_noticed(Sabotage::SplitCreate);
+fn the_sync_until_of_a_later_page_is_noticed() {
+    is_noticed(Sabotage::LastSyncUntil);
 }
 
 #[test]
-fn the_sync_until_of_a_later_page_is_noticed() {
-    is_noticed(Sabotage::LastSyncUntil);
+fn a_fetch_that_is_not_consistent_is_noticed() {
+    // Longer than the settle window: nobody promises that such a read is ever current.
+    is_noticed(Sabotage::Lie(Lie::StaleFetch(2 * SETTLE)));
+}
+
+#[test]
+fn a_list_that_passes_an_open_id_is_noticed() {
+    is_noticed(Sabotage::Lie(Lie::ClosedIds));
+}
+
+#[test]
+fn a_claim_taken_over_without_the_void_is_noticed() {
+    is_noticed(Sabotage::Lie(Lie::NoVoids));
+}
+
+/// A create begins, and has to wait for its id; meanwhile another writer reserves the id before it and dies. A list then
+/// ends before that id, and leaves out the ticket: it has to be younger than the `Sync-Until` of that list. `None` where
+/// the writer with this seed dies after its put has taken effect, not before.
+fn a_first_pass_behind_a_dead_writer_loses_nothing(seed: u64, lie: Option<Lie>) -> Option<bool> {
+    simulate(seed, async move {
+        let api = Simulation::start(seed, Policy { settle: SETTLE, ..Policy::default() }).await;
+        // Both instances know the key.
+        tokio::join!(api.get("/tickets/"), api.get("/tickets/"));
+        let started = tokio::time::Instant::now();
+        let at = |millis| tokio::time::sleep_until(started + Duration::from_millis(millis));
+        api.model.lie(lie);
+        let create = |subject: &'static str| {
+            let api = api.clone();
+            tokio::task::spawn_local(async move {
+                let body = json!({"customerID": 1, "subject": subject});
+                api.call("POST", "/tickets/", &[], Some(&body)).await
+            })
+        };
+        api.model.set(Faults { throttle: 1.0, mentions: Some("firstMonth"), ..Faults::default() });
+        let slow = create("slow");
+        at(2200).await;
+        api.model.set(Faults { death: 1.0, mentions: Some("dead"), ..Faults::default() });
+        assert_eq!(create("dead").await.expect("a reply").status, 0);
+        let slow = slow.await.expect("a reply");
+        assert_eq!((slow.status, id(&slow.body)), (201, 2), "the dead writer reserved first");
+
+        at(10_600).await;
+        let mut job = Poller::new("/tickets/", true, false);
+        job.pass(&api, 100, Sabotage::Nothing).await;
+        if job.copy.contains_key(&1) {
+            return None;
+        }
+        assert!(job.copy.is_empty(), "it ends before the open id");
+        tokio::time::sleep(3 * SETTLE).await;
+        job.pass(&api, 100, Sabotage::Nothing).await;
+        Some(job.copy.contains_key(&2))
+    })
+}
+
+#[test]
+fn a_stamp_taken_before_the_reservation_is_noticed() {
+    // Too rare for chance: only a slow create behind a dead one shows it, to a job that begins at that moment.
+    let behind = |lie| {
+        let mut seeds = (1..50).filter_map(|seed| a_first_pass_behind_a_dead_writer_loses_nothing(seed, lie));
+        seeds.next().expect("a writer that dies before its put")
+    };
+    assert!(behind(None) && !behind(Some(Lie::EarlyStamp)));
+}
+
+#[test]
+fn departures_that_are_not_written_are_noticed() {
+    is_noticed(Sabotage::Lie(Lie::NoDepartures));
+}
+
+#[test]
+fn a_departure_believed_without_a_look_at_the_ticket_is_noticed() {
+    is_noticed(Sabotage::Lie(Lie::BelievedDepartures));
+}
+
+#[test]
+fn a_shard_left_out_of_a_merge_is_noticed() {
+    is_noticed(Sabotage::Lie(Lie::MissingShard));
+}
+
+#[test]
+fn an_entry_of_the_history_put_whether_or_not_one_is_there_is_noticed() {
+    is_noticed(Sabotage::Lie(Lie::RepeatedEntries));
+}
+
+#[test]
+fn a_deletion_that_does_not_erase_what_is_still_to_come_is_noticed() {
+    is_noticed(Sabotage::Lie(Lie::NoErasures));
+}
+
+#[test]
+fn a_failed_record_that_is_not_delivered_again_is_noticed() {
+    is_noticed(Sabotage::FailuresIgnored);
 }

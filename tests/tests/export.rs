@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,8 +19,11 @@ use tickets_app::{Config, EXPORT_BUCKET};
 use tickets_cli::local::{Local, any_port};
 use tickets_cli::storage::StorageServer;
 use tickets_domain::id::Precondition;
-use tickets_domain::{Clock, Error, Filter, Form, Presets, TicketChange, TicketFields, TicketId, Timestamp};
-use tickets_repository::checkpoint::Export;
+use tickets_domain::{
+    Clock, Continuation, Error, Filter, Form, KeyId, ListEnd, Presets, Taken, TicketChange, TicketFields,
+    TicketId, Timestamp, Visibility,
+};
+use tickets_repository::checkpoint::ExportKind;
 use tickets_repository::{Connection, Policy, Tickets};
 
 /// A table, a bucket, and a clock that moves when it is told to.
@@ -36,11 +38,16 @@ struct World {
 
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// By whom everything here is written.
+fn writer() -> KeyId {
+    "writer".parse().unwrap()
+}
+
 impl World {
     /// Objects of about `part_bytes` before compression, and lists that read so many keys.
     async fn new(part_bytes: usize, most_keys: usize) -> Self {
         let database = Local::in_memory(any_port()).await.unwrap();
-        let storage = StorageServer::start(None, any_port()).await.unwrap();
+        let storage = StorageServer::start(None, any_port(), database.key.clone()).await.unwrap();
         let millis = Arc::new(AtomicI64::new(support::time("2026-11-30T12:00:00Z").millis()));
         let shown = Arc::clone(&millis);
         // A millisecond passes with every look at it.
@@ -48,7 +55,7 @@ impl World {
             Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
         let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
         let tickets = Tickets::new(database.client().await, "Tickets", clock.clone(), policy);
-        let bucket = Bucket::open(EXPORT_BUCKET, Connection::to(storage.url()));
+        let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
         let exporter = Exporter::new(tickets.clone(), bucket, clock).with_part_bytes(part_bytes);
         let presets = Config::from_lookup(|_| None).unwrap().presets;
         Self { tickets, exporter, storage, presets, millis, _database: database }
@@ -67,18 +74,19 @@ impl World {
         let body = json!({"customerID": rng.u64(1..9), "subject": "s", "ticketContent": content});
         let form = Form::parse(body.to_string().as_bytes()).unwrap();
         let fields = TicketFields::draft(form, &self.presets).unwrap();
-        self.tickets.create(&fields, None).await.unwrap().ticket.id.get()
+        self.tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap().ticket.id.get()
     }
 
     /// A change or a deletion of any ticket.
     async fn disturb(&self, rng: &mut Rng, last: u64) {
         let id = TicketId::try_from(rng.u64(1..=last)).unwrap();
         let outcome = if rng.u8(0..5) == 0 {
-            self.tickets.delete(id, None, &Precondition::None).await.map(drop)
+            self.tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.map(drop)
         } else {
             let body = json!({"subject": format!("changed {}", rng.u32(..))}).to_string();
             let change = TicketChange::parse(Form::parse(body.as_bytes()).unwrap(), &self.presets).unwrap();
-            self.tickets.update(id, None, &Precondition::None, |t, now| change.apply(t, now)).await.map(drop)
+            let apply = |ticket: &_, now| change.apply(ticket, now);
+            self.tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.map(drop)
         };
         assert!(matches!(outcome, Ok(()) | Err(Error::NotFound)), "{outcome:?}");
     }
@@ -120,12 +128,13 @@ impl World {
         let (mut table, mut id_after) = (BTreeMap::new(), 0);
         loop {
             let filter = Filter { include_deleted: true, id_after, ..Filter::default() };
-            let take = |record: &tickets_domain::Record| {
-                id_after = record.stamps().id.get();
-                table.insert(id_after, serde_json::to_value(record).unwrap());
-                ControlFlow::Continue(())
+            let take = |row: &tickets_domain::Row| {
+                id_after = row.key.id.get();
+                table.insert(id_after, serde_json::from_str(&row.json).unwrap());
+                Taken::Accepted
             };
-            if self.tickets.list(&filter, take).await.unwrap().is_continue() {
+            let listed = self.tickets.list(&filter, &Continuation::default(), Visibility::All, take).await;
+            if listed.unwrap().end == ListEnd::Complete {
                 return table;
             }
         }
@@ -155,7 +164,7 @@ async fn a_run_stores_what_changed_since_the_last_one_deletions_included() {
     assert_eq!((first.objects, first.records, first.watermark), (1, 30, Some(first.until)));
     assert_eq!(world.copy(), world.table().await);
 
-    world.tickets.delete(TicketId::FIRST, None, &Precondition::None).await.unwrap();
+    world.tickets.delete(TicketId::FIRST, &writer(), Visibility::All, &Precondition::None).await.unwrap();
     world.create(&mut rng).await;
     world.pass(SETTLE * 2);
     let second = world.run().await;
@@ -223,7 +232,7 @@ async fn a_run_short_of_time_stops_between_parts_and_the_next_goes_on() {
     loop {
         // Every look at the clock takes a millisecond: a few tickets fit into a run.
         let deadline = world.now().plus(Duration::from_secs(45) + Duration::from_millis(16));
-        let outcome = world.exporter.run(Export::Scheduled, deadline).await.unwrap();
+        let outcome = world.exporter.run(ExportKind::Scheduled, deadline).await.unwrap();
         (runs, objects) = (runs + 1, objects + outcome.objects);
         assert_eq!(outcome.watermark.is_some(), outcome.complete);
         assert!(last.is_none_or(|until| until == outcome.until), "it is one pass");
@@ -271,7 +280,7 @@ async fn is_exact(seed: u64) {
         }
         for _ in 0..rng.u32(0..4) {
             let (first, second) = (rng.u32(1..60), rng.u32(1..60));
-            let run = || world.exporter.run(Export::Scheduled, Timestamp::MAX);
+            let run = || world.exporter.run(ExportKind::Scheduled, Timestamp::MAX);
             if rng.bool() {
                 killed_after(first, run()).await.transpose().unwrap();
             } else {
@@ -306,7 +315,7 @@ async fn a_killed_run_s_successor_stores_the_same_objects_and_no_more() {
             world.create(&mut rng).await;
         }
         world.pass(SETTLE * 2);
-        let whole = killed_after(polls, world.exporter.run(Export::Scheduled, Timestamp::MAX)).await;
+        let whole = killed_after(polls, world.exporter.run(ExportKind::Scheduled, Timestamp::MAX)).await;
         let end = world.run().await;
         assert!(end.complete);
         let stored: Vec<Value> = world.objects("tickets").iter().flat_map(|object| records(object)).collect();
@@ -359,7 +368,7 @@ async fn a_store_that_is_away_fails_the_run_and_loses_nothing() {
     let nowhere = Bucket::open(EXPORT_BUCKET, Connection::to("http://127.0.0.1:9"));
     let now = world.now();
     let broken = Exporter::new(world.tickets.clone(), nowhere, Clock::new(move || now)).with_part_bytes(2048);
-    let failed = broken.run(Export::Scheduled, Timestamp::MAX).await;
+    let failed = broken.run(ExportKind::Scheduled, Timestamp::MAX).await;
     assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
     assert!(world.run().await.complete);
     assert_eq!(world.copy(), world.table().await);

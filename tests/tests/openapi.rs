@@ -1,8 +1,10 @@
 //! `openapi.json` is what the code makes; every route and parameter is in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
 use tickets_app::Config;
 use tickets_http::openapi;
 use tickets_http::query::PARAMETERS;
@@ -44,18 +46,75 @@ fn every_route_parameter_and_field_is_described() {
     let list = document["paths"]["/tickets/"]["get"]["parameters"].as_array().unwrap();
     let names: Vec<&str> = list.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
     assert_eq!(names, PARAMETERS);
-    let of = |name: &str| document["components"]["schemas"][name]["properties"].as_object().unwrap().clone();
-    let (ticket, new, change) = (of("Ticket"), of("NewTicket"), of("TicketChange"));
-    assert_eq!(new.keys().collect::<Vec<_>>(), change.keys().collect::<Vec<_>>());
-    let assigned = ["id", "createdDate", "updatedDate"];
-    let all = new.keys().map(String::as_str).chain(assigned).collect::<std::collections::BTreeSet<_>>();
-    assert_eq!(ticket.keys().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), all);
+    let of = |name: &str| -> BTreeSet<String> {
+        document["components"]["schemas"][name]["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    let assigned = ["id", "createdDate", "updatedDate"].map(str::to_owned);
+    assert_eq!(of("Ticket"), of("TicketUpdate"));
+    assert_eq!(of("Ticket"), of("TicketCreate").into_iter().chain(assigned).collect());
 }
 
 #[test]
 fn presets_are_those_of_the_deployment() {
     let own = |name: &str| (name == "TICKET_STATUSES").then(|| "Offen, Erledigt".to_owned());
     let document = openapi::document(&Config::from_lookup(own).unwrap().presets);
-    let status = &document["components"]["schemas"]["NewTicket"]["properties"]["status"]["enum"];
-    assert_eq!(status, &serde_json::json!(["Offen", "Erledigt", null]));
+    let status = &document["components"]["schemas"]["TicketCreate"]["properties"]["status"];
+    assert_eq!(status["enum"], json!(["Offen", "Erledigt", null]));
+    assert_eq!(status["type"], json!(["string", "null"]));
+    let example = &document["paths"]["/tickets/{id}"]["get"]["responses"]["200"]["content"];
+    assert_eq!(example["application/json"]["examples"]["ticket"]["value"]["status"], "Offen");
+}
+
+/// No client can do anything with an operation, or an answer, of which it sees nothing but a type.
+#[test]
+fn every_body_and_every_answer_has_an_example() {
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let mut contents = Vec::new();
+    for (_, path) in document["paths"].as_object().unwrap() {
+        for (_, operation) in path.as_object().unwrap().iter().filter(|(_, operation)| operation.is_object())
+        {
+            contents.push(&operation["requestBody"]["content"]);
+            contents.extend(operation["responses"].as_object().unwrap().values().map(|response| {
+                match response["$ref"].as_str() {
+                    Some(reference) => &document.pointer(&reference[1..]).unwrap()["content"],
+                    None => &response["content"],
+                }
+            }));
+        }
+    }
+    let examples =
+        contents.iter().filter_map(|content| content.as_object()).flat_map(|content| content.values());
+    assert!(examples.clone().count() > 50);
+    for content in examples {
+        assert!(!content["examples"].as_object().unwrap().is_empty(), "{content}");
+    }
+}
+
+/// Whoever reads it knows first what an operation does, then which key it takes.
+#[test]
+fn operations_differ_in_what_they_say() {
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let operations: Vec<_> = operations.filter(|operation| operation.is_object()).collect();
+    for text in ["summary", "description", "operationId"] {
+        let texts: BTreeSet<&str> =
+            operations.iter().map(|operation| operation[text].as_str().unwrap()).collect();
+        assert_eq!(texts.len(), operations.len(), "{text}");
+        assert!(texts.iter().all(|text| !text.starts_with("Needs")));
+    }
+}
+
+/// What the gateway answers instead of a function is in the template, and no code makes it.
+#[test]
+fn the_gateway_s_problem_is_the_template_s() {
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let response =
+        &document["components"]["responses"]["TooManyRequests"]["content"]["application/problem+json"];
+    let template: serde_norway::Value = serde_norway::from_str(include_str!("../../template.yaml")).unwrap();
+    let answer =
+        &template["Resources"]["Api"]["Properties"]["GatewayResponses"]["THROTTLED"]["ResponseTemplates"];
+    let answer: serde_json::Value =
+        serde_json::from_str(answer["application/json"].as_str().unwrap()).unwrap();
+    assert_eq!(response["examples"]["too-many-requests"]["value"], answer);
 }

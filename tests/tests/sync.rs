@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::faults::Faults;
+use support::model::Faults;
 use support::simulation::{Simulation, simulate};
 use support::{Answer, Api, Options, answer, time};
-use tickets_domain::{Clock, Form, Presets, TicketFields, Timestamp};
-use tickets_repository::bulk::{MAX_CHUNK, Sample};
+use tickets_domain::{Clock, Form, PresetLists, Presets, TicketFields, Timestamp};
+use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Policy, Tickets, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
@@ -25,31 +25,36 @@ async fn api(most_keys: usize) -> Simulation {
 
 /// So many tickets of three customers, all stamped `at`.
 async fn fill(api: &Simulation, count: u64, at: Timestamp) {
-    let client = api.engine.connection().open();
+    let client = api.model.connection().open();
     let tickets = Tickets::new(client, schema::TICKETS, api.clock.clone(), Policy::default());
-    let presets = Presets::parse(Presets::TYPES, Presets::STATUSES, Presets::PRIORITIES, "").unwrap();
+    let presets = Presets::parse(&PresetLists::default()).unwrap();
     let samples: Vec<_> = (0..count)
         .map(|n| {
             let body = json!({"customerID": 1 + n % 3, "subject": n.to_string()}).to_string();
             let fields = TicketFields::draft(Form::parse(body.as_bytes()).unwrap(), &presets).unwrap();
-            Sample { fields, created: at, updated: at }
+            SeedTicket { fields, created: at, updated: at }
         })
         .collect();
     for chunk in samples.chunks(MAX_CHUNK) {
-        tickets.append(chunk).await.unwrap();
+        tickets.append(&"seed".parse().unwrap(), chunk).await.unwrap();
     }
 }
 
 /// One pass: its records, and the `Sync-Until` of its first page.
 async fn pass(api: &Simulation, path: &str, query: &str) -> (Vec<Value>, String) {
-    let mut reply = api.get(&format!("{path}?{query}")).await;
+    pages(api, &format!("{path}?{query}")).await
+}
+
+/// A page and those after it.
+async fn pages(api: &Simulation, first: &str) -> (Vec<Value>, String) {
+    let mut reply = api.get(first).await;
     let until = reply.header("sync-until").to_owned();
     let mut records = Vec::new();
     loop {
         assert_eq!(reply.status, 200, "{reply:?}");
         records.extend(reply.body.as_array().unwrap().clone());
         match reply.next() {
-            Some(next) => reply = api.get(&format!("{path}?{next}")).await,
+            Some(next) => reply = api.get(&next).await,
             None => return (records, until),
         }
     }
@@ -135,7 +140,7 @@ fn a_write_during_a_walk_is_in_it_or_in_the_next() {
         }
         api.call("DELETE", "/tickets/5", &[], None).await;
         post(&api, "during").await;
-        apply(&mut copy, pass(&api, "/tickets/", &first.next().unwrap()).await.0);
+        apply(&mut copy, pages(&api, &first.next().unwrap()).await.0);
         assert_eq!((copy[&25]["users"].as_str(), copy.len()), (Some("during"), 31));
         assert_eq!(copy[&3].get("users"), None, "changed after it was read");
         let (records, _) =
@@ -169,18 +174,20 @@ fn a_create_stamped_before_a_poll_that_commits_after_it_is_in_the_next() {
         post(&api, "first").await;
         wait(2 * SETTLE).await;
         // The commit takes long: meanwhile a job polls.
-        let faults = support::faults::Faults {
+        let faults = support::model::Faults {
             delay: 1.0,
+            shortest_delay: Duration::from_millis(300),
             longest_delay: Duration::from_millis(900),
-            only: Some("TransactWriteItems"),
+            mentions: Some("late"),
             ..Default::default()
         };
-        api.engine.set(faults);
-        let creating = tokio::spawn({
+        api.model.set(faults);
+        let creating = tokio::task::spawn_local({
             let api = api.clone();
             async move { post(&api, "late").await }
         });
-        wait(Duration::from_millis(20)).await;
+        // Longer than clocks differ, and shorter than the commit takes.
+        wait(Duration::from_millis(200)).await;
         let (records, until) = pass(&api, "/tickets/", "updatedSince=2026-01-01").await;
         assert_eq!(records.len(), 1, "not there yet");
         let polled = api.clock.now().to_string();
@@ -262,10 +269,11 @@ fn one_millisecond_s_changes_arrive_over_pages_whether_by_index_or_by_bucket() {
             let own: Vec<u64> = (2..=2000).step_by(3).collect();
             for (path, expected) in [("/tickets/", all), ("/customers/2/tickets/", own)] {
                 if most_keys == 100 && path != "/tickets/" {
-                    // A customer's keys in many short pages: after so many of them the list goes on by `Link`.
+                    // A customer's keys in many short pages: after so many of them the list goes on by
+                    // `Link`.
                     let short = Faults { short_page: 1.0, only: Some("Query"), ..Faults::default() };
-                    api.engine.set(short);
-                    let first = api.get(&format!("{path}?updatedSince={stamp}")).await;
+                    api.model.set(short);
+                    let first = api.get(path).await;
                     assert!(first.next().is_some() && first.body.as_array().unwrap().len() < expected.len());
                 }
                 for query in [
@@ -307,11 +315,10 @@ impl Follower {
     async fn poll(&mut self, api: &Api) {
         let since = self.since.as_ref().map(|since| format!("&updatedSince={since}")).unwrap_or_default();
         let settled = if self.settled { "&settled=true" } else { "" };
-        let mut query = format!("?includeDeleted=true&limit=2{settled}{since}");
+        let mut page_path = format!("{}?includeDeleted=true&limit=2{settled}{since}", self.path);
         let mut until = None;
         loop {
-            let request = api.anonymous(Method::GET, &format!("{}{query}", self.path)).bearer_auth(&self.key);
-            let page = answer(request).await;
+            let page = answer(api.anonymous(Method::GET, &page_path).bearer_auth(&self.key)).await;
             assert_eq!(page.status, 200, "{page:?}");
             until.get_or_insert_with(|| page.header("sync-until").to_owned());
             let records = page.json().as_array().unwrap().clone();
@@ -324,7 +331,7 @@ impl Follower {
             }
             apply(&mut self.copy, records);
             match page.next() {
-                Some(next) => query = next,
+                Some(next) => page_path = next,
                 None => break,
             }
         }

@@ -25,6 +25,7 @@ impl Completions {
     pub fn run(self, mut command: Command) -> Result<(), CommandError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "tickets", &mut script);
+        #[expect(clippy::disallowed_methods, reason = "a program for a shell")]
         Ok(io::stdout().write_all(&script)?)
     }
 }

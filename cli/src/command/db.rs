@@ -1,6 +1,5 @@
 //! `tickets db`: the embedded database alone, for `cargo lambda watch` and `sam local`.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -11,13 +10,21 @@ use tickets_repository::{Keys, schema};
 use super::CommandError;
 use super::serve::interrupted;
 use crate::local::{DATA, Local, LocalError, development_key, store_development_key};
+use crate::output::print;
+use crate::private;
+use crate::server::warn_if_open;
 use crate::storage::StorageServer;
 
 /// The key that the sample events carry. It is no secret.
 pub const SAMPLE_KEY: &str =
     "tk_localdevelopment_0000000000000000000000000000000000000000000000000000000000000000";
 
+/// Where, in the data directory, a shell finds the variables that lead a function to the database and let it in.
+const ENVIRONMENT: &str = "env";
+
 /// Serve the embedded database alone, with its tables
+///
+/// It answers who signs with the access key of this run: `. .tickets/env` hands it to what a shell starts.
 #[derive(Debug, Clone, Args)]
 pub struct Db {
     /// Address to listen on; port 0 takes a free one
@@ -43,6 +50,7 @@ impl Db {
     /// # Errors
     /// Where the data or the address does not do.
     pub async fn run(self) -> Result<(), CommandError> {
+        private::by_default();
         let local = if self.in_memory {
             Local::in_memory(self.listen).await?
         } else {
@@ -51,8 +59,10 @@ impl Db {
         if !local.is_own() {
             return Err(CommandError::InUse(self.data));
         }
+        // `record-changes` is fed here: `cargo lambda` and `sam local` know no streams.
+        let _changes = local.feed().await?;
         let objects = (!self.in_memory).then(|| self.data.join("s3"));
-        let storage = StorageServer::start(objects.as_deref(), self.listen_s3).await?;
+        let storage = StorageServer::start(objects.as_deref(), self.listen_s3, local.key.clone()).await?;
         let clock = Clock::system();
         let keys = Keys::new(local.client().await, schema::API_KEYS, clock.clone());
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
@@ -62,13 +72,23 @@ impl Db {
             store_development_key(&keys, &token, &clock).await?;
         }
         let (database, s3, objects) = (&local.url, storage.url(), storage.bucket_directory());
+        let variables = format!(
+            "AWS_ENDPOINT_URL_DYNAMODB={database} AWS_ENDPOINT_URL_S3={s3} {}",
+            local.key.variables()
+        );
+        if !self.in_memory {
+            let path = self.data.join(ENVIRONMENT);
+            let written = private::write(&path, &format!("export {variables}\n"));
+            written.map_err(|source| LocalError::File { path, source })?;
+        }
         let greeting = format!(
-            "database  {database}\nkey       {key}\ns3        {s3} has exports, in {}\n\
-             use       export AWS_ENDPOINT_URL_DYNAMODB={database} AWS_ENDPOINT_URL_S3={s3}\n",
+            "database  {database}\nkey       {key}\ns3        {s3} has exports, in {}\nuse       export {variables}",
             objects.display()
         );
+        warn_if_open("the database", self.listen);
+        warn_if_open("the store of objects", self.listen_s3);
         // At once, and whether or not anybody reads it to its end.
-        let _ = io::stdout().write_all(greeting.as_bytes());
+        let _ = print(greeting);
         interrupted().await;
         Ok(())
     }

@@ -1,15 +1,19 @@
 //! `tickets export`: tickets to a file or standard output.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Seek, Write};
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tickets_domain::{Continuation, ListEnd};
 
 use super::{CommandError, progress_of};
 use crate::client::Row;
+use crate::output;
+use crate::private;
 use crate::source::{From, Selection};
 
 /// Write tickets to a file or standard output
@@ -69,8 +73,8 @@ pub const COLUMNS: [&str; 16] = [
     "createdDate",
     "updatedDate",
 ];
-/// One more where deleted tickets are asked for too.
-const DELETED: &str = "deletedDate";
+/// More columns where deleted tickets are asked for too, and those that have left a customer.
+pub(super) const LEFT: [&str; 2] = ["deletedDate", "movedDate"];
 
 /// How far an export into a file has come: kept beside it until it is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +90,8 @@ struct Resume {
     sync_until: Option<String>,
 }
 
-/// The file being written, under another name until it is complete.
+/// The file being written, under another name until it is complete. A link in any of the places is not followed: in a
+/// directory that others write too, they could have this user's files overwritten, or choose how the export begins.
 struct Target {
     output: PathBuf,
     partial: PathBuf,
@@ -103,9 +108,9 @@ impl Target {
             PathBuf::from(name)
         };
         let (partial, state) = (beside(".partial"), beside(".resume"));
-        let begun = fs::read(&state).ok().and_then(|text| serde_json::from_slice::<Resume>(&text).ok());
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&partial)?;
+        let begun =
+            private::unplanted(&state).ok().and_then(|file| serde_json::from_reader::<_, Resume>(file).ok());
+        let mut file = private::create(&partial)?;
         let length = file.metadata()?.len();
         if let Some(begun) = begun.filter(|begun| begun.request == resume.request && begun.bytes <= length) {
             *resume = begun;
@@ -121,7 +126,9 @@ impl Target {
         resume.bytes = self.file.stream_position()?;
         let text = serde_json::to_vec(resume)?;
         let new = self.state.with_extension("resume-new");
-        fs::write(&new, text)?;
+        let mut file = private::create(&new)?;
+        file.set_len(0)?;
+        file.write_all(&text)?;
         fs::rename(new, &self.state)
     }
 
@@ -157,10 +164,11 @@ impl Export {
             progress.reset_eta();
         }
         if target.is_some() && begun_at > 0 && !self.quiet {
-            eprintln!("going on after ticket {begun_at}, {} are there", resume.records);
+            output::note(format!("going on after ticket {begun_at}, {} are there", resume.records));
         }
+        let mut continuation = Continuation::default();
         loop {
-            let page = source.page(&self.selection, resume.id_after, None).await?;
+            let page = source.page(&self.selection, resume.id_after, None, &continuation).await?;
             if resume.sync_until.is_none() {
                 resume.sync_until = page.sync_until.map(|time| time.to_string());
             }
@@ -168,11 +176,7 @@ impl Export {
             let text = self.text(format, &page.rows, header)?;
             match &mut target {
                 Some(target) => target.file.write_all(&text)?,
-                None => {
-                    let mut out = BufWriter::new(io::stdout().lock());
-                    out.write_all(&text)?;
-                    out.flush()?;
-                }
+                None => to_stdout(&text)?,
             }
             resume.records += page.rows.len() as u64;
             resume.id_after = page.rows.last().map_or(resume.id_after, |row| row.id);
@@ -181,8 +185,9 @@ impl Export {
             }
             progress.set_position(resume.id_after);
             progress.set_message(resume.records.to_string());
-            if !page.more {
-                break;
+            match page.end {
+                ListEnd::Complete => break,
+                ListEnd::More(found) => continuation = found,
             }
         }
         progress.finish_and_clear();
@@ -192,7 +197,7 @@ impl Export {
         if !self.quiet {
             let next =
                 resume.sync_until.map(|time| format!("; next time: --since {time}")).unwrap_or_default();
-            eprintln!("exported {} tickets{next}", resume.records);
+            output::note(format!("exported {} tickets{next}", resume.records));
         }
         Ok(())
     }
@@ -207,8 +212,8 @@ impl Export {
             }
             return Ok(text);
         }
-        let columns = COLUMNS.iter().chain(self.selection.include_deleted.then_some(&DELETED));
-        let columns: Vec<&str> = columns.copied().collect();
+        let left = if self.selection.include_deleted { LEFT.as_slice() } else { &[] };
+        let columns: Vec<&str> = COLUMNS.iter().chain(left).copied().collect();
         let mut csv = csv::Writer::from_writer(text);
         if header {
             csv.write_record(&columns)?;
@@ -217,11 +222,75 @@ impl Export {
             let record: Value = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
             let cell = |column: &&str| match &record[*column] {
                 Value::Null => String::new(),
-                Value::String(text) => text.clone(),
+                Value::String(text) => escaped(text).into_owned(),
                 other => other.to_string(),
             };
             csv.write_record(columns.iter().map(cell))?;
         }
         csv.into_inner().map_err(|error| error.into_error().into())
+    }
+}
+
+/// Writes to standard output: as it is for a program, and as it may be shown for people.
+fn to_stdout(text: &[u8]) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "a file for the next program")]
+    let mut out = io::stdout();
+    if out.is_terminal() {
+        return output::print(String::from_utf8_lossy(text).trim_end());
+    }
+    out.write_all(text)?;
+    out.flush()
+}
+
+/// What a spreadsheet takes for the beginning of a formula, East Asian forms included, or for nothing before one. It
+/// runs formulas, which reach for other cells, files and the network (CWE-1236), and whoever may create a ticket chooses
+/// its texts.
+const FORMULA: [char; 11] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n'];
+
+/// A text as a cell. What a spreadsheet would run gets a `'` before it, and so does such a text with `'`s before it
+/// already. An empty cell is a field that is absent, so an empty text is `\`; and a text that is nothing but `\` gets one
+/// more.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.trim_start_matches('\'').starts_with(FORMULA) {
+        format!("'{text}").into()
+    } else if text.bytes().all(|byte| byte == b'\\') {
+        format!("{text}\\").into()
+    } else {
+        text.into()
+    }
+}
+
+/// The text of a cell that is not empty.
+pub(super) fn unescaped(cell: &str) -> &str {
+    if cell.bytes().all(|byte| byte == b'\\') {
+        return cell.strip_suffix('\\').unwrap_or(cell);
+    }
+    match cell.strip_prefix('\'') {
+        Some(text) if text.trim_start_matches('\'').starts_with(FORMULA) => text,
+        _ => cell,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_is_a_cell_of_its_own_and_none_is_empty() {
+        for (text, cell) in [("", "\\"), ("\\", "\\\\"), ("a", "a"), ("a\\", "a\\"), (" ", " ")] {
+            assert_eq!((escaped(text).as_ref(), unescaped(cell)), (cell, text));
+        }
+    }
+
+    #[test]
+    fn no_cell_is_a_formula_and_each_is_its_text_again() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''+x"] {
+            let cell = escaped(text);
+            assert_eq!((cell.as_ref(), unescaped(&cell)), (format!("'{text}").as_str(), text));
+            assert!(cell.starts_with('\''));
+        }
+        for text in ["'tis", "''", "'", "a=1", "1-1", " =1", "'\\"] {
+            assert_eq!((escaped(text).as_ref(), unescaped(text)), (text, text));
+        }
     }
 }

@@ -1,46 +1,79 @@
-//! `tickets import`: tickets from a file, each once however often the import is repeated.
+//! `tickets import`: tickets from a file, each once however often the import is repeated; through the API as
+//! new ones, or straight into the table with the ids and dates they have.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+mod input;
+mod map;
+mod report;
+mod rows;
+mod send;
+mod table;
+
+use std::path::PathBuf;
+use std::rc::Rc;
 
 use clap::Args;
-use data_encoding::HEXLOWER;
-use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use tickets_app::Config;
-use tickets_domain::{Error, Form, Presets, TicketFields, Violation};
+use tickets_domain::{Clock, Error, Form, Presets, Record, TicketFields, Timestamp, Violation};
+use tickets_repository::Tickets;
 
-use super::export::Format;
-use super::{CommandError, progress_of};
-use crate::client::{Api, ClientError, Creation};
+use super::export::{COLUMNS, LEFT, unescaped};
+use super::{CommandError, Tables, open, progress_of};
+use crate::client::Api;
+use crate::output::{note, sanitize};
+use input::{Format, Input};
+use map::{ColumnMap, Losses};
+use report::Report;
+use rows::{Content, Row};
 
-/// Create tickets from a file of NDJSON or CSV
+/// Create tickets from a file, or move them in with their ids and dates
 ///
-/// Every line is checked before the first is sent. Each line has its own idempotency key, made of what it
-/// says: an import that was interrupted can be repeated within a day, and makes no ticket twice.
+/// Every line is checked before the first is sent. Through the API lines go in batches that are named by what they
+/// say: an import that was interrupted can be repeated within a day, and makes no ticket twice. With
+/// --table --keep-ids records go straight to the table, with their ids and dates; it can be repeated at any time.
 #[derive(Debug, Clone, Args)]
 pub struct Import {
-    /// File to read
+    /// File to read: CSV, NDJSON or a JSON array, gzipped or not; - for standard input
     file: PathBuf,
-    /// Format; by the file's name if not said, else NDJSON
+    /// Format; by the file's name or beginning if not said
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// What is between the values of a CSV file; the one that its header has most of if not said
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<u8>,
+    /// TOML file that says what becomes of another system's columns
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
     /// Leave out id, createdDate and updatedDate, which an exported file has and the service assigns
     #[arg(long)]
     drop_assigned: bool,
-    /// Check the file, and send nothing
+    /// Write to the table directly, not through the API: with your AWS credentials, or to a local one
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", requires = "keep_ids")]
+    table: Option<String>,
+    /// With --table: keep ids, dates and deletions as they are in the file
+    #[arg(long, requires = "table", conflicts_with = "drop_assigned")]
+    keep_ids: bool,
+    /// With --table: accept values of preset fields that are not configured (any more)
+    #[arg(long, requires = "table")]
+    any_preset: bool,
+    /// With --table: database to use
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// With --table: local data directory to use
+    #[arg(long, value_name = "DIR", requires = "table", conflicts_with = "endpoint_url")]
+    data: Option<PathBuf>,
+    /// Check the file, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Requests at the same time; with 1 the tickets get ids in the order of the lines
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Requests at the same time, each of up to 100 lines; with 1 new tickets get ids in the order of the lines
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
     /// Do not show progress
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    tables: Tables,
     #[command(flatten)]
     api: Api,
 }
@@ -48,219 +81,289 @@ pub struct Import {
 /// The fields the service assigns.
 const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
 
-/// A line of the file: where it begins, and the JSON of its ticket.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text {
+        "tab" | "\\t" => Ok(b'\t'),
+        _ => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => Ok(*byte),
+            _ => Err("must be one ASCII character, or tab".into()),
+        },
+    }
+}
+
+/// A file with all that is needed to make bodies of its rows.
+struct Source<'a> {
+    import: &'a Import,
+    input: Input,
+    map: Option<ColumnMap>,
+    presets: Presets,
+    now: Timestamp,
+}
+
+/// A row as the JSON of a ticket.
 struct Line {
     number: u64,
     body: Result<String, Vec<Violation>>,
-}
-
-/// A line on its way, with the name by which it takes effect once.
-struct Request {
-    number: u64,
-    body: String,
-    key: String,
-}
-
-/// Gives each line its idempotency key: what it says, and how many lines before it say the same.
-#[derive(Default)]
-struct Names {
-    seen: HashMap<[u8; 16], u32>,
-}
-
-impl Names {
-    fn next(&mut self, body: &str) -> String {
-        let hash = Sha256::digest(body.as_bytes());
-        let mut short = [0; 16];
-        short.copy_from_slice(&hash[..16]);
-        let count = self.seen.entry(short).or_default();
-        *count += 1;
-        format!("import-{}-{count}", HEXLOWER.encode(&short))
-    }
 }
 
 impl Import {
     /// Imports.
     ///
     /// # Errors
-    /// Where lines are refused, after all were looked at; where the file or the API does not do.
+    /// Where lines are refused, after all were looked at; where the file, the API or the database does not do.
     pub async fn run(self) -> Result<(), CommandError> {
-        // The same rules as the service has, if it is configured the same.
-        let presets = Config::from_env()?.presets;
-        let (mut lines, mut refused, mut assigned) = (0, 0, false);
-        for line in self.lines()? {
-            let Line { number, body } = line?;
-            lines += 1;
-            if let Err(violations) = body.and_then(|body| check(&body, &presets)) {
-                refused += 1;
-                assigned |= violations.iter().any(|violation| ASSIGNED.contains(&&*violation.field));
-                report(number, &violations);
+        let config = Config::from_env()?;
+        let source = Source {
+            import: &self,
+            input: Input::open(&self.file, self.format)?,
+            map: self.map.as_deref().map(ColumnMap::open).transpose()?,
+            presets: match self.table {
+                None => self.presets(config.presets).await?,
+                Some(_) if self.any_preset => Presets::any(),
+                Some(_) => config.presets,
+            },
+            now: Clock::system().now(),
+        };
+        let progress = progress_of(self.quiet, "{human_pos}/{human_len} lines, {per_sec}, {eta} left");
+        let mut report = Report::default();
+        let ended = match &self.table {
+            None => self.send(&source, &mut report, &progress).await,
+            Some(name) => {
+                let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+                let name = if name.is_empty() { &self.tables.tickets_table } else { name };
+                let tickets = Tickets::new(opened.client.clone(), name, Clock::system(), config.policy);
+                self.move_in(&source, &tickets, &mut report, &progress).await
             }
+        };
+        report.finish();
+        ended
+    }
+
+    /// The rules of the service: it tells them. To check a file it need not be there.
+    async fn presets(&self, configured: Presets) -> Result<Presets, CommandError> {
+        let asked = match self.api.client() {
+            Ok(client) => client.presets().await,
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok(presets) => Ok(presets),
+            Err(error) if self.dry_run => {
+                self.say(&format!(
+                    "checked with the values that are configured here, not those of the API: {error}"
+                ));
+                Ok(configured)
+            }
+            Err(error) => Err(error.into()),
         }
-        if assigned {
-            self.say("an exported file? --drop-assigned leaves out what the service assigns");
-        }
-        if refused > 0 {
-            return Err(CommandError::Refused { refused, lines, sent: false });
-        }
+    }
+
+    /// Makes new tickets, through the API.
+    async fn send(
+        &self,
+        source: &Source<'_>,
+        report: &mut Report,
+        progress: &ProgressBar,
+    ) -> Result<(), CommandError> {
+        let lines = source
+            .check(report, progress, |_, form, presets| TicketFields::draft(form, presets).map(drop))?;
         if self.dry_run {
             self.say(&format!("{lines} lines are fine; nothing was sent"));
             return Ok(());
         }
         let client = self.api.client()?;
-        let progress = progress_of(self.quiet, "{human_pos}/{human_len} lines, {per_sec}, {eta} left");
         progress.set_length(lines);
-        let mut names = Names::default();
-        let requests = self.lines()?.map(|line| match line {
-            Ok(Line { number, body: Ok(body) }) => {
-                let key = names.next(&body);
-                Ok(Request { number, body, key })
-            }
-            Ok(_) => Err(io::Error::other("the file changed while it was read").into()),
-            Err(error) => Err(error),
-        });
-        let sent = stream::iter(requests).map(|request: Result<Request, CommandError>| async {
-            let request = request?;
-            let created = client.create(&request.body, &request.key).await;
-            Ok::<_, CommandError>((request.number, created))
-        });
-        let (new, old, refused) = count(sent.buffer_unordered(self.parallel.into()), &progress).await?;
+        let sent =
+            send::send(&client, source.bodies()?, self.parallel.into(), source.now, report, progress).await?;
         progress.finish_and_clear();
-        let again = if old > 0 { format!(", {old} were there from before") } else { String::new() };
-        self.say(&format!("imported {new} tickets{again}"));
-        if refused > 0 { Err(CommandError::Refused { refused, lines, sent: true }) } else { Ok(()) }
+        let again = match sent.replayed {
+            0 => String::new(),
+            replayed => format!(", {replayed} were there from before"),
+        };
+        self.say(&format!("imported {} tickets{again}", sent.new));
+        refused(report, lines, true)
+    }
+
+    /// Moves records in as they are, straight into the table.
+    async fn move_in(
+        &self,
+        source: &Source<'_>,
+        tickets: &Tickets,
+        report: &mut Report,
+        progress: &ProgressBar,
+    ) -> Result<(), CommandError> {
+        let parallel = self.parallel.into();
+        let mut survey = table::Survey::default();
+        let lines = source.check(report, progress, |line, form, presets| {
+            Record::moved(form, presets, source.now).map(|record| survey.note(line, &record))
+        })?;
+        survey.refuse_twins(report, progress);
+        refused(report, lines, false)?;
+        let room = tickets.room().await?;
+        if survey.is_to_be_looked_for(&room) {
+            table::look(tickets, &room, source.records()?, parallel, report, progress).await?;
+            refused(report, lines, false)?;
+        }
+        if self.dry_run {
+            self.say(&format!("{lines} lines are fine; nothing was written"));
+            return Ok(());
+        }
+        progress.set_length(lines);
+        let moved = table::move_in(tickets, &survey, source.records()?, parallel, report, progress).await?;
+        progress.finish_and_clear();
+        // In any case: an import that died may have put the records that are there.
+        let epoch = tickets.renew_epoch().await?;
+        let count =
+            |count: u64, text: &str| if count > 0 { format!(", {count} {text}") } else { String::new() };
+        self.say(&format!(
+            "moved in {} records{}{}\nepoch {epoch}: copies start over",
+            moved.new,
+            count(moved.there, "were there from before"),
+            count(moved.changed, "have changed since they were moved in, and stay as they are"),
+        ));
+        refused(report, lines, true)
     }
 
     fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            note(text);
         }
     }
+}
 
-    /// The file's lines, one by one.
-    fn lines(&self) -> Result<Box<dyn Iterator<Item = Result<Line, CommandError>> + '_>, CommandError> {
-        let drop_assigned = self.drop_assigned;
-        Ok(match Format::of(self.format, Some(&self.file)) {
-            Format::Ndjson => {
-                Box::new(ndjson(&self.file)?.map(move |line| line.map(|l| l.without(drop_assigned))))
+/// Ends where rows were refused.
+fn refused(report: &Report, lines: u64, sent: bool) -> Result<(), CommandError> {
+    match report.refused {
+        0 => Ok(()),
+        refused => Err(CommandError::Refused { refused, lines, sent }),
+    }
+}
+
+impl Source<'_> {
+    /// Checks every row, and says what does not become part of a ticket. How many rows there are.
+    ///
+    /// # Errors
+    /// Where some are refused, or the file does not do.
+    fn check(
+        &self,
+        report: &mut Report,
+        progress: &ProgressBar,
+        mut check: impl FnMut(u64, Form, &Presets) -> tickets_domain::Result<()>,
+    ) -> Result<u64, CommandError> {
+        let (mut count, mut assigned) = (0, false);
+        let mut losses = Losses::default();
+        for line in self.lines(&mut losses)? {
+            let Line { number, body } = line?;
+            count += 1;
+            let checked = body.and_then(|body| {
+                let checked =
+                    Form::parse(body.as_bytes()).and_then(|form| check(number, form, &self.presets));
+                checked.map_err(|error| match error {
+                    Error::InvalidFields(violations) => violations.into_iter().collect(),
+                    error => vec![Violation::new("line", error)],
+                })
+            });
+            if let Err(violations) = checked {
+                assigned |= violations.iter().any(|violation| ASSIGNED.contains(&&*violation.field));
+                report.refuse(number, &violations, progress);
             }
-            Format::Csv => Box::new(csv(&self.file)?.map(move |line| line.map(|l| l.without(drop_assigned)))),
-        })
-    }
-}
-
-/// Counts new and replayed tickets and refused lines, until one fails for another reason.
-async fn count(
-    sent: impl futures::Stream<Item = Result<(u64, Result<Creation, ClientError>), CommandError>>,
-    progress: &ProgressBar,
-) -> Result<(u64, u64, u64), CommandError> {
-    let counted = sent.try_fold((0, 0, 0), |(new, old, refused), (number, created)| async move {
-        progress.inc(1);
-        match created {
-            Ok(Creation::New) => Ok((new + 1, old, refused)),
-            Ok(Creation::Replayed) => Ok((new, old + 1, refused)),
-            Err(ClientError::Refused { status, violations, detail })
-                if matches!(status.as_u16(), 400 | 413 | 422) =>
-            {
-                let detail =
-                    if violations.is_empty() { vec![Violation::new("line", detail)] } else { violations };
-                progress.suspend(|| report(number, &detail));
-                Ok((new, old, refused + 1))
+        }
+        for (field, rows) in &losses.replaced {
+            self.import.say(&format!("{field}: replaced by the map's `otherwise` on {rows} lines"));
+        }
+        if !losses.columns.is_empty() {
+            let rows = |(name, rows): (&Rc<str>, &u64)| format!("{name} (on {rows} lines)");
+            let columns = losses.columns.iter().map(rows).collect::<Vec<_>>().join(", ");
+            let columns = sanitize(&columns);
+            if self.map.is_none() {
+                return Err(CommandError::Columns(format!(
+                    "no field for the columns {columns}; --map FILE says what becomes of them; nothing was sent"
+                )));
             }
-            Err(error) => Err(error.into()),
+            self.import.say(&format!("no field for the columns {columns}: left out"));
         }
-    });
-    counted.await
-}
-
-fn report(number: u64, violations: &[Violation]) {
-    for Violation { field, detail } in violations {
-        eprintln!("line {number}: {field}: {detail}");
-    }
-}
-
-/// What is wrong with a ticket, by the service's own rules.
-fn check(body: &str, presets: &Presets) -> Result<(), Vec<Violation>> {
-    match Form::parse(body.as_bytes()).and_then(|form| TicketFields::draft(form, presets)) {
-        Ok(_) => Ok(()),
-        Err(Error::InvalidFields(violations)) => Err(violations),
-        Err(error) => Err(vec![Violation::new("line", error)]),
-    }
-}
-
-impl Line {
-    /// The line without the fields the service assigns.
-    fn without(mut self, assigned: bool) -> Self {
-        if let (true, Ok(body)) = (assigned, &self.body)
-            && let Ok(mut members) = serde_json::from_str::<Map<String, Value>>(body)
-        {
-            members.retain(|name, _| !ASSIGNED.contains(&name.as_str()));
-            self.body = Ok(Value::from(members).to_string());
+        if assigned && !self.import.keep_ids {
+            self.import.say(
+                "an exported file? --drop-assigned leaves out what the service assigns; --table --keep-ids keeps it",
+            );
         }
-        self
+        refused(report, count, false)?;
+        Ok(count)
     }
-}
 
-fn opened(file: &Path) -> Result<File, CommandError> {
-    File::open(file).map_err(|source| CommandError::File { path: file.to_owned(), source })
-}
-
-/// Lines of JSON; empty ones do not count.
-fn ndjson(file: &Path) -> Result<impl Iterator<Item = Result<Line, CommandError>> + use<>, CommandError> {
-    let lines = BufReader::new(opened(file)?).split(b'\n').zip(1..);
-    Ok(lines.filter_map(|(bytes, number)| match bytes {
-        Err(error) => Some(Err(error.into())),
-        Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => None,
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes);
-            let body = text.map_err(|error| vec![Violation::new("line", error)]);
-            Some(Ok(Line { number, body: body.map(|text| text.trim().to_owned()) }))
+    /// The rows as bodies, one by one.
+    fn lines<'a>(
+        &'a self,
+        losses: &'a mut Losses,
+    ) -> Result<impl Iterator<Item = Result<Line, CommandError>> + 'a, CommandError> {
+        let (rows, columns) = rows::rows(&self.input, self.import.delimiter)?;
+        if let (Some(map), Some(columns)) = (&self.map, columns) {
+            map.check_columns(&columns)?;
         }
-    }))
-}
+        Ok(rows.map(move |row| {
+            let Row { line: number, content } = row?;
+            let body = content.map_err(|violation| vec![violation]);
+            Ok(Line { number, body: body.and_then(|content| self.body(content, losses)) })
+        }))
+    }
 
-/// Records of CSV, by the names in the header; an empty cell is a field that is absent.
-fn csv(file: &Path) -> Result<impl Iterator<Item = Result<Line, CommandError>> + use<>, CommandError> {
-    let mut reader = csv::Reader::from_reader(opened(file)?);
-    let names = reader.headers()?.clone();
-    Ok(reader.into_records().map(move |record| {
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                let number = error.position().map_or(0, csv::Position::line);
-                return match error.kind() {
-                    csv::ErrorKind::Io(_) => Err(error.into()),
-                    _ => Ok(Line { number, body: Err(vec![Violation::new("line", error)]) }),
-                };
+    fn body(&self, content: Content, losses: &mut Losses) -> Result<String, Vec<Violation>> {
+        let body = match (content, &self.map) {
+            (Content::Json(json), None) => json,
+            (Content::Cells(cells), None) => plain(&cells, losses),
+            (Content::Cells(cells), Some(map)) => map.apply(&cells, &self.presets, self.now, losses)?,
+            (Content::Json(json), Some(map)) => {
+                let cells = rows::flattened(&json).map_err(|violation| vec![violation])?;
+                map.apply(&cells, &self.presets, self.now, losses)?
             }
         };
-        let cells = names.iter().zip(&record).filter(|(_, cell)| !cell.is_empty());
-        let members: Map<String, Value> =
-            cells.map(|(name, cell)| (name.to_owned(), json(name, cell))).collect();
-        let number = record.position().map_or(0, csv::Position::line);
-        Ok(Line { number, body: Ok(Value::from(members).to_string()) })
-    }))
-}
+        Ok(if self.import.drop_assigned { without_assigned(body) } else { body })
+    }
 
-/// A cell as its field is in JSON.
-fn json(name: &str, cell: &str) -> Value {
-    match name {
-        "customerID" => cell.trim().parse::<u64>().map_or_else(|_| Value::from(cell), Value::from),
-        _ => Value::from(cell),
+    /// The rows again, after they were checked.
+    fn bodies(&self) -> Result<impl Iterator<Item = Result<(u64, String), CommandError>>, CommandError> {
+        let (rows, _) = rows::rows(&self.input, self.import.delimiter)?;
+        let mut losses = Losses::default();
+        Ok(rows.map(move |row| {
+            let Row { line, content } = row?;
+            let body = content.ok().and_then(|content| self.body(content, &mut losses).ok());
+            body.map(|body| (line, body)).ok_or_else(send::has_changed)
+        }))
+    }
+
+    /// The rows again, as records.
+    fn records(&self) -> Result<impl Iterator<Item = Result<(u64, Record), CommandError>>, CommandError> {
+        Ok(self.bodies()?.map(|body| {
+            let (line, body) = body?;
+            let record = Form::parse(body.as_bytes())
+                .and_then(|form| Record::moved(form, &self.presets, self.now))
+                .map_err(|_| send::has_changed())?;
+            Ok((line, record))
+        }))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Cells of a file that has a ticket's fields as columns, as an export has.
+fn plain(cells: &[(Rc<str>, String)], losses: &mut Losses) -> String {
+    let mut members = Map::new();
+    for (name, cell) in cells.iter().filter(|(_, cell)| !cell.is_empty()) {
+        match COLUMNS.iter().chain(&LEFT).find(|known| ***known == **name) {
+            Some(known) => {
+                members.insert((*known).to_owned(), map::member(known, unescaped(cell)));
+            }
+            None => *losses.columns.entry(Rc::clone(name)).or_default() += 1,
+        }
+    }
+    Value::from(members).to_string()
+}
 
-    #[test]
-    fn equal_lines_have_keys_of_their_own_and_repeat_them() {
-        let mut names = Names::default();
-        let first = [names.next("a"), names.next("b"), names.next("a")];
-        assert!(first[0] != first[1] && first[0] != first[2]);
-        let mut names = Names::default();
-        // A line put before them changes no key.
-        names.next("c");
-        assert_eq!([names.next("a"), names.next("b"), names.next("a")], first);
+/// The body without the fields the service assigns.
+fn without_assigned(body: String) -> String {
+    match serde_json::from_str::<Map<String, Value>>(&body) {
+        Ok(mut members) => {
+            members.retain(|name, _| !ASSIGNED.contains(&name.as_str()));
+            Value::from(members).to_string()
+        }
+        // What it is no service would take: it is refused as it stands.
+        Err(_) => body,
     }
 }

@@ -1,22 +1,25 @@
-//! `tickets keys`: make, list and revoke keys.
+//! `tickets keys`: make, list, rotate and revoke keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tickets_domain::id::CustomerId;
-use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, Scope, Timestamp};
-use tickets_repository::Keys as Store;
+use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, RateLimit, Scope, Timestamp};
 use tickets_repository::api_key::REMEMBERED;
+use tickets_repository::{Keys as Store, schema};
 
 use super::{CommandError, Tables, open, plain_table};
+use crate::local::DATA;
+use crate::output::{note, print, sanitize};
 
-/// Make, list and revoke API keys
+/// Make, list, rotate and revoke API keys
 #[derive(Debug, Clone, Args)]
 pub struct Keys {
     #[command(subcommand)]
     action: Action,
-    /// Database to use; without it and --data the one your AWS configuration leads to
+    /// Database to use; without it and --data the one in .tickets, if that is there and no table is named, else the
+    /// one your AWS configuration leads to
     #[arg(long, global = true, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
     endpoint_url: Option<String>,
     /// Local data directory to use, as `tickets serve` does
@@ -32,6 +35,8 @@ enum Action {
     Create(Create),
     /// List the keys
     List,
+    /// Give a key a new secret, shown once; the old one lasts for a while. Id, limit and all else stay
+    Rotate(Rotate),
     /// Revoke a key; functions forget it within a minute
     Revoke {
         /// The key's id: the part between the underscores
@@ -44,30 +49,73 @@ struct Create {
     /// What the key may do: read, write, delete
     #[arg(long, value_delimiter = ',', default_value = "read", value_name = "SCOPE,…")]
     scopes: Vec<Scope>,
-    /// When it ends: a date or time, or a number of days like 90d
-    #[arg(long, value_name = "WHEN", value_parser = expiry)]
-    expires: Option<Expires>,
+    /// When it ends: a date or time, a number of days like 90d, or never
+    #[arg(long, env = "TICKETS_KEY_EXPIRES", default_value = "never", value_name = "WHEN", value_parser = expiry)]
+    expires: Expires,
+    /// How often it may be used, in each second, minute or hour: 10/s, 600/m, 5000/h; as often as you like if not said
+    #[arg(long, value_name = "LIMIT")]
+    limit: Option<RateLimit>,
     /// The one customer whose tickets exist for it
     #[arg(long, value_name = "ID")]
     customer: Option<CustomerId>,
     /// Who has it, for people
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Who makes it, for `keys list`; the user of this machine if not said
+    #[arg(long, env = "USER", hide_env = true, value_name = "NAME")]
+    by: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Rotate {
+    /// The key's id: the part between the underscores
+    id: KeyId,
+    /// How long the old secret still lasts, in minutes, hours or days like 30m, 24h, 7d; 0m where it has leaked
+    #[arg(long, default_value = "24h", value_name = "TIME", value_parser = duration)]
+    old_lasts: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Expires {
+    Never,
     At(Timestamp),
     In(Duration),
 }
 
 fn expiry(text: &str) -> Result<Expires, String> {
-    const DAY: u64 = 24 * 60 * 60;
-    match text.strip_suffix('d').map(str::parse::<u32>) {
-        Some(Ok(days)) if days > 0 => Ok(Expires::In(Duration::from_secs(u64::from(days) * DAY))),
+    match (text, duration(text)) {
+        ("never", _) => Ok(Expires::Never),
+        (_, Ok(duration)) if !duration.is_zero() => Ok(Expires::In(duration)),
         _ => text.parse().map(Expires::At).map_err(|error: tickets_domain::time::InvalidTime| {
-            format!("{error}, or a number of days like 90d")
+            format!("{error}, a number of days like 90d, or never")
         }),
+    }
+}
+
+/// A number of minutes, hours or days.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [('m', 60), ('h', 60 * 60), ('d', 24 * 60 * 60)];
+    let parsed = units.into_iter().find_map(|(unit, seconds)| {
+        let number: u32 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(Duration::from_secs(u64::from(number) * seconds))
+    });
+    parsed.ok_or_else(|| "must be a number of minutes, hours or days like 30m, 24h or 7d".to_owned())
+}
+
+impl Expires {
+    /// When a key made now ends.
+    ///
+    /// # Errors
+    /// Where it would have ended before.
+    fn after(self, now: Timestamp) -> Result<Option<Timestamp>, CommandError> {
+        match self {
+            Self::Never => Ok(None),
+            Self::In(duration) => Ok(Some(now.plus(duration))),
+            Self::At(time) if now < time => Ok(Some(time)),
+            Self::At(time) => Err(CommandError::Usage(format!(
+                "--expires {time} has passed: nobody could use the key; name a time to come, or a number of days like 90d"
+            ))),
+        }
     }
 }
 
@@ -77,25 +125,35 @@ impl Keys {
     /// # Errors
     /// Where the database does not do, or there is no such key.
     pub async fn run(self) -> Result<(), CommandError> {
-        let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+        let data = self.data.or_else(|| local_data(&self.endpoint_url, &self.tables));
+        let opened = open(self.endpoint_url.as_deref(), data.as_ref()).await?;
         let clock = Clock::system();
         let store = Store::new(opened.client.clone(), self.tables.api_keys_table, clock.clone());
         match self.action {
             Action::Create(create) => create.run(&store, clock.now()).await,
             Action::List => list(&store, clock.now()).await,
+            Action::Rotate(rotate) => rotate.run(&store, clock.now()).await,
             Action::Revoke { id } => match store.revoke(&id).await {
                 Ok(()) => {
-                    println!(
-                        "revoked {id}; functions that know it forget it within {} s",
-                        REMEMBERED.as_secs()
-                    );
-                    Ok(())
+                    let seconds = REMEMBERED.as_secs();
+                    Ok(print(format!("revoked {id}; functions that know it forget it within {seconds} s"))?)
                 }
-                Err(Error::NotFound) => Err(CommandError::NoSuchKey(id.to_string())),
+                Err(Error::NotFound) => Err(CommandError::NoSuchKey(id)),
                 Err(error) => Err(error.into()),
             },
         }
     }
+}
+
+/// The local data directory, if it is there and nothing says that a deployment's keys are meant: their table never
+/// has the name that local ones have.
+fn local_data(endpoint_url: &Option<String>, tables: &Tables) -> Option<PathBuf> {
+    let is_local = endpoint_url.is_none() && tables.api_keys_table == schema::API_KEYS;
+    let data = Some(PathBuf::from(DATA)).filter(|data| is_local && data.is_dir());
+    if data.is_some() {
+        note(format!("the keys in {DATA}; --api-keys-table names a deployment's"));
+    }
+    data
 }
 
 impl Create {
@@ -103,26 +161,59 @@ impl Create {
         let token = BearerToken::generate()?;
         let key = ApiKey {
             customer: self.customer,
+            limit: self.limit,
             note: self.note,
-            expires: self.expires.map(|expires| match expires {
-                Expires::At(time) => time,
-                Expires::In(duration) => now.plus(duration),
-            }),
+            created_by: self.by,
+            expires: self.expires.after(now)?,
             ..ApiKey::new(&token, self.scopes, now)
         };
         store.insert(&key).await?;
-        // Alone on standard output, for scripts; the rest is for people.
-        println!("{}", token.reveal());
-        eprintln!(
-            "This is the only time the key {} is shown. Send it as: Authorization: Bearer tk_…",
-            key.id
-        );
+        show(&token)?;
         Ok(())
     }
 }
 
+impl Rotate {
+    async fn run(self, store: &Store, now: Timestamp) -> Result<(), CommandError> {
+        let (token, ends) = (BearerToken::renew(self.id)?, now.plus(self.old_lasts));
+        match store.rotate(&token, ends).await {
+            Ok(()) => {}
+            Err(Error::NotFound) => return Err(CommandError::NoSuchKey(token.id)),
+            Err(error) => return Err(error.into()),
+        }
+        show(&token)?;
+        if self.old_lasts.is_zero() {
+            note(format!("The old secret ends within {} s, when functions forget it.", REMEMBERED.as_secs()));
+        } else {
+            note(format!("The old secret lasts until {ends}; one before that has ended."));
+        }
+        Ok(())
+    }
+}
+
+/// Prints a key: alone on standard output, for scripts; the rest is for people.
+fn show(token: &BearerToken) -> Result<(), CommandError> {
+    print(token.reveal())?;
+    note(format!(
+        "This is the only time the key {} is shown. Send it as: Authorization: Bearer tk_…",
+        token.id
+    ));
+    Ok(())
+}
+
 async fn list(store: &Store, now: Timestamp) -> Result<(), CommandError> {
-    let mut table = plain_table(["KEY", "STATE", "SCOPES", "CUSTOMER", "CREATED", "EXPIRES", "NOTE"]);
+    let mut table = plain_table([
+        "KEY",
+        "STATE",
+        "SCOPES",
+        "CUSTOMER",
+        "LIMIT",
+        "CREATED",
+        "BY",
+        "EXPIRES",
+        "LAST USED",
+        "NOTE",
+    ]);
     for key in store.list().await? {
         let state = match (key.revoked, key.is_active(now)) {
             (Some(_), _) => "revoked",
@@ -136,11 +227,13 @@ async fn list(store: &Store, now: Timestamp) -> Result<(), CommandError> {
             state.into(),
             scopes.join(","),
             or_dash(key.customer.map(|customer| customer.to_string())),
+            or_dash(key.limit.map(|limit| limit.to_string())),
             key.created.to_string(),
+            or_dash(key.created_by.map(|by| sanitize(&by).into_owned())),
             or_dash(key.expires.map(|time| time.to_string())),
-            or_dash(key.note),
+            or_dash(key.last_used.map(|time| time.to_string())),
+            or_dash(key.note.map(|note| sanitize(&note).into_owned())),
         ]);
     }
-    println!("{table}");
-    Ok(())
+    Ok(print(table)?)
 }

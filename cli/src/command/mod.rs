@@ -10,19 +10,25 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
-use tickets_app::InvalidConfig;
-use tickets_repository::connection::{Identity, is_on_this_machine, system_http_client};
+use tickets_app::{Config, InvalidConfig};
+use tickets_domain::KeyId;
+use tickets_repository::client::{Identity, is_on_this_machine, system_http_client};
 use tickets_repository::{Connection, schema};
 
 use crate::client::ClientError;
 use crate::local::{Local, LocalError, any_port};
 use crate::storage::StorageError;
 
+pub mod change;
 pub mod completions;
 pub mod db;
+pub mod erase;
 pub mod export;
+pub mod history;
 pub mod import;
 pub mod keys;
+pub mod mcp;
+pub mod restored;
 pub mod seed;
 pub mod serve;
 pub mod show;
@@ -51,6 +57,12 @@ pub enum CommandError {
     /// The API.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// What an MCP client sends.
+    #[error("not an MCP client: {0}")]
+    Mcp(String),
+    /// A command line whose parts do not go together.
+    #[error("{0}")]
+    Usage(String),
     /// A file.
     #[error("cannot read {}: {source}", path.display())]
     File {
@@ -62,6 +74,29 @@ pub enum CommandError {
     /// A file of comma-separated values.
     #[error("not comma-separated values: {0}")]
     Csv(#[from] csv::Error),
+    /// Columns of a file.
+    #[error("{0}")]
+    Columns(String),
+    /// A map of columns.
+    #[error("{}: {reason}", path.display())]
+    Map {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Ids that no list could go through.
+    #[error(
+        "the ids of {count} records go from {first} to {last}: too far apart to keep; without --table --keep-ids they get new ones"
+    )]
+    TooSparse {
+        /// How many there are.
+        count: usize,
+        /// The lowest.
+        first: u64,
+        /// The highest.
+        last: u64,
+    },
     /// Lines of a file that are no tickets.
     #[error(
         "{refused} of {lines} lines are refused{}",
@@ -78,9 +113,12 @@ pub enum CommandError {
     /// The AWS configuration does not say where to go.
     #[error("no AWS region: set AWS_REGION or choose a profile with AWS_PROFILE")]
     NoRegion,
-    /// There is no key of this id.
-    #[error("there is no key {0}; `tickets keys list` shows those there are")]
-    NoSuchKey(String),
+    /// There is no key of this id that can be used.
+    #[error("there is no key {0}, or it is revoked; `tickets keys list` shows those there are")]
+    NoSuchKey(KeyId),
+    /// There is nothing to do.
+    #[error("the table {0} has never had a ticket: is it the restored one?")]
+    NoTickets(String),
     /// Another process has the data directory.
     #[error("{} is in use by another `tickets`: stop it first, or choose another with --data DIR", .0.display())]
     InUse(PathBuf),
@@ -102,11 +140,12 @@ pub enum CommandError {
 
 impl CommandError {
     /// What the process ends with: 1 for most; 3 where a file has lines that are refused; 4 where there is
-    /// no such ticket. (2 is a command line that is not understood.) Nobody reading on is no failure.
+    /// no such ticket; 2, as for clap, a command line that is not understood. Nobody reading on is no failure.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Refused { .. } => 3,
+            Self::Usage(_) => 2,
+            Self::Refused { .. } | Self::Columns(_) => 3,
             Self::Client(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 4,
             _ => 1,
         }
@@ -123,10 +162,10 @@ impl From<tickets_domain::Error> for CommandError {
 #[derive(Debug, Clone, Args)]
 pub struct Tables {
     /// Name of the table of tickets
-    #[arg(long, env = "TICKETS_TABLE", default_value = schema::TICKETS, value_name = "NAME")]
+    #[arg(long, global = true, env = "TICKETS_TABLE", default_value = schema::TICKETS, value_name = "NAME")]
     pub tickets_table: String,
     /// Name of the table of keys
-    #[arg(long, env = "API_KEYS_TABLE", default_value = schema::API_KEYS, value_name = "NAME")]
+    #[arg(long, global = true, env = "API_KEYS_TABLE", default_value = schema::API_KEYS, value_name = "NAME")]
     pub api_keys_table: String,
 }
 
@@ -135,7 +174,14 @@ pub struct Tables {
 pub struct Opened {
     /// The client.
     pub client: Client,
-    _local: Option<Local>,
+    local: Option<Local>,
+}
+
+impl Opened {
+    /// Whether a server that runs has this database open.
+    fn is_served(&self) -> bool {
+        self.local.as_ref().is_some_and(|local| !local.is_own())
+    }
 }
 
 /// The database at an endpoint; with none, that of a data directory; with neither, the deployed one
@@ -145,21 +191,22 @@ pub struct Opened {
 /// Where the data directory does not open.
 pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<Opened, CommandError> {
     if let Some(url) = endpoint_url {
-        return Ok(Opened { client: connection(Some(url)).await?.open(), _local: None });
+        return Ok(Opened { client: connection(Some(url)).await?.open(), local: None });
     }
     match data {
         Some(directory) => {
             let local = Local::open(directory, any_port()).await?;
-            Ok(Opened { client: local.client().await, _local: Some(local) })
+            Ok(Opened { client: local.client().await, local: Some(local) })
         }
-        None => Ok(Opened { client: connection(None).await?.open(), _local: None }),
+        None => Ok(Opened { client: connection(None).await?.open(), local: None }),
     }
 }
 
-/// A connection as whoever uses this machine: by profile, SSO or whatever else the AWS CLI knows.
+/// A connection as whoever uses this machine: by profile, SSO or whatever else the AWS CLI knows. To an endpoint on
+/// this machine as a function connects: by the credentials in the environment, or made-up ones.
 async fn connection(endpoint_url: Option<&str>) -> Result<Connection, CommandError> {
     if let Some(url) = endpoint_url.filter(|url| is_on_this_machine(url)) {
-        return Ok(Connection::to(url));
+        return Ok(Config::from_env()?.connection(Some(url))?);
     }
     let http_client = system_http_client();
     let config =

@@ -7,12 +7,13 @@ use clap::Args;
 use fastrand::Rng;
 use serde_json::json;
 use tickets_app::Config;
-use tickets_domain::{Clock, Form, Presets, TicketFields, Timestamp};
+use tickets_domain::{Clock, Form, KeyId, Presets, TicketFields, Timestamp};
 use tickets_repository::Tickets;
-use tickets_repository::bulk::{MAX_CHUNK, Sample};
+use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 
 use super::{CommandError, Tables, open, progress_of};
 use crate::local::DATA;
+use crate::output::print;
 
 /// Fill the database with sample tickets
 #[derive(Debug, Clone, Args)]
@@ -64,11 +65,16 @@ const NAMES: [&str; 10] =
     ["ada", "grace", "linus", "barbara", "edsger", "margaret", "alan", "radia", "donald", "frances"];
 const SENTENCE: &str = "We noticed this when closing the books and would be glad to hear from you soon. ";
 
+/// By whom sample tickets are written.
+fn seeder() -> Result<KeyId, tickets_domain::Error> {
+    "seed".parse().map_err(tickets_domain::Error::internal)
+}
+
 impl Seed {
     /// Adds the tickets.
     ///
     /// # Errors
-    /// Where the configuration or the database does not do. What was added stays; ids stay dense.
+    /// Where the configuration or the database does not do. What was added stays.
     pub async fn run(self) -> Result<(), CommandError> {
         let config = Config::from_env()?;
         let opened = open(self.endpoint_url.as_deref(), Some(&self.data)).await?;
@@ -79,18 +85,29 @@ impl Seed {
         progress.set_length(self.count);
         let mut rng = Rng::with_seed(self.random);
         let now = clock.now();
+        let by = seeder()?;
         let mut added = 0;
         while added < self.count {
             let chunk = (self.count - added).min(MAX_CHUNK as u64);
             let samples: Result<Vec<_>, _> =
                 (added..added + chunk).map(|at| self.sample(&mut rng, &config.presets, at, now)).collect();
-            tickets.append(&samples?).await?;
+            tickets.append(&by, &samples?).await?;
             added += chunk;
             progress.set_position(added);
         }
         progress.finish_and_clear();
-        println!("added {} tickets in {:.1} s", self.count, progress.elapsed().as_secs_f64());
-        Ok(())
+        print(format!("added {} tickets in {:.1} s", self.count, progress.elapsed().as_secs_f64()))?;
+        // A database in memory is reached by its own process only, so that what is meant for it ends up here.
+        Ok(print(match &self.endpoint_url {
+            Some(url) => format!("they are in the table {} at {url}", self.tables.tickets_table),
+            None if opened.is_served() => {
+                format!("they are in {}, which a server has open", self.data.display())
+            }
+            None => format!(
+                "they are in {}, which no server has open; one with --in-memory cannot be filled from outside",
+                self.data.display()
+            ),
+        })?)
     }
 
     /// The sample's ticket number `at`: created later the higher it is, the last just now; changed
@@ -101,7 +118,7 @@ impl Seed {
         presets: &Presets,
         at: u64,
         now: Timestamp,
-    ) -> Result<Sample, tickets_domain::Error> {
+    ) -> Result<SeedTicket, tickets_domain::Error> {
         let age = DAY.mul_f64(f64::from(self.days) * (self.count - at - 1) as f64 / self.count as f64);
         let created = now.minus(age);
         let updated = created.plus(age.mul_f64(rng.f64().powi(4)));
@@ -127,6 +144,6 @@ impl Seed {
             body["owner"] = rng.choice(NAMES).into();
         }
         let form = Form::parse(body.to_string().as_bytes())?;
-        Ok(Sample { fields: TicketFields::draft(form, presets)?, created, updated })
+        Ok(SeedTicket { fields: TicketFields::draft(form, presets)?, created, updated })
     }
 }

@@ -1,24 +1,26 @@
 //! `tickets serve`: the API on this machine.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser};
-use export_tickets::event::log_failure;
-use export_tickets::{Bucket, Event, Exporter};
+use clap::Args;
+use export_tickets::{Bucket, Event, Exporter, Invocation};
 use tickets_app::{App, Config, EXPORT_BUCKET};
 use tickets_domain::{Clock, Timestamp};
+use tickets_http::log::{Form, Log};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::{Connection, schema};
+use tickets_repository::schema;
 use tokio::net::TcpListener;
 
 use super::CommandError;
 use crate::docs::Docs;
 use crate::gateway::{Gateway, Payload};
 use crate::local::{DATA, Local, any_port, development_key};
+use crate::output::{Notes, print};
+use crate::private;
+use crate::server::{self, warn_if_open};
 use crate::storage::StorageServer;
 
 /// Start the API on this machine
@@ -53,34 +55,28 @@ pub enum PayloadArg {
     Http,
 }
 
-impl Default for Serve {
-    /// What plain `tickets` does.
-    fn default() -> Self {
-        /// Gives the arguments a parser of their own, so that their defaults stand in one place.
-        #[derive(clap::Parser)]
-        struct Alone {
-            #[command(flatten)]
-            serve: Serve,
-        }
-        Alone::parse_from(["tickets"]).serve
-    }
-}
-
 impl Serve {
     /// Serves until interrupted.
     ///
     /// # Errors
     /// Where the configuration, the data or the address does not do.
     pub async fn run(self) -> Result<(), CommandError> {
+        let config = Config::from_env()?;
+        let log = || match self.quiet {
+            true => Log::silent(),
+            false => Log::to(config.log.clone(), Form::Text, Notes),
+        };
+        let (log, exports_log) = (log(), log());
         if !self.quiet {
             let level = tracing::Level::INFO;
-            tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+            tracing_subscriber::fmt().with_writer(|| Notes).with_max_level(level).init();
         }
-        let config = Config::from_env()?;
+        private::by_default();
         // Only the local engine's tables are made for a developer, so only their own names serve.
         let config = Config {
             tickets_table: schema::TICKETS.into(),
             api_keys_table: schema::API_KEYS.into(),
+            history_table: schema::HISTORY.into(),
             ..config
         };
         let local = if self.in_memory {
@@ -91,53 +87,54 @@ impl Serve {
         if !local.is_own() {
             return Err(CommandError::InUse(self.data));
         }
-        let app = Arc::new(App::open(config, Connection::to(&local.url), Clock::system()));
+        let app = App::open(config, local.connection(), Clock::system());
+        let app = Arc::new(App { log, ..app });
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
         let key = development_key(&app.keys, key_file.as_deref(), &app.clock).await?.reveal();
 
-        // As the schedule does in a deployment.
+        // As the stream and the schedule do in a deployment.
+        let _changes = local.feed().await?;
         let objects = (!self.in_memory).then(|| self.data.join("s3"));
-        let storage = StorageServer::start(objects.as_deref(), any_port()).await?;
-        let bucket = Bucket::open(EXPORT_BUCKET, Connection::to(storage.url()));
+        let storage = StorageServer::start(objects.as_deref(), any_port(), local.key.clone()).await?;
+        let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
         let exporter = Exporter::new(app.tickets.clone(), bucket, app.clock.clone());
-        let exports = tokio::spawn(export_regularly(exporter, self.export_every));
+        let exports = tokio::spawn(export_regularly(exporter, exports_log, self.export_every));
 
         let listen = |source| CommandError::Listen { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).await.map_err(listen)?;
         let address = listener.local_addr()?;
         let api = format!("http://{address}{BASE_PATH}/tickets/");
+        let (docs, docs_path) = Docs::new(&app.presets, key.clone())?;
         let (s3, objects) = (storage.url(), storage.bucket_directory());
         let greeting = format!(
             "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
-             docs http://{address}/docs\ns3   {s3} has exports, in {}\n",
+             docs http://{address}{docs_path}\ns3   {s3} has exports, in {}",
             objects.display()
         );
+        warn_if_open("the API", address);
         // At once, and whether or not anybody reads it to its end.
-        let _ = io::stdout().write_all(greeting.as_bytes());
+        let _ = print(greeting);
 
         let payload = match self.payload {
             PayloadArg::Rest => Payload::Rest,
             PayloadArg::Http => Payload::Http,
         };
-        let docs = Docs::new(&app.presets, key);
         let router = docs.into_router().merge(Gateway { app, payload }.into_router());
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, service).with_graceful_shutdown(interrupted()).await?;
+        server::serve(listener, router, interrupted()).await;
         exports.abort();
         Ok(())
     }
 }
 
 /// Exports what changed, again and again. What goes wrong is in the log, and made good by the next run.
-async fn export_regularly(exporter: Exporter, seconds: u64) {
+async fn export_regularly(exporter: Exporter, log: Log, seconds: u64) {
+    let invocation = Invocation { deadline: Timestamp::MAX, request_id: None, trace: None };
     if seconds == 0 {
         return;
     }
     loop {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        if let Err(error) = export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await {
-            log_failure(&error);
-        }
+        let _ = export_tickets::answer_logged(&exporter, &log, Event::default(), &invocation).await;
     }
 }
 

@@ -1,17 +1,16 @@
 //! `tickets get`, `tickets list`: tickets, for people to read.
 
-use std::io::{self, Write};
+use std::io;
+use std::time::Duration;
 
 use clap::Args;
-use console::style;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use tickets_domain::TicketId;
+use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp};
 
-use super::export::COLUMNS;
 use super::{CommandError, plain_table};
 use crate::client::Api;
+use crate::output::{self, sanitize};
 use crate::source::Selection;
 
 /// Show one ticket
@@ -26,11 +25,71 @@ pub struct Get {
     api: Api,
 }
 
+/// Which tickets of a work queue.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Work queue")]
+struct Queue {
+    /// Only open tickets
+    #[arg(long, conflicts_with = "closed")]
+    open: bool,
+    /// Only closed ones
+    #[arg(long)]
+    closed: bool,
+    /// Only with this status; several with commas between
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Only of this type; several with commas between
+    #[arg(long = "type", value_name = "TYPE")]
+    ticket_type: Option<String>,
+    /// Only of this priority; several with commas between
+    #[arg(long, value_name = "PRIORITY")]
+    priority: Option<String>,
+    /// Only with this owner; several with commas between
+    #[arg(long, value_name = "OWNER")]
+    owner: Option<String>,
+    /// Only to be followed up then or earlier: a date, a time, today or tomorrow (in UTC)
+    #[arg(long, value_name = "DAY")]
+    due: Option<String>,
+    /// Only with action required then or earlier
+    #[arg(long, value_name = "DAY")]
+    action: Option<String>,
+}
+
+/// A date or time as the API takes it, of one that people say.
+pub(super) fn day(text: &str, now: Timestamp) -> String {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let date = |time: Timestamp| time.to_string()[..10].to_owned();
+    match text {
+        "today" => date(now),
+        "tomorrow" => date(now.plus(DAY)),
+        other => other.to_owned(),
+    }
+}
+
+impl Queue {
+    /// The list's parameters.
+    fn query(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
+        let open = (self.open || self.closed).then(|| self.open.to_string());
+        let parameters = [
+            ("open", open),
+            ("status", self.status.clone()),
+            ("ticketType", self.ticket_type.clone()),
+            ("ticketPriority", self.priority.clone()),
+            ("owner", self.owner.clone()),
+            ("followupUntil", self.due.as_ref().map(|text| day(text, now))),
+            ("actionUntil", self.action.as_ref().map(|text| day(text, now))),
+        ];
+        parameters.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
 /// List tickets
 #[derive(Debug, Clone, Args)]
 pub struct List {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    queue: Queue,
     /// Only higher ids
     #[arg(long, value_name = "ID", default_value_t = 0)]
     id_after: u64,
@@ -63,18 +122,21 @@ pub(super) struct Shown {
     pub(super) updated: String,
     #[serde(rename = "deletedDate")]
     pub(super) deleted: Option<String>,
+    #[serde(rename = "movedDate")]
+    pub(super) moved: Option<String>,
 }
 
 /// Status, priority, owner and subject.
 pub(super) fn one_line(ticket: &Shown) -> String {
     let words = [&ticket.status, &ticket.priority, &ticket.owner];
     let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
-    format!("  {}  {}", words.join(" "), printable(ticket.subject.as_deref().unwrap_or_default()))
+    let subject = ticket.subject.as_deref().unwrap_or_default();
+    format!("  {}  {}", sanitize(&words.join(" ")), sanitize(subject))
 }
 
-/// A text without what could move the cursor or change the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+/// A time to the second, which is as much as people read.
+pub(super) fn to_the_second(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
 }
 
 impl Get {
@@ -83,22 +145,11 @@ impl Get {
     /// # Errors
     /// Where there is none, or the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
-        let ticket = self.api.client()?.get(self.id.get()).await?;
-        let mut out = io::stdout().lock();
+        let ticket = self.api.client()?.get(self.id).await?;
         if self.json {
-            return Ok(writeln!(out, "{}", ticket.get())?);
+            return Ok(output::print_json(ticket.json.get())?);
         }
-        let fields: Map<String, Value> = serde_json::from_str(ticket.get()).map_err(io::Error::from)?;
-        for name in COLUMNS {
-            let text = match fields.get(name) {
-                None => continue,
-                Some(Value::String(text)) => text.lines().map(printable).collect::<Vec<_>>(),
-                Some(other) => vec![other.to_string()],
-            };
-            // Further lines of a text stand below the first.
-            writeln!(out, "{:<20}  {}", style(name).bold(), text.join(&format!("\n{:22}", "")))?;
-        }
-        Ok(())
+        Ok(output::ticket(&ticket.json, ticket.version)?.print()?)
     }
 }
 
@@ -108,35 +159,40 @@ impl List {
     /// # Errors
     /// Where the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
-        let query = self.selection.query(self.id_after, Some(self.limit.into()));
+        let mut query =
+            self.selection.query(self.id_after, Some(self.limit.into()), &Continuation::default());
+        query.extend(self.queue.query(Clock::system().now()));
         let page = self.api.client()?.list(&self.selection.path(), &query).await?;
-        let mut out = io::stdout().lock();
         if self.json {
             let records: Vec<&RawValue> = page.rows.iter().map(|row| &*row.json).collect();
             let text = serde_json::to_string(&records).map_err(io::Error::from)?;
-            return Ok(writeln!(out, "{text}")?);
+            return Ok(output::print_json(&text)?);
         }
         let mut table =
             plain_table(["ID", "STATUS", "PRIORITY", "TYPE", "CUSTOMER", "OWNER", "UPDATED", "SUBJECT"]);
         for row in &page.rows {
             let ticket: Shown = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
-            let or_dash = |text: Option<String>| text.map_or_else(|| "-".into(), |text| printable(&text));
-            let status = if ticket.deleted.is_some() { Some("deleted".into()) } else { ticket.status };
+            let or_dash =
+                |text: Option<String>| text.map_or_else(|| "-".into(), |text| sanitize(&text).into_owned());
+            let status = match (&ticket.deleted, &ticket.moved) {
+                (Some(_), _) => Some("deleted".into()),
+                (None, Some(_)) => Some("moved away".into()),
+                (None, None) => ticket.status,
+            };
             table.add_row([
-                ticket.id,
+                sanitize(&ticket.id).into_owned(),
                 or_dash(status),
                 or_dash(ticket.priority),
                 or_dash(ticket.kind),
                 ticket.customer.to_string(),
                 or_dash(ticket.owner),
-                // To the second, which is as much as people read.
-                ticket.updated.get(..19).unwrap_or(&ticket.updated).replace('T', " "),
+                sanitize(&to_the_second(&ticket.updated)).into_owned(),
                 or_dash(ticket.subject),
             ]);
         }
-        writeln!(out, "{table}")?;
-        if let (true, Some(last)) = (page.more, page.rows.last()) {
-            eprintln!("there are more: --id-after {}", last.id);
+        output::print(table)?;
+        if let (ListEnd::More(_), Some(last)) = (page.end, page.rows.last()) {
+            output::note(format!("there are more: --id-after {}", last.id));
         }
         Ok(())
     }

@@ -1,18 +1,19 @@
 //! `tickets watch`: changes as they happen, one line each.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
-use console::style;
+use console::Style;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{Clock, Timestamp};
+use tickets_domain::{Clock, Continuation, ListEnd, Timestamp};
 
 use super::CommandError;
 use super::serve::interrupted;
 use super::show::{Shown, one_line};
 use crate::client::{Api, Row};
+use crate::output::{self, Text, sanitize};
 use crate::source::Selection;
 
 /// Follow changes as they happen, one line each
@@ -58,13 +59,16 @@ impl Watch {
         let mut shown: HashMap<u64, Timestamp> = HashMap::new();
         loop {
             let (mut id_after, mut sync_until, mut rows) = (0, None, Vec::new());
+            let mut continuation = Continuation::default();
             loop {
-                let page = client.list(&selection.path(), &selection.query(id_after, None)).await?;
+                let query = selection.query(id_after, None, &continuation);
+                let page = client.list(&selection.path(), &query).await?;
                 sync_until = sync_until.or(page.sync_until);
                 id_after = page.rows.last().map_or(id_after, |row| row.id);
                 rows.extend(page.rows);
-                if !page.more {
-                    break;
+                match page.end {
+                    ListEnd::Complete => break,
+                    ListEnd::More(found) => continuation = found,
                 }
             }
             rows.retain(|row| shown.get(&row.id).is_none_or(|before| *before < row.updated));
@@ -82,18 +86,21 @@ impl Watch {
     }
 
     fn show(&self, row: &Row) -> Result<(), CommandError> {
-        let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", row.json.get())?;
-            return Ok(out.flush()?);
+            return Ok(output::print_json(row.json.get())?);
         }
         let ticket: Shown = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
-        let (what, text) = match (&ticket.deleted, ticket.created == ticket.updated) {
-            (Some(_), _) => (style("deleted").red(), String::new()),
-            (None, true) => (style("created").green(), one_line(&ticket)),
-            (None, false) => (style("changed").yellow(), one_line(&ticket)),
+        let (style, what, text) = if ticket.deleted.is_some() {
+            (Style::new().red(), "deleted", String::new())
+        } else if ticket.moved.is_some() {
+            (Style::new().red(), "moved away", String::new())
+        } else if ticket.created == ticket.updated {
+            (Style::new().green(), "created", one_line(&ticket))
+        } else {
+            (Style::new().yellow(), "changed", one_line(&ticket))
         };
-        writeln!(out, "{}  {what}  {}  customer {}{text}", ticket.updated, ticket.id, ticket.customer)?;
-        Ok(out.flush()?)
+        let (updated, id) = (sanitize(&ticket.updated), sanitize(&ticket.id));
+        let line = Text::new(format!("{updated}  ")).styled(style, what);
+        Ok(line.and(format!("  {id}  customer {}{text}", ticket.customer)).print()?)
     }
 }

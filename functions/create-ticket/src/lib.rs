@@ -1,23 +1,68 @@
-//! `POST /tickets/`: a new ticket.
+//! `POST /tickets/`: a new ticket, or up to a hundred.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tickets_app::App;
-use tickets_domain::TicketFields;
-use tickets_http::{Caller, Problem, Request, Response, Service, reply, route};
+use tickets_domain::idempotency::IdempotencyKey;
+use tickets_domain::{Error, Form, TicketFields};
+use tickets_http::request::Tickets;
+use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
 /// Answers an event: the guard, then [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = Service::new(&route::CREATE_TICKET, &app.keys, &app.cors_origins, &app.clock);
+    let service = app.service(&route::CREATE_TICKET);
     service.respond(event, |caller, request| handle(&app, caller, request)).await
 }
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
-    let form = request.form()?;
+    let key = request.idempotency_key()?;
+    match request.tickets()? {
+        Tickets::One(form) => create(app, &caller, &request, key, form).await,
+        Tickets::Batch(rows) => create_all(app, &caller, &request, key, rows).await,
+    }
+}
+
+async fn create(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    key: Option<IdempotencyKey>,
+    form: Form,
+) -> Result<Response, Problem> {
     let fingerprint = form.fingerprint();
-    let named = request.idempotency_key()?.map(|key| caller.request(key, fingerprint));
+    let named = key.map(|key| caller.request(key, fingerprint));
     let fields = TicketFields::draft(form, &app.presets)?;
-    caller.may_write(fields.customer)?;
-    let created = app.tickets.create(&fields, named.as_ref()).await?;
-    reply::created(&request, &created.ticket, created.replayed)
+    let tickets = app.tickets.metered(request.meter());
+    let created = tickets.create(caller.key(), caller.visibility(), &fields, named.as_ref()).await?;
+    reply::created(request, &created.ticket, created.replayed)
+}
+
+/// Rows do not depend on each other: those that are refused are told apart before an id is reserved.
+async fn create_all(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    key: Option<IdempotencyKey>,
+    rows: Vec<Result<Form, Error>>,
+) -> Result<Response, Problem> {
+    let count = rows.len();
+    let (mut drafts, mut refused) = (Vec::with_capacity(count), BTreeMap::new());
+    for (at, form) in rows.into_iter().enumerate() {
+        let draft = form.and_then(|form| {
+            let named = key.clone().map(|key| caller.row(key, at, form.fingerprint()));
+            Ok((TicketFields::draft(form, &app.presets)?, named))
+        });
+        match draft {
+            Ok(draft) => drafts.push(draft),
+            Err(error) => {
+                refused.insert(at, error);
+            }
+        }
+    }
+    let tickets = app.tickets.metered(request.meter());
+    let created = tickets.create_all(caller.key(), caller.visibility(), &drafts).await;
+    let mut created = created.into_iter().map(|created| Ok(created?.ticket));
+    let row = |at| refused.remove(&at).map(Err).or_else(|| created.next());
+    reply::batch((0..count).filter_map(row).collect())
 }

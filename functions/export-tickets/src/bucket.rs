@@ -6,11 +6,11 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Config};
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use tickets_domain::error::Cause;
 use tickets_domain::{Error, Result};
-use tickets_repository::{Connection, connection};
+use tickets_repository::{Connection, client};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for the largest object over a Lambda's slowest network.
@@ -23,6 +23,21 @@ pub const PUT_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Bucket {
     client: Client,
     name: String,
+}
+
+/// The name of the version of an object that was stored while its bucket kept none. The next one stored like this
+/// replaces it.
+const NO_VERSION: &str = "null";
+
+/// An object, or an earlier version of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// Its key.
+    pub key: String,
+    /// Which version: [`NO_VERSION`] where it was stored while the bucket kept none; `None` where the store knows none.
+    pub version: Option<String>,
+    /// Whether it is the one that a reader gets.
+    pub is_latest: bool,
 }
 
 impl Bucket {
@@ -40,12 +55,12 @@ impl Bucket {
             .region(identity.region)
             .credentials_provider(identity.credentials)
             .http_client(
-                http_client.unwrap_or_else(|| connection::http_client(endpoint, connection::Roots::amazon())),
+                http_client.unwrap_or_else(|| client::http_client(endpoint, client::Roots::amazon())),
             )
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
             // Servers on this machine have no name for each bucket.
-            .force_path_style(endpoint.is_some_and(connection::is_on_this_machine));
+            .force_path_style(endpoint.is_some_and(client::is_on_this_machine));
         config.set_endpoint_url(endpoint_url);
         Self { client: Client::from_conf(config.build()), name: name.into() }
     }
@@ -55,9 +70,103 @@ impl Bucket {
     /// # Errors
     /// [`Error::Unavailable`] where the store does not take it.
     pub async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<()> {
+        self.store(key, content_type, body).await.map(drop)
+    }
+
+    /// Stores an object in the place of this one, of which then nothing is left, as an earlier version either.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the store does not do so.
+    pub async fn replace(&self, object: &ObjectVersion, content_type: &str, body: Vec<u8>) -> Result<()> {
+        let stored = self.store(&object.key, content_type, body).await?;
+        let stored = stored.as_deref().unwrap_or(NO_VERSION);
+        match &object.version {
+            Some(version) if version != stored => self.remove(object).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Stores an object. Returns its version.
+    async fn store(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<Option<String>> {
         let put = self.client.put_object().bucket(&self.name).key(key);
         let sent = put.content_type(content_type).body(ByteStream::from(body)).send().await;
-        sent.map(drop)
-            .map_err(|error| Error::Unavailable(Cause(DisplayErrorContext(error).to_string().into())))
+        Ok(sent.map_err(unavailable)?.version_id)
     }
+
+    /// Every object whose key begins so, earlier versions included where the bucket keeps them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the store does not answer.
+    pub async fn versions(&self, prefix: &str) -> Result<Vec<ObjectVersion>> {
+        let mut found = Vec::new();
+        let (mut key, mut version) = (None, None);
+        loop {
+            let list = self.client.list_object_versions().bucket(&self.name).prefix(prefix);
+            let list = list.set_key_marker(key).set_version_id_marker(version).send().await;
+            let page = match list {
+                Ok(page) => page,
+                // A store that knows no versions.
+                Err(error) if error.code() == Some("NotImplemented") => return self.objects(prefix).await,
+                Err(error) => return Err(unavailable(error)),
+            };
+            found.extend(page.versions.into_iter().flatten().filter_map(|object| {
+                let is_latest = object.is_latest == Some(true);
+                Some(ObjectVersion { key: object.key?, version: object.version_id, is_latest })
+            }));
+            if page.is_truncated != Some(true) {
+                return Ok(found);
+            }
+            (key, version) = (page.next_key_marker, page.next_version_id_marker);
+        }
+    }
+
+    async fn objects(&self, prefix: &str) -> Result<Vec<ObjectVersion>> {
+        let mut found = Vec::new();
+        let mut token = None;
+        loop {
+            let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+            let page = list.set_continuation_token(token).send().await.map_err(unavailable)?;
+            found.extend(page.contents.into_iter().flatten().filter_map(|object| {
+                Some(ObjectVersion { key: object.key?, version: None, is_latest: true })
+            }));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// What is in an object; `None` where it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the store does not answer.
+    pub async fn get(&self, object: &ObjectVersion) -> Result<Option<Vec<u8>>> {
+        let get = self.client.get_object().bucket(&self.name).key(&object.key);
+        match get.set_version_id(object.version.clone()).send().await {
+            Ok(got) => {
+                let body = got.body.collect().await;
+                let body = body.map_err(|error| Error::Unavailable(Cause(error.to_string().into())))?;
+                Ok(Some(body.to_vec()))
+            }
+            Err(error) if matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion")) => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// Removes one version of an object for good.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the store does not do so.
+    pub async fn remove(&self, object: &ObjectVersion) -> Result<()> {
+        let delete = self.client.delete_object().bucket(&self.name).key(&object.key);
+        delete.set_version_id(object.version.clone()).send().await.map(drop).map_err(unavailable)
+    }
+}
+
+fn unavailable<E, R>(error: SdkError<E, R>) -> Error
+where
+    E: std::error::Error + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    Error::Unavailable(Cause(DisplayErrorContext(error).to_string().into()))
 }

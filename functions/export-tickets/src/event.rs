@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use tickets_domain::{Error, Timestamp};
-use tracing::{error, info};
+use tickets_http::log::Failure;
 
 /// What a run is asked for: `{}` by the schedule; `{"since": "2026-11-01"}` by hand for everything
 /// changed since then once more, whatever was stored before. Any form of date or time does.
@@ -62,24 +62,42 @@ impl Outcome {
     }
 }
 
-/// Logs what a scheduled run came to. A metric filter of the template makes the alarm's metric of
-/// `watermark_age_seconds`.
-pub(crate) fn log(outcome: &Outcome, now: Timestamp) {
-    let Outcome { complete, overtaken, objects, records, bytes, watermark, .. } = outcome;
-    // Before the first pass is at its end there is no watermark: a missing value is breaching.
-    match watermark {
-        Some(watermark) => {
-            let watermark_age_seconds = (now.millis() - watermark.millis()) as f64 / 1e3;
-            info!(complete, overtaken, objects, records, bytes, watermark_age_seconds, "export");
-        }
-        None => info!(complete, overtaken, objects, records, bytes, "export"),
-    }
+/// What a run's line in the log tells.
+#[derive(Debug, Serialize)]
+pub(crate) struct Told {
+    #[serde(flatten)]
+    stored: Option<Stored>,
+    /// Of a scheduled run: a metric filter of the template makes the alarm's metric of it. Before the first pass is at
+    /// its end there is none, and a missing value is breaching.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watermark_age_seconds: Option<f64>,
+    #[serde(flatten)]
+    failure: Option<Failure>,
 }
 
-/// Logs why a run ended early.
-pub fn log_failure(error: &Error) {
-    let cause = error.cause().map(ToString::to_string).unwrap_or_default();
-    error!(kind = error.to_string(), cause, "export failed");
+#[derive(Debug, Serialize)]
+struct Stored {
+    complete: bool,
+    overtaken: bool,
+    objects: u64,
+    records: u64,
+    bytes: u64,
+}
+
+impl Told {
+    /// Of a run that ended like this.
+    pub(crate) fn of(outcome: &Result<Outcome, Error>, scheduled: bool, now: Timestamp) -> Self {
+        let stored = |run: &Outcome| {
+            let Outcome { complete, overtaken, objects, records, bytes, .. } = *run;
+            Stored { complete, overtaken, objects, records, bytes }
+        };
+        let watermark = outcome.as_ref().ok().and_then(|run| run.watermark).filter(|_| scheduled);
+        Self {
+            stored: outcome.as_ref().ok().map(stored),
+            watermark_age_seconds: watermark.map(|at| (now.millis() - at.millis()) as f64 / 1e3),
+            failure: outcome.as_ref().err().map(Failure::of),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,16 +6,17 @@
 //! again, under the same name; and an object that a slow run stores late holds all that its successor's
 //! holds, for everything up to the pass' end was visible to both (docs/sync.md).
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tickets_domain::export::Pass;
-use tickets_domain::{Clock, Error, Filter, Result, Timestamp};
+use tickets_domain::{
+    Clock, Continuation, Error, Filter, ListEnd, Meter, Result, Row, Taken, Timestamp, Visibility,
+};
 use tickets_repository::Tickets;
-use tickets_repository::checkpoint::{Export, Saved};
+use tickets_repository::checkpoint::{ExportKind, Saved};
 
 use crate::bucket::{Bucket, PUT_TIMEOUT};
-use crate::event::{self, Outcome};
+use crate::event::Outcome;
 use crate::layout::{Manifest, manifest_key, part_key};
 use crate::part::{Writer, Written};
 
@@ -39,7 +40,7 @@ pub struct Exporter {
 /// A run under way.
 struct Run<'a> {
     exporter: &'a Exporter,
-    export: Export,
+    export: ExportKind,
     saved: Saved,
     pass: Pass,
     /// No further part is begun then.
@@ -69,12 +70,23 @@ impl Exporter {
         Self { part_bytes, ..self }
     }
 
+    /// The same, with what its calls of the database consume counted.
+    #[must_use]
+    pub fn metered(&self, meter: Meter) -> Self {
+        Self { tickets: self.tickets.metered(meter), ..self.clone() }
+    }
+
+    /// The time, by its clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Notes that everything changed since then is to be exported again.
     ///
     /// # Errors
     /// [`Error::Contended`] where a run takes a step at the same time; where the database does not answer.
     pub async fn ask_again(&self, since: Timestamp) -> Result<()> {
-        let mut saved = self.tickets.checkpoint(Export::Again).await?;
+        let mut saved = self.tickets.checkpoint(ExportKind::Again).await?;
         let reaches_back = |pass: &Pass| pass.since.is_none_or(|begun| begun <= since);
         if saved.checkpoint.pass.as_ref().is_some_and(reaches_back) {
             return Ok(()); // It goes on.
@@ -88,7 +100,7 @@ impl Exporter {
     /// # Errors
     /// Where the database does not answer.
     pub async fn is_asked_again(&self) -> Result<bool> {
-        Ok(self.tickets.checkpoint(Export::Again).await?.checkpoint.pass.is_some())
+        Ok(self.tickets.checkpoint(ExportKind::Again).await?.checkpoint.pass.is_some())
     }
 
     /// Goes on with an export until its pass is at its end, or time is short.
@@ -96,7 +108,7 @@ impl Exporter {
     /// # Errors
     /// [`Error::Contended`] where another run has gone on with it; where the database or the store does
     /// not answer.
-    pub async fn run(&self, export: Export, deadline: Timestamp) -> Result<Outcome> {
+    pub async fn run(&self, export: ExportKind, deadline: Timestamp) -> Result<Outcome> {
         let saved = self.tickets.checkpoint(export).await?;
         let begun = saved.checkpoint.pass.clone();
         let pass = begun.unwrap_or_else(|| Pass::new(saved.checkpoint.watermark, self.horizon()));
@@ -108,15 +120,12 @@ impl Exporter {
             Err(Error::Contended) => run.outcome.overtaken = true,
             ended => ended?,
         }
-        if export == Export::Scheduled {
-            event::log(&run.outcome, self.clock.now());
-        }
         Ok(run.outcome)
     }
 
     /// The instant up to which every change is visible.
     fn horizon(&self) -> Timestamp {
-        self.clock.now().minus(self.tickets.policy().settle)
+        self.tickets.policy().horizon(self.clock.now())
     }
 }
 
@@ -158,6 +167,7 @@ impl Run<'_> {
         let Exporter { tickets, clock, part_bytes, .. } = self.exporter;
         let mut part = Writer::new(after);
         let mut cut = false;
+        let mut continuation = Continuation::default();
         loop {
             let filter = Filter {
                 id_after: part.last(),
@@ -166,14 +176,21 @@ impl Run<'_> {
                 include_deleted: true,
                 ..Filter::default()
             };
-            let flow = tickets.list(&filter, |record| {
+            let take = |row: &Row| {
                 cut = match last {
-                    Some(last) => record.stamps().id.get() > last,
+                    Some(last) => row.key.id.get() > last,
                     None => part.written() >= *part_bytes || clock.now() >= self.closing,
                 };
-                if cut { ControlFlow::Break(()) } else { part.push(record) }
-            });
-            let more = flow.await?.is_break();
+                if cut { Taken::Full } else { part.push(row) }
+            };
+            let listed = tickets.list(&filter, &continuation, Visibility::All, take).await?;
+            let more = match listed.end {
+                ListEnd::Complete => false,
+                ListEnd::More(found) => {
+                    continuation = found;
+                    true
+                }
+            };
             // A list may also end for having read much: then the part goes on.
             if more && !cut && !part.has_failed() {
                 continue;

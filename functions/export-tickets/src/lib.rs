@@ -4,14 +4,19 @@
 //! - [`export`]: a run: part after part, each step noted before it is taken;
 //! - [`part`]: records as gzipped lines of JSON, up to a size;
 //! - [`layout`]: the names of objects, and the manifest;
+//! - [`erase`]: a ticket's content out of what is stored, by hand (`tickets erase`);
 //! - [`bucket`]: the store.
 
+use std::time::Instant;
+
 use tickets_app::Config;
-use tickets_domain::{Clock, Result, Timestamp};
+use tickets_domain::{Clock, Meter, Result, Timestamp};
+use tickets_http::log::{Entry, Level, Log, Metrics};
 use tickets_repository::Tickets;
-use tickets_repository::checkpoint::Export;
+use tickets_repository::checkpoint::ExportKind;
 
 pub mod bucket;
+pub mod erase;
 pub mod event;
 pub mod export;
 pub mod layout;
@@ -21,18 +26,18 @@ pub use bucket::Bucket;
 pub use event::{Event, Outcome};
 pub use export::Exporter;
 
-/// The exporter of a deployed function, from the environment.
+/// The exporter of a deployed function and its log, from the environment.
 ///
 /// # Errors
 /// The variable that is refused.
-pub fn from_env() -> std::result::Result<Exporter, tickets_app::InvalidConfig> {
+pub fn from_env() -> std::result::Result<(Exporter, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
     let clock = Clock::system();
     let database = config.connection(config.endpoint_url.as_deref())?.open();
     let store = config.connection(config.s3_endpoint_url.as_deref())?;
     let tickets = Tickets::new(database, config.tickets_table, clock.clone(), config.policy);
     let bucket = Bucket::open(config.export_bucket, store);
-    Ok(Exporter::new(tickets, bucket, clock))
+    Ok((Exporter::new(tickets, bucket, clock), Log::to_cloud_watch(config.log)))
 }
 
 /// Answers an event: a run that ends before `deadline`.
@@ -42,12 +47,56 @@ pub fn from_env() -> std::result::Result<Exporter, tickets_app::InvalidConfig> {
 pub async fn answer(exporter: &Exporter, event: Event, deadline: Timestamp) -> Result<Outcome> {
     if let Some(since) = event.since {
         exporter.ask_again(since).await?;
-        return exporter.run(Export::Again, deadline).await;
+        return exporter.run(ExportKind::Again, deadline).await;
     }
-    let outcome = exporter.run(Export::Scheduled, deadline).await?;
+    let outcome = exporter.run(ExportKind::Scheduled, deadline).await?;
     // A pass asked for by hand that did not fit into its own run goes on in the time that is left.
     if outcome.complete && exporter.is_asked_again().await? {
-        exporter.run(Export::Again, deadline).await?;
+        exporter.run(ExportKind::Again, deadline).await?;
     }
     Ok(outcome)
+}
+
+/// The same, with a line in the log.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn answer_logged(
+    exporter: &Exporter,
+    log: &Log,
+    event: Event,
+    invocation: &Invocation<'_>,
+) -> Result<Outcome> {
+    let (began, meter, scheduled) = (Instant::now(), Meter::counting(), event.since.is_none());
+    let metered = exporter.metered(meter.clone());
+    // On the heap: as one type with all it holds it is deeper than the compiler goes.
+    let outcome = Box::pin(answer(&metered, event, invocation.deadline)).await;
+    let now = exporter.now();
+    let (level, message) = match &outcome {
+        Ok(_) => (Level::Info, "export"),
+        Err(_) => (Level::Error, "export failed"),
+    };
+    let entry = Entry {
+        function: "export-tickets",
+        level,
+        message,
+        at: now,
+        request_id: invocation.request_id,
+        trace: invocation.trace,
+        correlation_id: None,
+        metrics: Metrics::of_run(outcome.is_err(), began.elapsed(), meter.usage()),
+    };
+    log.write(&entry, &event::Told::of(&outcome, scheduled, now));
+    outcome
+}
+
+/// What a run is told of itself.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// When it has to end.
+    pub deadline: Timestamp,
+    /// Lambda's id of it.
+    pub request_id: Option<&'a str>,
+    /// Its tracing header.
+    pub trace: Option<&'a str>,
 }

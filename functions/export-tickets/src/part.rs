@@ -1,12 +1,16 @@
 //! Records on their way into an object: gzipped lines of JSON, up to a size.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tickets_domain::export::{Part, Range};
-use tickets_domain::{Error, Record, Result};
+use tickets_domain::{Error, Result, Row, Taken};
+
+/// What lines are written through.
+pub(crate) fn gzip() -> GzEncoder<Vec<u8>> {
+    GzEncoder::new(Vec::new(), Compression::new(4))
+}
 
 /// A part being written.
 #[derive(Debug)]
@@ -17,7 +21,6 @@ pub struct Writer {
     records: u64,
     /// Bytes before compression.
     written: usize,
-    line: Vec<u8>,
     failed: Option<Error>,
 }
 
@@ -33,15 +36,7 @@ pub struct Written {
 impl Writer {
     /// A part of the ids after this one.
     pub fn new(after: u64) -> Self {
-        Self {
-            gzip: GzEncoder::new(Vec::new(), Compression::new(4)),
-            after,
-            last: after,
-            records: 0,
-            written: 0,
-            line: Vec::new(),
-            failed: None,
-        }
+        Self { gzip: gzip(), after, last: after, records: 0, written: 0, failed: None }
     }
 
     /// The last id it holds.
@@ -59,19 +54,17 @@ impl Writer {
         self.failed.is_some()
     }
 
-    /// Writes a record; breaks where that fails, which [`Writer::finish`] tells.
-    pub fn push(&mut self, record: &Record) -> ControlFlow<()> {
-        self.line.clear();
-        let written = serde_json::to_writer(&mut self.line, record).map_err(std::io::Error::other);
-        self.line.push(b'\n');
-        if let Err(error) = written.and_then(|()| self.gzip.write_all(&self.line)) {
+    /// Writes a record, unless that fails, which [`Writer::finish`] tells.
+    pub fn push(&mut self, row: &Row) -> Taken {
+        let json = row.json.as_bytes();
+        if let Err(error) = self.gzip.write_all(json).and_then(|()| self.gzip.write_all(b"\n")) {
             self.failed = Some(Error::internal(error));
-            return ControlFlow::Break(());
+            return Taken::Full;
         }
-        self.written += self.line.len();
+        self.written += json.len() + 1;
         self.records += 1;
-        self.last = record.stamps().id.get();
-        ControlFlow::Continue(())
+        self.last = row.key.id.get();
+        Taken::Accepted
     }
 
     /// The part up to `last`, which may lie after its last record.

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use tickets_app::App;
-use tickets_http::{Caller, Problem, Request, Response, Service, reply, route};
+use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
 /// Answers an event: the guard, then [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = Service::new(&route::GET_TICKET, &app.keys, &app.cors_origins, &app.clock);
+    let service = app.service(&route::GET_TICKET);
     service.respond(event, |caller, request| handle(&app, caller, request)).await
 }
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
     let id = request.ticket_id()?;
-    let ticket = app.tickets.get(id, caller.customer()).await?;
+    let ticket = app.tickets.metered(request.meter()).get(id, caller.visibility()).await?;
     reply::ticket(&request, &ticket)
 }

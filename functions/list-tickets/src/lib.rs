@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use tickets_app::App;
 use tickets_http::query::ListQuery;
-use tickets_http::{Caller, ListReply, Problem, Request, Response, Service, route};
+use tickets_http::{Caller, ListReply, Problem, Request, Response, route};
 
 /// Answers an event: the guard, then [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = Service::new(&route::LIST_TICKETS, &app.keys, &app.cors_origins, &app.clock);
+    let service = app.service(&route::LIST_TICKETS);
     service.respond(event, |caller, request| handle(&app, caller, request)).await
 }
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
-    let horizon = request.received().minus(app.tickets.policy().settle);
-    let query = ListQuery::parse(request.query(), caller.customer(), horizon)?;
+    let horizon = app.tickets.policy().horizon(request.received());
+    let query = ListQuery::parse(request.query(), None, caller.visibility(), &app.presets, horizon)?;
     let mut reply = ListReply::default();
-    let flow = app.tickets.list(&query.filter, |record| reply.push(record)).await?;
-    reply.finish(&query, flow, horizon)
+    let take = |row: &_| reply.push(row);
+    let tickets = app.tickets.metered(request.meter());
+    let listed = tickets.list(&query.filter, &query.continuation, caller.visibility(), take).await?;
+    reply.finish(&request, &query, &listed, horizon)
 }

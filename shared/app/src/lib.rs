@@ -7,9 +7,11 @@ use std::{fs, io};
 
 use thiserror::Error;
 use tickets_domain::preset::InvalidPreset;
-use tickets_domain::{Clock, Presets};
-use tickets_repository::connection::{Identity, Roots, http_client, is_on_this_machine};
-use tickets_repository::{Connection, Keys, Policy, Tickets, schema};
+use tickets_domain::{Clock, PresetLists, Presets};
+use tickets_http::log::{self, Log};
+use tickets_http::{Route, Service};
+use tickets_repository::client::{Identity, Roots, http_client, is_on_this_machine};
+use tickets_repository::{Connection, History, Keys, Policy, Tickets, schema};
 
 /// A deployment's choices, from the environment that the template sets.
 #[derive(Debug, Clone)]
@@ -18,12 +20,17 @@ pub struct Config {
     pub tickets_table: String,
     /// `API_KEYS_TABLE`.
     pub api_keys_table: String,
-    /// `TICKET_TYPES`, `TICKET_STATUSES`, `TICKET_PRIORITIES`, `TICKET_OWNERS`: comma-separated.
+    /// `HISTORY_TABLE`.
+    pub history_table: String,
+    /// `TICKET_TYPES`, `TICKET_STATUSES`, `CLOSED_STATUSES`, `TICKET_PRIORITIES`, `TICKET_OWNERS`:
+    /// comma-separated.
     pub presets: Presets,
     /// `SETTLE_SECONDS`, `TOMBSTONE_DAYS`.
     pub policy: Policy,
     /// `CORS_ORIGINS`: comma-separated, `*` for any; empty for none.
     pub cors_origins: Vec<String>,
+    /// `SERVE_DOCS`: whether the deployment shows its description as a page.
+    pub serve_docs: bool,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database that is not the region's own.
     pub endpoint_url: Option<String>,
     /// `EXPORT_BUCKET`: where exports go.
@@ -32,6 +39,9 @@ pub struct Config {
     pub s3_endpoint_url: Option<String>,
     /// `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: what Lambda sets.
     pub identity: Option<Identity>,
+    /// `POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`, as Powertools for AWS Lambda knows them, and what Lambda
+    /// sets: `AWS_LAMBDA_FUNCTION_NAME`.
+    pub log: log::Settings,
     /// `AWS_CA_BUNDLE`: a file of roots to trust instead of Amazon's, as the AWS SDKs know it.
     pub ca_bundle: Option<PathBuf>,
 }
@@ -56,6 +66,14 @@ pub enum InvalidConfig {
         least: u64,
         /// The most it may be.
         most: u64,
+    },
+    /// A choice.
+    #[error("{name} must be true or false, not {value:?}")]
+    Flag {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
     },
     /// There are no credentials.
     #[error("AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY have to be set")]
@@ -97,17 +115,26 @@ impl Config {
                 _ => Err(InvalidConfig::Number { name, value, least, most }),
             },
         };
-        let presets = Presets::parse(
-            &or("TICKET_TYPES", Presets::TYPES),
-            &or("TICKET_STATUSES", Presets::STATUSES),
-            &or("TICKET_PRIORITIES", Presets::PRIORITIES),
-            &or("TICKET_OWNERS", ""),
-        )
+        let flag = |name: &'static str| match text(name).as_deref().map(str::trim) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(value) => Err(InvalidConfig::Flag { name, value: value.to_owned() }),
+        };
+        let default = PresetLists::default();
+        let presets = Presets::parse(&PresetLists {
+            types: &or("TICKET_TYPES", default.types),
+            statuses: &or("TICKET_STATUSES", default.statuses),
+            // Set and empty: no status is a closed one.
+            closed: &lookup("CLOSED_STATUSES").unwrap_or_else(|| default.closed.to_owned()),
+            priorities: &or("TICKET_PRIORITIES", default.priorities),
+            owners: &or("TICKET_OWNERS", default.owners),
+        })
         .map_err(|(field, error)| InvalidConfig::Preset(field, error))?;
         let policy = Policy::default();
         Ok(Self {
             tickets_table: or("TICKETS_TABLE", schema::TICKETS),
             api_keys_table: or("API_KEYS_TABLE", schema::API_KEYS),
+            history_table: or("HISTORY_TABLE", schema::HISTORY),
             presets,
             policy: Policy {
                 settle: Duration::from_secs(number("SETTLE_SECONDS", policy.settle.as_secs(), 4, 300)?),
@@ -119,22 +146,30 @@ impl Config {
                 .map(|origin| origin.trim().trim_end_matches('/').to_owned())
                 .filter(|origin| !origin.is_empty())
                 .collect(),
+            serve_docs: flag("SERVE_DOCS")?,
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
             export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
             s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
             identity: identity(&text),
+            log: log::Settings {
+                namespace: or("POWERTOOLS_METRICS_NAMESPACE", "Tickets"),
+                service: or("POWERTOOLS_SERVICE_NAME", "tickets"),
+                function_name: text("AWS_LAMBDA_FUNCTION_NAME"),
+            },
             ca_bundle: text("AWS_CA_BUNDLE").map(PathBuf::from),
         })
     }
 
-    /// Who calls an endpoint, and with which HTTP client. On this machine anybody does.
+    /// Who calls an endpoint, and with which HTTP client. The environment says who; where it does not, a made-up
+    /// identity does for an endpoint on this machine.
     ///
     /// # Errors
     /// Where nothing says who calls; where the file of roots cannot be read.
     pub fn connection(&self, endpoint_url: Option<&str>) -> Result<Connection, InvalidConfig> {
-        let identity = match endpoint_url {
-            Some(url) if is_on_this_machine(url) => Identity::local(),
-            _ => self.identity.clone().ok_or(InvalidConfig::Nobody)?,
+        let identity = match (&self.identity, endpoint_url) {
+            (Some(identity), _) => identity.clone(),
+            (None, Some(url)) if is_on_this_machine(url) => Identity::local(),
+            (None, _) => return Err(InvalidConfig::Nobody),
         };
         let roots = match &self.ca_bundle {
             None => Roots::amazon(),
@@ -165,14 +200,20 @@ fn identity(text: &impl Fn(&str) -> Option<String>) -> Option<Identity> {
 pub struct App {
     /// The tickets.
     pub tickets: Tickets,
+    /// What happened to them.
+    pub history: History,
     /// The allowed values of preset fields.
     pub presets: Presets,
     /// The keys, for the guard.
     pub keys: Keys,
     /// The origins whose pages may read responses, for the guard.
     pub cors_origins: Vec<String>,
+    /// Whether the API's description is shown as a page.
+    pub serve_docs: bool,
     /// The time.
     pub clock: Clock,
+    /// Where requests are logged.
+    pub log: Log,
 }
 
 impl App {
@@ -186,23 +227,32 @@ impl App {
         let config = Config::from_env()?;
         let connection = config.connection(config.endpoint_url.as_deref())?;
         let secure = connection.is_secure();
-        let app = Self::open(config, connection, Clock::system());
+        let log = Log::to_cloud_watch(config.log.clone());
+        let app = Self { log, ..Self::open(config, connection, Clock::system()) };
         if secure {
             app.keys.warm_up().await;
         }
         Ok(app)
     }
 
-    /// The app with this configuration, database and clock.
+    /// The app with this configuration, database and clock, which logs nothing.
     pub fn open(config: Config, connection: Connection, clock: Clock) -> Self {
         let client = connection.open();
         Self {
             tickets: Tickets::new(client.clone(), config.tickets_table, clock.clone(), config.policy),
+            history: History::new(client.clone(), config.history_table),
             presets: config.presets,
             keys: Keys::new(client, config.api_keys_table, clock.clone()),
             cors_origins: config.cors_origins,
+            serve_docs: config.serve_docs,
             clock,
+            log: Log::silent(),
         }
+    }
+
+    /// What a route's function answers with.
+    pub fn service<'a>(&'a self, route: &'a Route) -> Service<'a, Keys> {
+        Service::new(route, &self.keys, &self.cors_origins, &self.clock, &self.log)
     }
 }
 
@@ -230,13 +280,16 @@ mod tests {
         assert_eq!(error, "SETTLE_SECONDS must be a whole number from 4 to 300, not \"soon\"");
         let error = config(&[("TICKET_STATUSES", "a, A")]).unwrap_err().to_string();
         assert_eq!(error, "the values configured for status: names A twice");
+        let error = config(&[("SERVE_DOCS", "yes")]).unwrap_err().to_string();
+        assert_eq!(error, "SERVE_DOCS must be true or false, not \"yes\"");
     }
 
     #[test]
     fn a_function_is_who_lambda_says_it_is() {
         let nobody = config(&[("AWS_REGION", "eu-west-1")]).unwrap();
         assert!(matches!(nobody.connection(None), Err(InvalidConfig::Nobody)));
-        assert!(nobody.connection(Some("http://127.0.0.1:8000")).is_ok(), "on this machine anybody does");
+        let made_up = nobody.connection(Some("http://127.0.0.1:8000")).unwrap();
+        assert_eq!(made_up.identity.region.as_ref(), "us-east-1", "a made-up identity does on this machine");
         let lambda = [
             ("AWS_REGION", "eu-west-1"),
             ("AWS_ACCESS_KEY_ID", "ASIA"),
@@ -245,6 +298,9 @@ mod tests {
         ];
         let connection = config(&lambda).unwrap().connection(None).unwrap();
         assert_eq!(connection.identity.region.as_ref(), "eu-west-1");
+        // So that an emulator of AWS on this machine can hold a function to its role's rights.
+        let emulated = config(&lambda).unwrap().connection(Some("http://127.0.0.1:4566")).unwrap();
+        assert_eq!(emulated.identity.region.as_ref(), "eu-west-1");
         let missing = [lambda.as_slice(), &[("AWS_CA_BUNDLE", "/nowhere.pem")]].concat();
         let error = config(&missing).unwrap().connection(None).unwrap_err().to_string();
         assert!(error.starts_with("AWS_CA_BUNDLE: cannot read /nowhere.pem"), "{error}");

@@ -1,7 +1,7 @@
 //! From a JSON object to a change of a ticket, and from a ticket to the changed one.
 
 use crate::draft::ASSIGNED;
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result, Violation, Violations};
 use crate::form::{Form, Given};
 use crate::id::CustomerId;
 use crate::preset::{Choice, Preset, Presets};
@@ -86,11 +86,11 @@ impl TicketChange {
     /// [`Error::InvalidFields`] with every violation that shows with the ticket: values that are
     /// not configured, assigned fields that differ.
     pub fn apply(&self, ticket: &Ticket, now: Timestamp) -> Result<Option<Ticket>> {
-        let mut violations = Vec::new();
+        let mut violations = Violations::default();
         let assigned = [ticket.id.to_string(), ticket.created.to_string(), ticket.updated.to_string()];
         for ((field, given), actual) in ASSIGNED.into_iter().zip(&self.assigned).zip(assigned) {
             match given {
-                Given::Value(text) if !same(field, text, &actual) => {
+                Given::Value(text) if !same(text, &actual) => {
                     violations.push(Violation::new(
                         field,
                         format!("is assigned by the service; the ticket has {actual}"),
@@ -142,10 +142,10 @@ impl TicketChange {
 }
 
 /// Whether a body's value of an assigned field is the ticket's: times in any spelling.
-fn same(field: &str, text: &str, actual: &str) -> bool {
+fn same(text: &str, actual: &str) -> bool {
     match text.parse::<Timestamp>() {
-        Ok(time) if field != "id" => time.to_string() == actual,
-        _ => text == actual,
+        Ok(time) => time.to_string() == actual,
+        Err(_) => text == actual,
     }
 }
 
@@ -185,9 +185,10 @@ mod tests {
 
     use super::*;
     use crate::id::TicketId;
+    use crate::preset::PresetLists;
 
     fn presets() -> Presets {
-        Presets::parse(Presets::TYPES, Presets::STATUSES, Presets::PRIORITIES, "").unwrap()
+        Presets::parse(&PresetLists::default()).unwrap()
     }
 
     fn time(millis: i64) -> Timestamp {
@@ -247,7 +248,8 @@ mod tests {
 
     #[test]
     fn a_value_that_is_no_longer_configured_may_stay_but_not_come() {
-        let presets = Presets::parse(Presets::TYPES, "new, old", Presets::PRIORITIES, "").unwrap();
+        let presets =
+            Presets::parse(&PresetLists { statuses: "new, old", ..PresetLists::default() }).unwrap();
         let ticket = ticket(json!({"customerID": 7, "subject": "a", "status": "closed"}));
         let parse =
             |body: Value| TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &presets);

@@ -7,7 +7,7 @@ use crate::preset::Presets;
 use crate::ticket::TicketFields;
 
 /// The fields the system assigns: they may be in a body, where people send back what they fetched.
-pub(crate) const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
+pub const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
 
 impl TicketFields {
     /// The fields of a new ticket, with the presets' defaults for status and priority.
@@ -15,13 +15,33 @@ impl TicketFields {
     /// # Errors
     /// [`Error::InvalidFields`] with every violation at once.
     pub fn draft(mut form: Form, presets: &Presets) -> Result<Self> {
-        let customer =
-            required(&mut form, "customerID", |form| form.number("customerID", CustomerId::try_from));
+        let fields = Self::taken(&mut form, presets);
+        for field in ASSIGNED {
+            if let Given::Value(_) = form.raw_text(field) {
+                form.refuse(field, "is assigned by the service; leave it out of a new ticket");
+            }
+        }
+        let violations = form.finish();
+        match fields {
+            Some(fields) if violations.is_empty() => Ok(Self {
+                status: fields.status.or_else(|| presets.new_status()),
+                priority: fields.priority.or_else(|| presets.new_priority()),
+                ..fields
+            }),
+            // A required field that is not there has been noted, so there is at least one violation.
+            _ => Err(Error::InvalidFields(violations)),
+        }
+    }
+
+    /// The fields of a ticket as they are given: what is absent stays absent. `None` where a required one is
+    /// not there or wrong, which the form notes.
+    pub(crate) fn taken(form: &mut Form, presets: &Presets) -> Option<Self> {
+        let customer = required(form, "customerID", |form| form.number("customerID", CustomerId::try_from));
         let ticket_type = form.text("ticketType", |text| presets.ticket_type.choose(text)).value();
         let status = form.text("status", |text| presets.status.choose(text)).value();
         let priority = form.text("ticketPriority", |text| presets.priority.choose(text)).value();
         let email = form.text("customerEmail", str::parse).value();
-        let subject = required(&mut form, "subject", |form| form.text("subject", str::parse));
+        let subject = required(form, "subject", |form| form.text("subject", str::parse));
         let content = form.text("ticketContent", str::parse).value();
         let owner = form.text("owner", |text| presets.owner.choose(text)).value();
         let users = form.text("users", str::parse).value();
@@ -29,36 +49,30 @@ impl TicketFields {
         let suppliers = form.text("ticketSuppliers", str::parse).value();
         let followup = form.text("ticketFollowupDate", str::parse).value();
         let action_required = form.text("ticketActionRequired", str::parse).value();
-        for field in ASSIGNED {
-            if let Given::Value(_) = form.raw_text(field) {
-                form.refuse(field, "is assigned by the service; leave it out of a new ticket");
-            }
-        }
-        let violations = form.finish();
-        match (customer, subject) {
-            (Some(customer), Some(subject)) if violations.is_empty() => Ok(Self {
-                customer,
-                ticket_type,
-                status: status.or_else(|| presets.new_status()),
-                priority: priority.or_else(|| presets.new_priority()),
-                email,
-                subject,
-                content,
-                owner,
-                users,
-                departments,
-                suppliers,
-                followup,
-                action_required,
-            }),
-            // A required field that is not there has been noted, so there is at least one violation.
-            _ => Err(Error::InvalidFields(violations)),
-        }
+        Some(Self {
+            customer: customer?,
+            ticket_type,
+            status,
+            priority,
+            email,
+            subject: subject?,
+            content,
+            owner,
+            users,
+            departments,
+            suppliers,
+            followup,
+            action_required,
+        })
     }
 }
 
 /// Takes a field that must be given; its absence is a violation, unless it is there but wrong.
-fn required<T>(form: &mut Form, field: &'static str, take: impl FnOnce(&mut Form) -> Given<T>) -> Option<T> {
+pub(crate) fn required<T>(
+    form: &mut Form,
+    field: &'static str,
+    take: impl FnOnce(&mut Form) -> Given<T>,
+) -> Option<T> {
     let there = form.has(field);
     let value = take(form).value();
     if value.is_none() && !there {
@@ -70,9 +84,10 @@ fn required<T>(form: &mut Form, field: &'static str, take: impl FnOnce(&mut Form
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preset::PresetLists;
 
     fn draft(body: &str) -> Result<TicketFields, Vec<(String, String)>> {
-        let presets = Presets::parse(Presets::TYPES, Presets::STATUSES, Presets::PRIORITIES, "").unwrap();
+        let presets = Presets::parse(&PresetLists::default()).unwrap();
         TicketFields::draft(Form::parse(body.as_bytes()).unwrap(), &presets).map_err(|error| match error {
             Error::InvalidFields(violations) => violations.into_iter().map(|v| (v.field, v.detail)).collect(),
             other => panic!("{other:?}"),
@@ -128,5 +143,18 @@ mod tests {
             draft(r#"{"customerID": "7", "subject": "a"}"#).unwrap_err()[0].1,
             "must be a number, not a string"
         );
+    }
+
+    #[test]
+    fn one_invalid_field_that_could_be_left_out_is_enough_to_refuse_a_ticket() {
+        for (member, field) in [
+            (r#""status":"done""#, "status"),
+            (r#""customerEmail":"ada""#, "customerEmail"),
+            (r#""colour":"red""#, "colour"),
+            (r#""id":"1""#, "id"),
+        ] {
+            let refused = draft(&format!(r#"{{"customerID":7,"subject":"a",{member}}}"#)).unwrap_err();
+            assert_eq!(refused.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), [field]);
+        }
     }
 }

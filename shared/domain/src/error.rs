@@ -1,12 +1,20 @@
 //! Everything that can go wrong, in the matter's own terms: no status codes, no DynamoDB.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::id::CustomerId;
 use crate::key::Scope;
+use crate::limit::Quota;
 
 /// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The most violations that are listed; of others the number is told.
+pub const MOST_VIOLATIONS: usize = 50;
+/// The most characters of an unknown name that are repeated, and of what a parser says of a body.
+const MOST_REPEATED: usize = 100;
 
 /// One thing wrong with one field or parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,19 +33,95 @@ impl Violation {
 
     /// "`name` is unknown", with the nearest of the known names if one is near.
     pub fn unknown(what: &str, name: &str, known: &[&str]) -> Self {
-        let nearest = known
+        // A much longer name is near none of them: no need to count how far it is from each.
+        let comparable = known.iter().all(|known| name.len() <= 2 * known.len().max(20));
+        let nearest = known[..if comparable { known.len() } else { 0 }]
             .iter()
             .map(|known| (strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()), *known))
             .min()
             // Further off than a third of the name it would be a guess, not a help.
             .filter(|(distance, known)| *distance <= known.len().div_ceil(3));
         Self::new(
-            name,
+            shortened(name),
             match nearest {
                 Some((_, nearest)) => format!("unknown {what}; did you mean {nearest}?"),
                 None => format!("unknown {what}; known are {}", known.join(", ")),
             },
         )
+    }
+}
+
+/// A text, cut where it is long.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MOST_REPEATED) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Everything that is wrong, of which the first [`MOST_VIOLATIONS`] are kept and the others counted: a body of
+/// two megabytes can hold 170,000 mistakes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Violations {
+    listed: Vec<Violation>,
+    unlisted: usize,
+}
+
+impl Violations {
+    /// Adds one; it is made only where it is kept.
+    pub fn push_with(&mut self, violation: impl FnOnce() -> Violation) {
+        if self.listed.len() < MOST_VIOLATIONS {
+            self.listed.push(violation());
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, violation: Violation) {
+        self.push_with(|| violation);
+    }
+
+    /// Adds so many that are not listed, however few are.
+    pub(crate) fn add_unlisted(&mut self, more: usize) {
+        self.unlisted += more;
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.unlisted == 0
+    }
+}
+
+impl Extend<Violation> for Violations {
+    fn extend<I: IntoIterator<Item = Violation>>(&mut self, violations: I) {
+        violations.into_iter().for_each(|violation| self.push(violation));
+    }
+}
+
+impl From<Violation> for Violations {
+    fn from(violation: Violation) -> Self {
+        Self { listed: vec![violation], unlisted: 0 }
+    }
+}
+
+impl IntoIterator for Violations {
+    type Item = Violation;
+    type IntoIter = std::vec::IntoIter<Violation>;
+
+    /// Those that are listed.
+    fn into_iter(self) -> Self::IntoIter {
+        self.listed.into_iter()
+    }
+}
+
+impl fmt::Display for Violations {
+    /// That there are more than are listed; nothing if there are not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unlisted {
+            0 => Ok(()),
+            more => write!(f, "; the first {} are listed, {more} more are not", self.listed.len()),
+        }
     }
 }
 
@@ -52,14 +136,17 @@ pub enum Error {
     #[error("{0}")]
     MalformedBody(String),
     /// Query or path parameters that do not parse.
-    #[error("the request has invalid parameters")]
-    InvalidParameters(Vec<Violation>),
+    #[error("the request has invalid parameters{0}")]
+    InvalidParameters(Violations),
     /// Fields whose values are refused: every one of them.
-    #[error("the ticket has invalid fields")]
-    InvalidFields(Vec<Violation>),
+    #[error("the ticket has invalid fields{0}")]
+    InvalidFields(Violations),
     /// No key, or none that is known, unexpired, unrevoked and has this secret.
     #[error("the request needs a valid key: Authorization: Bearer tk_…")]
     Unauthenticated,
+    /// The key has made as many requests as it may, for now.
+    #[error("the key may make {} requests in {} s, and has; repeat the request when Retry-After has passed", .0.limit.requests(), .0.limit.window().as_secs())]
+    RateLimited(Quota),
     /// The key may not do this.
     #[error("the key lacks the scope {0}")]
     MissingScope(Scope),
@@ -130,5 +217,60 @@ mod tests {
             Violation::unknown("parameter", "colour", &known).detail,
             "unknown parameter; known are idAfter, createdSince, updatedSince"
         );
+    }
+
+    #[test]
+    fn of_many_violations_the_first_are_listed_and_the_others_counted() {
+        let mut violations = Violations::default();
+        for n in 0..MOST_VIOLATIONS {
+            violations.push(Violation::new(n.to_string(), "is wrong"));
+        }
+        assert_eq!(violations.to_string(), "");
+        violations.push_with(|| panic!("one that is not kept is not made"));
+        assert_eq!(violations.to_string(), "; the first 50 are listed, 1 more are not");
+        assert_eq!(violations.into_iter().count(), MOST_VIOLATIONS);
+    }
+
+    #[test]
+    fn a_long_unknown_name_is_cut_and_compared_with_nothing() {
+        let violation = Violation::unknown("field", &"é".repeat(1000), &["subject"]);
+        assert_eq!(violation.field, format!("{}…", "é".repeat(100)));
+        assert_eq!(violation.detail, "unknown field; known are subject");
+    }
+
+    #[test]
+    fn a_long_name_may_be_a_third_of_the_known_one_away() {
+        let known = ["x".repeat(30)];
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let detail = |length: usize| Violation::unknown("field", &"x".repeat(length), &known).detail;
+        assert!(detail(40).contains("did you mean"), "{}", detail(40));
+        assert!(!detail(41).contains("did you mean"), "{}", detail(41));
+    }
+
+    #[test]
+    fn one_violation_is_something_wrong_and_none_is_not() {
+        assert!(Violations::default().is_empty());
+        let one = Violations::from(Violation::new("subject", "is wrong"));
+        assert!(!one.is_empty());
+        assert_eq!(one.into_iter().collect::<Vec<_>>(), [Violation::new("subject", "is wrong")]);
+        let mut more = Violations::default();
+        more.extend([Violation::new("a", "1"), Violation::new("b", "2")]);
+        assert_eq!(more.into_iter().count(), 2);
+    }
+
+    #[test]
+    fn the_log_gets_the_cause_of_what_the_caller_could_not_have_known() {
+        let cause = || Cause("the disk is full".into());
+        for error in [
+            Error::Throttled(cause()),
+            Error::Unavailable(cause()),
+            Error::Undecided(cause()),
+            Error::Internal(cause()),
+            Error::internal("the disk is full"),
+        ] {
+            assert_eq!(error.cause().map(ToString::to_string).as_deref(), Some("the disk is full"));
+            assert!(!error.to_string().contains("disk"), "and the caller does not: {error}");
+        }
+        assert!(Error::NotFound.cause().is_none() && Error::Contended.cause().is_none());
     }
 }

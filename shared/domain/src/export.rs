@@ -84,3 +84,45 @@ impl Checkpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    #[test]
+    fn a_part_is_noted_before_it_is_stored_and_the_pass_goes_on_after_it() {
+        let mut pass = Pass::new(None, time(5));
+        let range = Range { after: 0, last: 70 };
+        pass.storing(range);
+        assert_eq!((pass.storing, pass.after), (Some(range), 0), "a run that dies here repeats this range");
+        let part = Part { range, records: 3, bytes: 99 };
+        pass.stored(part);
+        assert_eq!((pass.storing, pass.after, &pass.parts[..]), (None, 70, &[part][..]));
+    }
+
+    #[test]
+    fn every_manifest_names_the_parts_since_the_one_before() {
+        let mut pass = Pass::new(Some(time(1)), time(5));
+        for manifests in 1..=3 {
+            pass.stored(Part { range: Range { after: 0, last: 7 }, records: 1, bytes: 1 });
+            pass.listed();
+            assert_eq!((pass.parts.len(), pass.manifests), (0, manifests));
+        }
+    }
+
+    #[test]
+    fn a_finished_pass_moves_the_watermark_on_and_never_back() {
+        let mut checkpoint = Checkpoint::default();
+        for (until, watermark) in [(5, 5), (9, 9), (2, 9)] {
+            checkpoint.pass = Some(Pass::new(None, time(until)));
+            checkpoint.finish();
+            assert_eq!(checkpoint, Checkpoint { watermark: Some(time(watermark)), pass: None });
+        }
+        checkpoint.finish();
+        assert_eq!(checkpoint.watermark, Some(time(9)), "where no pass is under way nothing ends");
+    }
+}

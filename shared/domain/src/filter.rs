@@ -1,8 +1,11 @@
 //! Which tickets a list holds.
 
+use crate::error::Result;
 use crate::id::CustomerId;
-use crate::ticket::Stamps;
+use crate::list::Row;
+use crate::ticket::{RecordKey, RecordState};
 use crate::time::Timestamp;
+use crate::work_queue::WorkQueue;
 
 /// The most tickets a page holds if the caller asks for a number.
 pub const MAX_LIMIT: usize = 1000;
@@ -24,6 +27,8 @@ pub struct Filter {
     pub limit: Option<usize>,
     /// What is left of deleted tickets too.
     pub include_deleted: bool,
+    /// Only tickets in this work queue.
+    pub queue: WorkQueue,
 }
 
 impl Filter {
@@ -32,13 +37,149 @@ impl Filter {
         self.created_since.max(self.updated_since)
     }
 
-    /// Whether the list holds the record with these stamps.
-    pub fn matches(&self, record: &Stamps) -> bool {
-        record.id.get() > self.id_after
-            && self.customer.is_none_or(|customer| record.customer == customer)
-            && self.created_since.is_none_or(|since| record.created >= since)
-            && self.updated_since.is_none_or(|since| record.updated >= since)
-            && self.updated_until.is_none_or(|until| record.updated <= until)
-            && (self.include_deleted || !record.deleted)
+    /// Whether the list holds a record.
+    ///
+    /// # Errors
+    /// Where the record's JSON cannot be read, which is a fault of ours.
+    pub fn matches(&self, row: &Row) -> Result<bool> {
+        Ok(self.may_match(&row.key)
+            && match row.key.state {
+                RecordState::Live => self.queue.is_empty() || row.is_in(&self.queue)?,
+                // Where a queue is asked for, their keys do not match.
+                RecordState::Deleted | RecordState::Departed => true,
+            })
+    }
+
+    /// Whether the list may hold the record with this key, which says nothing of work queues. That a ticket
+    /// has left a customer concerns that customer's list alone: in the list of all tickets it is still there.
+    pub fn may_match(&self, key: &RecordKey) -> bool {
+        let shown = match key.state {
+            RecordState::Live => true,
+            RecordState::Deleted => self.include_deleted && self.queue.is_empty(),
+            RecordState::Departed => self.include_deleted && self.customer.is_some() && self.queue.is_empty(),
+        };
+        shown
+            && key.id.get() > self.id_after
+            && self.customer.is_none_or(|customer| key.customer == customer)
+            && self.created_since.is_none_or(|since| key.created >= since)
+            && self.updated_since.is_none_or(|since| key.updated >= since)
+            && self.updated_until.is_none_or(|until| key.updated <= until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::work_queue::Statuses;
+    use crate::{Departure, Form, PresetLists, Presets, Record, Ticket, TicketFields};
+
+    fn time(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn customer(number: u64) -> CustomerId {
+        number.try_into().unwrap()
+    }
+
+    fn presets() -> Presets {
+        Presets::parse(&PresetLists::default()).unwrap()
+    }
+
+    /// Ticket 10 of customer 7, open, created at 100 and changed at 200.
+    fn ticket() -> Ticket {
+        let form = Form::parse(json!({"customerID": 7, "subject": "s"}).to_string().as_bytes()).unwrap();
+        let fields = TicketFields::draft(form, &presets()).unwrap();
+        Ticket { updated: time(200), ..Ticket::new("10".parse().unwrap(), fields, time(100)) }
+    }
+
+    fn departed() -> Record {
+        let (before, mut after) = (ticket(), ticket());
+        after.fields.customer = customer(8);
+        Record::Departed(Departure::of(&before, &after).unwrap())
+    }
+
+    fn listed(filter: &Filter, record: &Record) -> bool {
+        filter.matches(&Row::of(record).unwrap()).unwrap()
+    }
+
+    fn open() -> WorkQueue {
+        WorkQueue { statuses: Some(Statuses::open(true, &presets())), ..WorkQueue::default() }
+    }
+
+    #[test]
+    fn every_bound_lets_through_what_is_just_inside_and_nothing_beyond() {
+        let record = Record::Live(ticket());
+        let filters = |inside: Filter, outside: Filter| {
+            assert!(listed(&inside, &record) && inside.may_match(&record.key()), "{inside:?}");
+            assert!(!listed(&outside, &record) && !outside.may_match(&record.key()), "{outside:?}");
+        };
+        let any = Filter::default;
+        filters(any(), Filter { id_after: 11, ..any() });
+        filters(Filter { id_after: 9, ..any() }, Filter { id_after: 10, ..any() });
+        filters(
+            Filter { customer: Some(customer(7)), ..any() },
+            Filter { customer: Some(customer(8)), ..any() },
+        );
+        filters(
+            Filter { created_since: Some(time(100)), ..any() },
+            Filter { created_since: Some(time(101)), ..any() },
+        );
+        filters(
+            Filter { updated_since: Some(time(200)), ..any() },
+            Filter { updated_since: Some(time(201)), ..any() },
+        );
+        filters(
+            Filter { updated_until: Some(time(200)), ..any() },
+            Filter { updated_until: Some(time(199)), ..any() },
+        );
+    }
+
+    #[test]
+    fn a_ticket_is_in_the_list_if_it_is_within_the_bounds_and_in_the_queue() {
+        let with_status = |filter: &Filter, status: &str| {
+            let mut ticket = ticket();
+            ticket.fields.status = Some(presets().status.choose(status).unwrap());
+            listed(filter, &Record::Live(ticket))
+        };
+        let filter = Filter { queue: open(), ..Filter::default() };
+        assert!(with_status(&filter, "assigned") && !with_status(&filter, "closed"));
+        assert!(!with_status(&Filter { id_after: 10, ..filter }, "assigned"));
+    }
+
+    #[test]
+    fn what_is_left_of_a_deleted_ticket_is_shown_to_who_asks_for_it_and_for_no_queue() {
+        let record = Record::Deleted(ticket().delete(time(300)));
+        let asked = Filter { include_deleted: true, ..Filter::default() };
+        assert!(listed(&asked, &record));
+        assert!(!listed(&Filter::default(), &record));
+        assert!(!listed(&Filter { queue: open(), ..asked.clone() }, &record));
+        assert!(!listed(&Filter { id_after: 10, ..asked }, &record), "the other bounds hold too");
+    }
+
+    #[test]
+    fn a_departure_is_shown_in_the_list_of_the_customer_it_left_and_nowhere_else() {
+        let asked = Filter { include_deleted: true, customer: Some(customer(7)), ..Filter::default() };
+        assert!(listed(&asked, &departed()));
+        for other in [
+            Filter { customer: None, ..asked.clone() },
+            Filter { customer: Some(customer(8)), ..asked.clone() },
+            Filter { include_deleted: false, ..asked.clone() },
+            Filter { queue: open(), ..asked.clone() },
+        ] {
+            assert!(!listed(&other, &departed()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_matches_before_the_later_of_the_two_times() {
+        let since = |created: Option<i64>, updated: Option<i64>| {
+            let (created_since, updated_since) = (created.map(time), updated.map(time));
+            Filter { created_since, updated_since, ..Filter::default() }.since()
+        };
+        assert_eq!(since(None, None), None);
+        assert_eq!([since(Some(5), None), since(None, Some(5))], [Some(time(5)); 2]);
+        assert_eq!([since(Some(5), Some(6)), since(Some(6), Some(5))], [Some(time(6)); 2]);
     }
 }

@@ -1,17 +1,19 @@
 //! A JSON object on its way to a ticket: fields are taken out one by one, every mistake is noted,
 //! and what nobody asked for is refused by name.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result, Violation};
-use crate::id::MAX_SAFE_INTEGER;
+use crate::error::{Error, MOST_VIOLATIONS, Result, Violation, Violations, shortened};
 use crate::idempotency::Fingerprint;
+use crate::ticket;
 
 /// What a body says of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +36,45 @@ impl<T> Given<T> {
     }
 }
 
+/// The most tickets of one batch.
+pub const MOST_ROWS: usize = 100;
+
+/// The elements of a batch, as they were written.
+struct Rows<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Rows<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Array;
+
+        impl<'de> Visitor<'de> for Array {
+            type Value = Rows<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+                let mut rows = Vec::new();
+                while let Some(row) = elements.next_element()? {
+                    if rows.len() == MOST_ROWS {
+                        return Err(de::Error::custom("it has more; send them in parts"));
+                    }
+                    rows.push(row);
+                }
+                if rows.is_empty() { Err(de::Error::custom("it is empty")) } else { Ok(Rows(rows)) }
+            }
+        }
+
+        deserializer.deserialize_seq(Array)
+    }
+}
+
 /// The members of a JSON object, and what was found wrong with them so far.
 #[derive(Debug)]
 pub struct Form {
     members: BTreeMap<String, Value>,
     known: Vec<&'static str>,
-    violations: Vec<Violation>,
+    violations: Violations,
 }
 
 impl Form {
@@ -52,10 +87,30 @@ impl Form {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::MalformedBody("the body is empty; send a JSON object".into()));
         }
-        let Members { members, twice } = serde_json::from_slice(body)
-            .map_err(|error| Error::MalformedBody(format!("the body is not a JSON object: {error}")))?;
-        let violations = twice.into_iter().map(|name| Violation::new(name, "is given twice")).collect();
+        let Members { members, twice, left_out } = serde_json::from_slice(body).map_err(|error| {
+            // It may repeat what it did not expect, at any length.
+            let error = shortened(&error.to_string());
+            Error::MalformedBody(format!("the body is not a JSON object: {error}"))
+        })?;
+        let mut violations = Violations::default();
+        for name in &twice {
+            violations.push_with(|| Violation::new(shortened(name), "is given twice"));
+        }
+        violations.add_unlisted(left_out);
         Ok(Self { members, known: Vec::new(), violations })
+    }
+
+    /// Reads the body of a batch: an array whose elements are read one by one.
+    ///
+    /// # Errors
+    /// [`Error::MalformedBody`] for anything but one JSON array of 1 to [`MOST_ROWS`] elements. An element
+    /// that is no object is an error of its own.
+    pub fn parse_rows(body: &[u8]) -> Result<Vec<Result<Self>>> {
+        let Rows(rows) = serde_json::from_slice(body).map_err(|error| {
+            let error = shortened(&error.to_string());
+            Error::MalformedBody(format!("the body is not an array of 1 to {MOST_ROWS} tickets: {error}"))
+        })?;
+        Ok(rows.into_iter().map(|row| Self::parse(row.get().as_bytes())).collect())
     }
 
     /// A hash of what the body says, whatever its spacing and the order of its members.
@@ -105,6 +160,11 @@ impl Form {
         self.text(field, |text| Ok::<_, String>(text.to_owned()))
     }
 
+    /// Takes a field whatever it is.
+    pub fn ignore(&mut self, field: &'static str) -> Given<Value> {
+        self.take(field, Ok)
+    }
+
     fn take<T>(&mut self, field: &'static str, parse: impl FnOnce(Value) -> Result<T, String>) -> Given<T> {
         self.known.push(field);
         match self.members.remove(field) {
@@ -121,9 +181,9 @@ impl Form {
     }
 
     /// Ends the reading: every violation, those of unknown members included.
-    pub fn finish(mut self) -> Vec<Violation> {
+    pub fn finish(mut self) -> Violations {
         for name in self.members.keys() {
-            self.violations.push(Violation::unknown("field", name, &self.known));
+            self.violations.push_with(|| Violation::unknown("field", name, &self.known));
         }
         self.violations
     }
@@ -132,8 +192,10 @@ impl Form {
 /// A whole number, however it is written: 7.0 is as whole as 7 (JSON Schema 2020-12, section 6.1.1 of
 /// its validation).
 fn whole(number: &Number) -> Option<u64> {
-    const EXACT: f64 = MAX_SAFE_INTEGER as f64;
-    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=EXACT).contains(float));
+    // What has a point or an exponent may be read one unit in the last place off. From 2^52 on that is another whole
+    // number; below, it is none.
+    const EXACT: f64 = (1u64 << 52) as f64;
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..EXACT).contains(float));
     number.as_u64().or_else(|| float().map(|float| float as u64))
 }
 
@@ -148,11 +210,21 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Members that no ticket has are kept up to this number, and of others it is only told how many there are: a body of
+/// two megabytes can hold 170,000, and to keep them all would take seven times as long as a valid body of that size.
+const MOST_UNKNOWN: usize = 2 * MOST_VIOLATIONS;
+
 /// An object's members, with the names that occur more than once: `serde_json` would keep the last.
 struct Members {
     members: BTreeMap<String, Value>,
-    twice: Vec<String>,
+    twice: BTreeSet<String>,
+    left_out: usize,
 }
+
+/// A member's name; it is copied only where it is kept.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -166,15 +238,21 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut found = Members { members: BTreeMap::new(), twice: Vec::new() };
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                let mut found = Members { members: BTreeMap::new(), twice: BTreeSet::new(), left_out: 0 };
+                while let Some(Name(name)) = map.next_key()? {
                     if name.len() > 1000 {
                         return Err(de::Error::custom("a member's name is longer than 1000 bytes"));
                     }
-                    if found.members.contains_key(&name) && !found.twice.contains(&name) {
-                        found.twice.push(name.clone());
+                    if found.members.len() >= MOST_UNKNOWN && !ticket::has_member(&name) {
+                        map.next_value::<IgnoredAny>()?;
+                        found.left_out += 1;
+                        continue;
                     }
-                    found.members.insert(name, value);
+                    let name = name.into_owned();
+                    if found.members.contains_key(&name) {
+                        found.twice.insert(name.clone());
+                    }
+                    found.members.insert(name, map.next_value()?);
                 }
                 Ok(found)
             }
@@ -189,6 +267,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::CustomerId;
 
     #[test]
     fn only_a_json_object_is_a_form() {
@@ -201,11 +280,23 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_an_array_of_1_to_100_whose_rows_are_read_one_by_one() {
+        let rows = Form::parse_rows(br#" [ {"subject":"a"}, 1, {"subject":"b" } ] "#).unwrap();
+        assert!(rows[0].is_ok() && rows[2].is_ok() && rows.len() == 3);
+        assert!(matches!(&rows[1], Err(Error::MalformedBody(detail)) if detail.contains("object")));
+        let of = |count: usize| Form::parse_rows(format!("[{}]", vec!["{}"; count].join(",")).as_bytes());
+        assert_eq!(of(100).unwrap().len(), 100);
+        for refused in [of(0), of(101), of(100_000), Form::parse_rows(b"[{},"), Form::parse_rows(b"[{}]x")] {
+            assert!(matches!(refused, Err(Error::MalformedBody(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
     fn a_member_given_twice_and_an_unknown_one_are_named() {
         let mut form = Form::parse(br#"{"subject":"a","subject":"b","stauts":"open"}"#).unwrap();
         let _ = form.raw_text("subject");
         let _ = form.raw_text("status");
-        let violations = form.finish();
+        let violations: Vec<_> = form.finish().into_iter().collect();
         assert_eq!(violations[0], Violation::new("subject", "is given twice"));
         assert_eq!(violations[1], Violation::new("stauts", "unknown field; did you mean status?"));
     }
@@ -215,6 +306,83 @@ mod tests {
         let print = |body: &str| Form::parse(body.as_bytes()).unwrap().fingerprint();
         assert_eq!(print(r#"{"a":1,"b":"x"}"#), print(r#" { "b" : "x", "a" : 1 } "#));
         assert_ne!(print(r#"{"a":1}"#), print(r#"{"a":2}"#));
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_refused_by_the_name_of_its_kind() {
+        let details = |value: &str, number: bool| {
+            let mut form = Form::parse(format!(r#"{{"a":{value}}}"#).as_bytes()).unwrap();
+            if number {
+                assert_eq!(form.number("a", Ok::<_, String>), Given::Nothing);
+            } else {
+                assert_eq!(form.raw_text("a"), Given::Nothing);
+            }
+            form.finish().into_iter().map(|violation| violation.detail).collect::<String>()
+        };
+        for (value, kind) in [("true", "a boolean"), ("[1]", "an array"), ("{}", "an object")] {
+            assert_eq!(details(value, false), format!("must be a string, not {kind}"));
+            assert_eq!(details(value, true), format!("must be a number, not {kind}"));
+        }
+        assert_eq!(details("1", false), "must be a string, not a number");
+        assert_eq!(details(r#""1""#, true), "must be a number, not a string");
+    }
+
+    #[test]
+    fn a_body_of_another_kind_is_told_what_was_expected() {
+        let told = |detail: Error| detail.to_string();
+        assert!(told(Form::parse(b"[]").unwrap_err()).contains("an object"));
+        assert!(told(Form::parse_rows(b"{}").unwrap_err()).contains("expected an array"));
+    }
+
+    #[test]
+    fn a_name_has_at_most_1000_bytes() {
+        let form = |length: usize| Form::parse(format!(r#"{{"{}":1}}"#, "n".repeat(length)).as_bytes());
+        assert!(form(1000).is_ok());
+        assert!(matches!(form(1001), Err(Error::MalformedBody(detail)) if detail.contains("1000 bytes")));
+    }
+
+    #[test]
+    fn of_many_unknown_members_some_are_kept_the_others_counted_and_a_field_after_them_is_read() {
+        for (unknown, more) in [(50, 0), (51, 1), (100, 50), (101, 51), (30_000, 29_950)] {
+            let members: String = (0..unknown).map(|n| format!(r#""a{n}":1,"#)).collect();
+            let body = format!(r#"{{{members}"subject":"s"}}"#);
+            let mut form = Form::parse(body.as_bytes()).unwrap();
+            assert_eq!(form.raw_text("subject"), Given::Value("s".to_owned()));
+            let violations = form.finish();
+            let told = if more == 0 { String::new() } else { format!("50 are listed, {more} more are not") };
+            assert!(violations.to_string().ends_with(&told), "{violations}");
+            assert_eq!(violations.into_iter().count(), 50);
+        }
+        assert!(Form::parse(format!("{{{}", r#""a":1,"#.repeat(200)).as_bytes()).is_err(), "and all is read");
+    }
+
+    #[test]
+    fn null_is_a_field_that_is_given_and_has_no_value() {
+        let mut form = Form::parse(br#"{"a":null,"b":"x","c":[1]}"#).unwrap();
+        assert!(!form.has("a") && form.has("b") && !form.has("z"));
+        assert_eq!(form.raw_text("a"), Given::Clear);
+        assert_eq!(form.raw_text("b"), Given::Value("x".to_owned()));
+        assert_eq!(form.raw_text("z"), Given::Nothing);
+        assert_eq!(form.ignore("c"), Given::Value(serde_json::json!([1])));
+        assert!(form.finish().is_empty(), "and what was taken is known");
+    }
+
+    #[test]
+    fn a_whole_number_is_taken_however_it_is_written() {
+        for (text, number) in [("7", 7), ("7.0", 7), ("7e0", 7), ("1", 1), ("4e15", 4_000_000_000_000_000)] {
+            let mut form = Form::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(form.number("a", Ok::<_, String>), Given::Value(number), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_could_be_read_as_its_neighbour_is_refused() {
+        for text in ["9007199254740991.0", "4503599627370496.0", "9e15", "90071992547409910e-1"] {
+            let mut form = Form::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(form.number("a", CustomerId::try_from), Given::Nothing, "{text}");
+        }
+        let mut form = Form::parse(br#"{"a":9007199254740991}"#).unwrap();
+        assert_eq!(form.number("a", Ok::<_, String>), Given::Value(9_007_199_254_740_991));
     }
 
     proptest! {

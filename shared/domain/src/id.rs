@@ -26,7 +26,8 @@ fn canonical(text: &str) -> Result<u64, InvalidId> {
     text.parse().map_err(|_| InvalidId).and_then(in_range)
 }
 
-/// The number of a ticket: dense, ascending from 1. A JSON string of decimal digits.
+/// The number of a ticket: ascending from 1, consecutive but where a create failed half-way. A JSON string
+/// of decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketId(u64);
 
@@ -180,5 +181,43 @@ mod tests {
     fn a_ticket_id_is_text_in_json_and_a_customer_id_a_number() {
         assert_eq!(serde_json::to_string(&TicketId(43)).unwrap(), "\"43\"");
         assert_eq!(serde_json::to_string(&CustomerId(7)).unwrap(), "7");
+    }
+
+    #[test]
+    fn an_id_is_at_most_what_every_json_reader_keeps() {
+        assert_eq!(MAX_SAFE_INTEGER, 9_007_199_254_740_991);
+        for (number, ok) in [(0, false), (1, true), (MAX_SAFE_INTEGER, true), (MAX_SAFE_INTEGER + 1, false)] {
+            assert_eq!(
+                TicketId::try_from(number).map(TicketId::get),
+                if ok { Ok(number) } else { Err(InvalidId) }
+            );
+            let customer: Result<CustomerId, _> = serde_json::from_str(&number.to_string());
+            assert_eq!(customer.ok().map(u64::from), ok.then_some(number));
+        }
+    }
+
+    #[test]
+    fn ids_follow_each_other_and_the_last_has_none_after_it() {
+        assert_eq!(TicketId::FIRST.next(), Ok(TicketId(2)));
+        assert_eq!(TicketId(41).next(), Ok(TicketId(42)));
+        assert_eq!(TicketId(MAX_SAFE_INTEGER).next(), Err(InvalidId));
+    }
+
+    #[test]
+    fn an_id_is_written_as_it_is_read() {
+        assert_eq!(TicketId(43).to_string(), "43");
+        let customer: CustomerId = "42".parse().unwrap();
+        assert_eq!((customer.get(), customer.to_string().as_str()), (42, "42"));
+        assert_eq!("042".parse::<CustomerId>(), Err(InvalidId));
+    }
+
+    #[test]
+    fn a_change_makes_the_next_version_and_a_caller_may_insist_on_some() {
+        let (first, second) = (Version::FIRST, Version::FIRST.next());
+        assert_eq!((first.get(), second, second.next()), (1, Version::new(2), Version::new(3)));
+        assert!(Precondition::None.admits(first) && Precondition::None.admits(second));
+        let one = Precondition::OneOf(vec![second, Version::new(7)]);
+        assert!(one.admits(second) && one.admits(Version::new(7)) && !one.admits(first));
+        assert!(!Precondition::OneOf(Vec::new()).admits(first), "one that never was");
     }
 }

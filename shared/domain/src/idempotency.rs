@@ -30,7 +30,8 @@ impl FromStr for IdempotencyKey {
 
     fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
         let count = text.chars().take(KEY_CHARACTERS + 1).count();
-        // A gateway puts the replacement character for bytes that are no text: different keys would become one.
+        // A gateway puts the replacement character for bytes that are no text: different keys would become
+        // one.
         let is_text = !text
             .contains(|character: char| character.is_control() || character == char::REPLACEMENT_CHARACTER);
         if is_text && (1..=KEY_CHARACTERS).contains(&count) {
@@ -76,6 +77,8 @@ impl<'de> Deserialize<'de> for Fingerprint {
 pub struct Idempotency {
     caller: KeyId,
     key: IdempotencyKey,
+    /// Which row of a batch it is; `None` where it is the whole request.
+    row: Option<usize>,
     /// What the request says.
     pub fingerprint: Fingerprint,
 }
@@ -83,12 +86,26 @@ pub struct Idempotency {
 impl Idempotency {
     /// The request that `caller` named `key` and that says what has this fingerprint.
     pub fn new(caller: KeyId, key: IdempotencyKey, fingerprint: Fingerprint) -> Self {
-        Self { caller, key, fingerprint }
+        Self { caller, key, row: None, fingerprint }
+    }
+
+    /// This row of a batch that `caller` named `key`: a row is told by its place.
+    pub fn of_row(caller: KeyId, key: IdempotencyKey, row: usize, fingerprint: Fingerprint) -> Self {
+        Self { caller, key, row: Some(row), fingerprint }
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &KeyId {
+        &self.caller
     }
 
     /// A name no other caller's request has, of bounded length whatever the client sent.
     pub fn scoped_name(&self) -> String {
-        format!("{}#{}", self.caller, HEXLOWER.encode(&Sha256::digest(self.key.0.as_bytes())))
+        let name = format!("{}#{}", self.caller, HEXLOWER.encode(&Sha256::digest(self.key.0.as_bytes())));
+        match self.row {
+            Some(row) => format!("{name}#{row}"),
+            None => name,
+        }
     }
 }
 
@@ -109,5 +126,42 @@ mod tests {
         assert!("k".repeat(255).parse::<IdempotencyKey>().is_ok());
         assert!("k".repeat(256).parse::<IdempotencyKey>().is_err());
         assert!("".parse::<IdempotencyKey>().is_err());
+    }
+
+    #[test]
+    fn a_used_key_is_remembered_for_a_day() {
+        assert_eq!(KEPT, Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn a_fingerprint_is_kept_as_64_hexadecimal_digits() {
+        let print = Fingerprint::new([0xab; 32]);
+        assert_eq!(print.to_hex(), "ab".repeat(32));
+        let json = serde_json::to_string(&print).unwrap();
+        assert_eq!(json, format!("\"{}\"", "ab".repeat(32)));
+        assert_eq!(serde_json::from_str::<Fingerprint>(&json).unwrap(), print);
+        for bad in ["\"ab\"", "\"xy\"", "7"] {
+            assert!(serde_json::from_str::<Fingerprint>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_named_by_its_caller_its_key_and_its_row() {
+        let request = |caller: &str, key: &str| {
+            let (caller, key) = (caller.parse().unwrap(), key.parse().unwrap());
+            Idempotency::new(caller, key, Fingerprint::new([0; 32]))
+        };
+        let row = |row: usize| {
+            let (caller, key) = ("ada".parse().unwrap(), "k".parse().unwrap());
+            Idempotency::of_row(caller, key, row, Fingerprint::new([1; 32]))
+        };
+        assert_eq!(request("ada", "k").caller().as_str(), "ada");
+        let names = [request("ada", "k"), request("eve", "k"), request("ada", "K"), row(0), row(1)];
+        let names: std::collections::BTreeSet<_> = names.iter().map(Idempotency::scoped_name).collect();
+        assert_eq!(names.len(), 5, "each is another request");
+        let again = Idempotency::new("ada".parse().unwrap(), "k".parse().unwrap(), Fingerprint::new([9; 32]));
+        assert_eq!(again.scoped_name(), request("ada", "k").scoped_name(), "whatever it says");
+        let long = request(&"a".repeat(32), &"\u{1F980}".repeat(255)).scoped_name();
+        assert!(long.len() <= 100 && long.is_ascii(), "fit for a key of the database: {long}");
     }
 }

@@ -8,12 +8,14 @@ use std::str::FromStr;
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
 use crate::error::Result;
 use crate::id::CustomerId;
+use crate::limit::{Quota, RateLimit};
 use crate::time::Timestamp;
+use crate::usage::Meter;
 
 /// Why a text is no key, key id, or scope. It says nothing of the text, which may be secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -108,8 +110,8 @@ impl SecretHash {
     /// A hash that no known secret has: what an unknown key is compared with.
     const NOBODY: Self = Self([0; 32]);
 
-    fn matches(&self, secret: &Secret) -> bool {
-        self.0.ct_eq(&secret.hash().0).into()
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
     }
 }
 
@@ -148,7 +150,15 @@ impl BearerToken {
     /// # Errors
     /// Where the system has no randomness to give.
     pub fn generate() -> Result<Self, getrandom::Error> {
-        Ok(Self { id: KeyId::generate()?, secret: Secret(random()?) })
+        Self::renew(KeyId::generate()?)
+    }
+
+    /// A token for a key that there is, with a new secret.
+    ///
+    /// # Errors
+    /// Where the system has no randomness to give.
+    pub fn renew(id: KeyId) -> Result<Self, getrandom::Error> {
+        Ok(Self { id, secret: Secret(random()?) })
     }
 
     /// The token in clear, to be shown once. There is no `Display`, so that it cannot slip into a log.
@@ -205,6 +215,15 @@ impl FromStr for Scope {
     }
 }
 
+/// The secret that a rotated key had before, for as long as it still does.
+#[derive(Debug, Clone)]
+pub struct FormerSecret {
+    /// What is stored of it.
+    pub hash: SecretHash,
+    /// When it ends.
+    pub ends: Timestamp,
+}
+
 /// A key as it is stored.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
@@ -216,10 +235,18 @@ pub struct ApiKey {
     pub scopes: BTreeSet<Scope>,
     /// The one customer it is restricted to.
     pub customer: Option<CustomerId>,
+    /// The secret it had before it was rotated.
+    pub former: Option<FormerSecret>,
+    /// How often it may be used.
+    pub limit: Option<RateLimit>,
     /// Who has it, for people.
     pub note: Option<String>,
     /// When it was made.
     pub created: Timestamp,
+    /// Who made it, as that person's machine says.
+    pub created_by: Option<String>,
+    /// When it was last used, to the hour.
+    pub last_used: Option<Timestamp>,
     /// When it ends.
     pub expires: Option<Timestamp>,
     /// When it was revoked.
@@ -234,8 +261,12 @@ impl ApiKey {
             hash: token.secret.hash(),
             scopes: scopes.into_iter().collect(),
             customer: None,
+            former: None,
+            limit: None,
             note: None,
             created: now,
+            created_by: None,
+            last_used: None,
             expires: None,
             revoked: None,
         }
@@ -247,21 +278,39 @@ impl ApiKey {
     }
 }
 
-/// Whether `found`, looked up by the token's id, is in force and has the token's secret. An unknown
-/// key costs the same work as a wrong secret.
+/// Whether `found`, looked up by the token's id, is in force and has the token's secret, or had it before it was
+/// rotated and still may. An unknown key, a wrong secret and a former one cost the same work.
 pub fn verify<'a>(found: Option<&'a ApiKey>, token: &BearerToken, now: Timestamp) -> Option<&'a ApiKey> {
-    let matches = found.map_or(SecretHash::NOBODY, |key| key.hash.clone()).matches(&token.secret);
+    let hash = token.secret.hash();
+    let former = found.and_then(|key| key.former.as_ref()).filter(|former| now < former.ends);
+    let current = found.map_or(&SecretHash::NOBODY, |key| &key.hash);
+    let former = former.map_or(&SecretHash::NOBODY, |former| &former.hash);
+    let matches = bool::from(hash.ct_eq(current) | hash.ct_eq(former));
     found.filter(|key| matches && key.is_active(now))
 }
 
-/// Where keys are kept. It stands here because the guard, which asks, and the repository, which
+/// Where keys are kept; what that costs is counted by the meter of the request. It stands here because the guard, which asks, and the repository, which
 /// answers, do not know each other.
 pub trait KeyStore: Send + Sync {
     /// The key of this id, whether in force or not.
     ///
     /// # Errors
     /// Where the store does not answer.
-    fn find(&self, id: &KeyId) -> impl Future<Output = Result<Option<ApiKey>>> + Send;
+    fn find(&self, id: &KeyId, meter: &Meter) -> impl Future<Output = Result<Option<ApiKey>>> + Send;
+
+    /// The key of this id as it is now, where [`KeyStore::find`] may have told an older state of it: it may have a new
+    /// secret. `None` where there is nothing newer to tell.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    fn find_newer(&self, id: &KeyId, meter: &Meter) -> impl Future<Output = Result<Option<ApiKey>>> + Send;
+
+    /// Counts a request with a key that was verified, and notes that the key is in use. Returns what is left of the
+    /// key's limit, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`](crate::Error::RateLimited) where nothing is left.
+    fn count(&self, key: &ApiKey, meter: &Meter) -> impl Future<Output = Result<Option<Quota>>> + Send;
 }
 
 #[cfg(test)]
@@ -308,6 +357,59 @@ mod tests {
     }
 
     #[test]
+    fn no_two_keys_have_an_id_or_a_secret_in_common() {
+        let tokens: Vec<_> = (0..20).map(|_| BearerToken::generate().unwrap()).collect();
+        let ids: BTreeSet<_> = tokens.iter().map(|token| token.id.clone()).collect();
+        let secrets: BTreeSet<_> = tokens.iter().map(|token| token.secret.0).collect();
+        assert_eq!((ids.len(), secrets.len()), (20, 20));
+        assert!(tokens.iter().all(|token| token.id.as_str().len() == 16), "80 bits of base 32");
+        // Of 256 random bits some 128 are set. One time in 10^16 it is fewer than 64, or more than 192.
+        let ones = |secret: &[u8; 32]| secret.iter().map(|byte| byte.count_ones()).sum::<u32>();
+        assert!(secrets.iter().all(|secret| (64..=192).contains(&ones(secret))));
+    }
+
+    #[test]
+    fn a_key_id_has_1_to_32_small_letters_and_digits() {
+        for good in ["a", "7", "dev", &"z9".repeat(16)] {
+            assert_eq!(good.parse::<KeyId>().unwrap().to_string(), good);
+            assert_eq!(String::from(good.parse::<KeyId>().unwrap()), good);
+        }
+        for bad in ["", &"a".repeat(33), "A", "a-b", "a_b", "\u{fc}", " a"] {
+            assert_eq!(bad.parse::<KeyId>(), Err(InvalidKey::Id), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_of_a_secret_is_its_sha_256() {
+        let token: BearerToken = format!("tk_a_{}", "00".repeat(32)).parse().unwrap();
+        let stored = serde_json::to_string(&token.secret.hash()).unwrap();
+        // Of 32 bytes of zero.
+        assert_eq!(stored, "\"66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925\"");
+        let read: SecretHash = serde_json::from_str(&stored).unwrap();
+        let (now, other) = (Timestamp::MAX, BearerToken::generate().unwrap());
+        let kept = ApiKey { hash: read, ..ApiKey::new(&token, [], now) };
+        assert!(verify(Some(&kept), &token, now).is_some() && verify(Some(&kept), &other, now).is_none());
+        for bad in ["\"00\"", "\"zz\"", "7"] {
+            assert!(serde_json::from_str::<SecretHash>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_scope_is_read_as_it_is_written() {
+        for (scope, text) in [(Scope::Read, "read"), (Scope::Write, "write"), (Scope::Delete, "delete")] {
+            assert_eq!((scope.to_string().as_str(), text.parse()), (text, Ok(scope)));
+        }
+        assert_eq!("Read".parse::<Scope>(), Err(InvalidKey::Scope));
+        assert_eq!("admin".parse::<Scope>(), Err(InvalidKey::Scope));
+    }
+
+    #[test]
+    fn debug_output_names_the_type_of_a_secret() {
+        let token = BearerToken::generate().unwrap();
+        assert_eq!(format!("{:?} {:?}", token.secret, token.secret.hash()), "Secret(…) SecretHash(…)");
+    }
+
+    #[test]
     fn a_key_is_verified_by_secret_expiry_and_revocation() {
         let (now, later) = (Timestamp::from_millis(999).unwrap(), Timestamp::from_millis(1000).unwrap());
         let (token, other) = (BearerToken::generate().unwrap(), BearerToken::generate().unwrap());
@@ -316,7 +418,15 @@ mod tests {
         assert!(verify(Some(&key), &token, later).is_none(), "expired");
         assert!(verify(Some(&key), &other, now).is_none(), "wrong secret");
         assert!(verify(None, &token, now).is_none(), "unknown");
+        // As a rotation leaves it.
+        key.former = Some(FormerSecret { hash: key.hash.clone(), ends: now });
+        key.hash = other.secret.hash();
+        assert!(verify(Some(&key), &other, now).is_some(), "the new secret");
+        assert!(verify(Some(&key), &token, now).is_none(), "the former one, which has ended");
+        let before = Timestamp::from_millis(998).unwrap();
+        assert!(verify(Some(&key), &token, before).is_some(), "the former one, which has not");
         key.revoked = Some(now);
-        assert!(verify(Some(&key), &token, now).is_none(), "revoked");
+        assert!(verify(Some(&key), &other, now).is_none(), "revoked");
+        assert!(verify(Some(&key), &token, before).is_none(), "revoked, with the former secret");
     }
 }

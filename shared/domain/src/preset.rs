@@ -19,6 +19,11 @@ impl Choice {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The text by which it is compared.
+    pub fn to_lowercase(&self) -> String {
+        self.0.to_lowercase()
+    }
 }
 
 impl fmt::Display for Choice {
@@ -33,6 +38,9 @@ pub enum InvalidChoice {
     /// It is none of these.
     #[error("must be one of {}", .0.join(", "))]
     NotListed(Vec<String>),
+    /// Any text will do, but there is none.
+    #[error("must not be empty")]
+    Empty,
     /// Any text will do, but not one this long.
     #[error("must have at most {NOTE_BYTES} bytes of UTF-8")]
     TooLong,
@@ -51,7 +59,7 @@ pub enum InvalidPreset {
 
 /// The values one field may have, in order, written `sales, billing, support`.
 /// An empty list allows any text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preset(Vec<String>);
 
 impl Preset {
@@ -72,11 +80,27 @@ impl Preset {
                 Ok(Choice(text.to_owned()))
             };
         }
-        let lower = text.to_lowercase();
-        match self.0.iter().find(|value| value.to_lowercase() == lower) {
+        match self.find(text) {
             Some(value) => Ok(Choice(value.clone())),
             None => Err(InvalidChoice::NotListed(self.0.clone())),
         }
+    }
+
+    fn find(&self, text: &str) -> Option<&String> {
+        let lower = text.to_lowercase();
+        self.0.iter().find(|value| value.to_lowercase() == lower)
+    }
+
+    /// This list, and what only the other one names.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let only_there = other.0.iter().filter(|value| !self.lists(value));
+        Self(self.0.iter().chain(only_there).cloned().collect())
+    }
+
+    /// Whether the list names this value, without regard to case.
+    pub fn lists(&self, text: &str) -> bool {
+        self.find(text).is_some()
     }
 
     /// `preferred` if it is listed, else the first value.
@@ -101,6 +125,33 @@ impl FromStr for Preset {
     }
 }
 
+/// The lists of all presets as they are configured, comma-separated.
+#[derive(Debug, Clone, Copy)]
+pub struct PresetLists<'a> {
+    /// Of `ticketType`.
+    pub types: &'a str,
+    /// Of `status`.
+    pub statuses: &'a str,
+    /// The statuses of tickets that are done.
+    pub closed: &'a str,
+    /// Of `ticketPriority`.
+    pub priorities: &'a str,
+    /// Of `owner`; may be empty.
+    pub owners: &'a str,
+}
+
+impl Default for PresetLists<'_> {
+    fn default() -> Self {
+        Self {
+            types: "sales, billing, support",
+            statuses: "open, assigned, resolved, closed",
+            closed: "resolved, closed",
+            priorities: "low, normal, high, urgent",
+            owners: "",
+        }
+    }
+}
+
 /// The presets of all four fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presets {
@@ -108,6 +159,8 @@ pub struct Presets {
     pub ticket_type: Preset,
     /// Of `status`. The first is what a new ticket gets.
     pub status: Preset,
+    /// The statuses of tickets that are done. It may name one that a new ticket cannot get any more.
+    pub closed: Preset,
     /// Of `ticketPriority`. `normal`, or else the first, is what a new ticket gets.
     pub priority: Preset,
     /// Of `owner`. Empty: any text.
@@ -115,38 +168,39 @@ pub struct Presets {
 }
 
 impl Presets {
-    /// The default of `ticketType`.
-    pub const TYPES: &str = "sales, billing, support";
-    /// The default of `status`.
-    pub const STATUSES: &str = "open, assigned, resolved, closed";
-    /// The default of `ticketPriority`.
-    pub const PRIORITIES: &str = "low, normal, high, urgent";
-
-    /// The presets of these lists; only owners may be an empty one.
+    /// The presets of these lists; only closed statuses and owners may be empty.
     ///
     /// # Errors
     /// The list that is refused, by the name of its field.
-    pub fn parse(
-        types: &str,
-        statuses: &str,
-        priorities: &str,
-        owners: &str,
-    ) -> Result<Self, (&'static str, InvalidPreset)> {
-        let named = |field, list: &str| match list.parse::<Preset>() {
-            Ok(preset) if preset.0.is_empty() => Err((field, InvalidPreset::Empty)),
-            parsed => parsed.map_err(|error| (field, error)),
+    pub fn parse(lists: &PresetLists<'_>) -> Result<Self, (&'static str, InvalidPreset)> {
+        let list = |field, list: &str| list.parse::<Preset>().map_err(|error| (field, error));
+        let named = |field, values: &str| match list(field, values)? {
+            preset if preset.0.is_empty() => Err((field, InvalidPreset::Empty)),
+            preset => Ok(preset),
         };
         Ok(Self {
-            ticket_type: named("ticketType", types)?,
-            status: named("status", statuses)?,
-            priority: named("ticketPriority", priorities)?,
-            owner: owners.parse().map_err(|error| ("owner", error))?,
+            ticket_type: named("ticketType", lists.types)?,
+            status: named("status", lists.statuses)?,
+            closed: list("closed statuses", lists.closed)?,
+            priority: named("ticketPriority", lists.priorities)?,
+            owner: list("owner", lists.owners)?,
         })
+    }
+
+    /// Presets that allow any text: for tickets whose values are no longer configured.
+    pub fn any() -> Self {
+        let any = || Preset(Vec::new());
+        Self { ticket_type: any(), status: any(), closed: any(), priority: any(), owner: any() }
     }
 
     /// The status of a new ticket that names none.
     pub fn new_status(&self) -> Option<Choice> {
         self.status.0.first().cloned().map(Choice)
+    }
+
+    /// Whether tickets of this status are done. One without a status is not.
+    pub fn is_closed(&self, status: &str) -> bool {
+        self.closed.lists(status)
     }
 
     /// The priority of a new ticket that names none.
@@ -160,7 +214,7 @@ mod tests {
     use super::*;
 
     fn presets(priorities: &str) -> Presets {
-        Presets::parse(Presets::TYPES, Presets::STATUSES, priorities, "").unwrap()
+        Presets::parse(&PresetLists { priorities, ..PresetLists::default() }).unwrap()
     }
 
     #[test]
@@ -173,25 +227,70 @@ mod tests {
 
     #[test]
     fn a_refused_value_names_the_allowed_ones() {
-        let error = presets(Presets::PRIORITIES).status.choose("done").unwrap_err();
+        let error = Presets::parse(&PresetLists::default()).unwrap().status.choose("done").unwrap_err();
         assert_eq!(error.to_string(), "must be one of open, assigned, resolved, closed");
     }
 
     #[test]
     fn an_empty_owner_list_allows_any_text() {
-        assert_eq!(presets(Presets::PRIORITIES).owner.choose("Grace").unwrap().as_str(), "Grace");
+        assert_eq!(
+            Presets::parse(&PresetLists::default()).unwrap().owner.choose("Grace").unwrap().as_str(),
+            "Grace"
+        );
     }
 
     #[test]
     fn a_new_ticket_gets_the_first_status_and_normal_or_the_first_priority() {
-        assert_eq!(presets(Presets::PRIORITIES).new_status().unwrap().as_str(), "open");
-        assert_eq!(presets(Presets::PRIORITIES).new_priority().unwrap().as_str(), "normal");
+        assert_eq!(Presets::parse(&PresetLists::default()).unwrap().new_status().unwrap().as_str(), "open");
+        assert_eq!(
+            Presets::parse(&PresetLists::default()).unwrap().new_priority().unwrap().as_str(),
+            "normal"
+        );
         assert_eq!(presets("p1, p2").new_priority().unwrap().as_str(), "p1");
     }
 
     #[test]
+    fn closed_statuses_may_be_none_and_may_be_of_former_times() {
+        let presets = |closed| Presets::parse(&PresetLists { closed, ..PresetLists::default() }).unwrap();
+        assert!(presets("Closed, done").is_closed("closed") && presets("Closed, done").is_closed("Done"));
+        assert!(!presets("").is_closed("closed"));
+    }
+
+    #[test]
     fn a_list_that_is_empty_or_repeats_itself_is_refused() {
-        assert_eq!(Presets::parse("", "a", "a", "").unwrap_err(), ("ticketType", InvalidPreset::Empty));
+        let no_types = PresetLists { types: "", ..PresetLists::default() };
+        assert_eq!(Presets::parse(&no_types).unwrap_err(), ("ticketType", InvalidPreset::Empty));
         assert_eq!("a, A".parse::<Preset>().unwrap_err(), InvalidPreset::Twice("A".into()));
+    }
+
+    #[test]
+    fn any_text_is_at_most_as_long_as_a_note() {
+        let owner = Presets::parse(&PresetLists::default()).unwrap().owner;
+        assert!(owner.values().is_empty());
+        assert_eq!(owner.choose(&"x".repeat(4096)).unwrap().as_str().len(), 4096);
+        assert_eq!(owner.choose(&"x".repeat(4097)), Err(InvalidChoice::TooLong));
+    }
+
+    #[test]
+    fn lists_are_joined_without_naming_a_value_twice() {
+        let list = |text: &str| text.parse::<Preset>().unwrap();
+        assert_eq!(list("a, B").with(&list("b, c")).values(), ["a", "B", "c"]);
+        assert_eq!(list("a").with(&Preset::default()).values(), ["a"]);
+        assert!(list("Open, done").lists("OPEN") && !list("Open, done").lists("closed"));
+    }
+
+    #[test]
+    fn a_value_is_shown_as_it_is_spelled_and_compared_in_lower_case() {
+        let choice = "In Progress".parse::<Preset>().unwrap().choose("IN PROGRESS").unwrap();
+        assert_eq!((choice.to_string(), choice.to_lowercase()), ("In Progress".into(), "in progress".into()));
+    }
+
+    #[test]
+    fn presets_of_former_times_allow_any_text_and_preset_nothing() {
+        let any = Presets::any();
+        for preset in [&any.ticket_type, &any.status, &any.priority, &any.owner] {
+            assert_eq!(preset.choose("Whatever it was").unwrap().as_str(), "Whatever it was");
+        }
+        assert_eq!((any.new_status(), any.new_priority()), (None, None));
     }
 }

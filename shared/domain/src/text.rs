@@ -37,14 +37,22 @@ macro_rules! text {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// Checks a text without copying it.
+            ///
+            /// # Errors
+            /// Why it is refused.
+            pub fn check(text: &str) -> Result<(), InvalidText> {
+                let check: fn(&str) -> Result<(), InvalidText> = $check;
+                check(text)
+            }
         }
 
         impl TryFrom<String> for $name {
             type Error = InvalidText;
 
             fn try_from(text: String) -> Result<Self, InvalidText> {
-                let check: fn(&str) -> Result<(), InvalidText> = $check;
-                check(&text).map(|()| Self(text))
+                Self::check(&text).map(|()| Self(text))
             }
         }
 
@@ -164,5 +172,28 @@ mod tests {
         ] {
             assert!(bad.parse::<Email>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn limits_are_those_of_the_contract() {
+        for (limit, refused) in
+            [(262_144, InvalidText::TooManyBytes(262_144)), (4096, InvalidText::TooManyBytes(4096))]
+        {
+            let parse = |length: usize| match limit {
+                4096 => "x".repeat(length).parse::<Note>().map(drop),
+                _ => "x".repeat(length).parse::<Content>().map(drop),
+            };
+            assert_eq!(parse(limit), Ok(()));
+            assert_eq!(parse(limit + 1), Err(refused));
+        }
+        assert!("".parse::<Note>().is_ok() && "".parse::<Content>().is_ok());
+    }
+
+    #[test]
+    fn an_address_has_at_most_254_characters() {
+        let domain = format!("{0}.{0}.{0}.example", "d".repeat(60));
+        let address = |length: usize| format!("{}@{domain}", "a".repeat(length - domain.len() - 1));
+        assert!(address(254).parse::<Email>().is_ok());
+        assert_eq!(address(255).parse::<Email>(), Err(InvalidText::TooManyCharacters(254)));
     }
 }

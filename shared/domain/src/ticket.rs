@@ -1,4 +1,5 @@
-//! The ticket, what is left of a deleted one, and what a list returns of either.
+//! The ticket, what is left of one that is deleted or has moved to another customer, and what a list
+//! returns of each.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +15,13 @@ pub struct TicketFields {
     /// Whose ticket it is.
     #[serde(rename = "customerID")]
     pub customer: CustomerId,
-    /// Preset.
+    /// What kind of request it is.
     #[serde(rename = "ticketType", default, skip_serializing_if = "Option::is_none")]
     pub ticket_type: Option<Choice>,
-    /// Preset.
+    /// How far it is.
     #[serde(rename = "status", default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Choice>,
-    /// Preset.
+    /// How urgent it is.
     #[serde(rename = "ticketPriority", default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Choice>,
     /// The customer's address.
@@ -32,7 +33,7 @@ pub struct TicketFields {
     /// The most recent content.
     #[serde(rename = "ticketContent", default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// Who works on it: preset when owners are configured.
+    /// Who works on it.
     #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Choice>,
     /// Users it concerns.
@@ -44,12 +45,38 @@ pub struct TicketFields {
     /// Suppliers it concerns.
     #[serde(rename = "ticketSuppliers", default, skip_serializing_if = "Option::is_none")]
     pub suppliers: Option<Note>,
-    /// When to follow up.
+    /// When to follow up: a date, or a time with or without an offset; given back in the precision it came in.
     #[serde(rename = "ticketFollowupDate", default, skip_serializing_if = "Option::is_none")]
     pub followup: Option<DateOrTime>,
-    /// When action is required.
+    /// When action is required: a date, or a time with or without an offset; given back in the precision it came in.
     #[serde(rename = "ticketActionRequired", default, skip_serializing_if = "Option::is_none")]
     pub action_required: Option<DateOrTime>,
+}
+
+/// Whether a field takes a text.
+pub type Takes = fn(&str) -> bool;
+
+/// The fields that are texts, in the order of a ticket's JSON, which begins with the id and the customer and ends with
+/// the dates; and whether a field takes a text, as it goes out.
+pub const TEXT_FIELDS: [(&str, Takes); 12] = [
+    ("ticketType", |_| true),
+    ("status", |_| true),
+    ("ticketPriority", |_| true),
+    ("customerEmail", |text| Email::check(text).is_ok()),
+    ("subject", |text| Subject::check(text).is_ok()),
+    ("ticketContent", |text| Content::check(text).is_ok()),
+    ("owner", |_| true),
+    ("users", |text| Note::check(text).is_ok()),
+    ("departments", |text| Note::check(text).is_ok()),
+    ("ticketSuppliers", |text| Note::check(text).is_ok()),
+    ("ticketFollowupDate", DateOrTime::is_written),
+    ("ticketActionRequired", DateOrTime::is_written),
+];
+
+/// Whether the JSON of a record may have a member of this name.
+pub(crate) fn has_member(name: &str) -> bool {
+    ["id", "customerID", "createdDate", "updatedDate", "deletedDate", "movedDate"].contains(&name)
+        || TEXT_FIELDS.iter().any(|(field, _)| *field == name)
 }
 
 /// A ticket.
@@ -115,59 +142,166 @@ pub struct Tombstone {
     pub version: Version,
 }
 
-/// What the table holds under a ticket's id.
+/// That a ticket has left this customer: shown to whoever keeps a copy of one customer's tickets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Departure {
+    /// The ticket's id.
+    pub id: TicketId,
+    /// The customer it has left.
+    #[serde(rename = "customerID")]
+    pub customer: CustomerId,
+    /// When the ticket was created.
+    #[serde(rename = "createdDate")]
+    pub created: Timestamp,
+    /// When it moved: for this customer's list that is its last change.
+    #[serde(rename = "updatedDate")]
+    pub updated: Timestamp,
+    /// When it moved.
+    #[serde(rename = "movedDate")]
+    pub moved: Timestamp,
+}
+
+impl Departure {
+    /// That `before` left its customer, if `after` has another.
+    pub fn of(before: &Ticket, after: &Ticket) -> Option<Self> {
+        (before.fields.customer != after.fields.customer).then_some(Self {
+            id: before.id,
+            customer: before.fields.customer,
+            created: before.created,
+            updated: after.updated,
+            moved: after.updated,
+        })
+    }
+}
+
+/// What a list holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[expect(clippy::large_enum_variant, reason = "nearly every record is a ticket: boxing it would only cost")]
 pub enum Record {
     /// A ticket.
     Live(Ticket),
-    /// What is left of one.
+    /// What is left of a deleted one.
     Deleted(Tombstone),
+    /// That one has left the customer whose list it is.
+    Departed(Departure),
 }
 
-/// What a filter asks of a record: also all that the indexes hold of one.
+/// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamps {
+pub enum RecordState {
+    /// A ticket.
+    Live,
+    /// What is left of a deleted one.
+    Deleted,
+    /// That one has left its customer.
+    Departed,
+}
+
+/// What a filter asks of a record, and what the indexes hold of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordKey {
     /// The ticket's id.
     pub id: TicketId,
-    /// Whose it is.
+    /// Whose it is, or was.
     pub customer: CustomerId,
     /// When it was created.
     pub created: Timestamp,
     /// When it last changed.
     pub updated: Timestamp,
-    /// Whether it is deleted.
-    pub deleted: bool,
+    /// What it is.
+    pub state: RecordState,
 }
 
 impl Record {
     /// What a filter asks.
-    pub fn stamps(&self) -> Stamps {
+    pub fn key(&self) -> RecordKey {
         match self {
-            Self::Live(ticket) => Stamps {
+            Self::Live(ticket) => RecordKey {
                 id: ticket.id,
                 customer: ticket.fields.customer,
                 created: ticket.created,
                 updated: ticket.updated,
-                deleted: false,
+                state: RecordState::Live,
             },
-            Self::Deleted(tombstone) => Stamps {
+            Self::Deleted(tombstone) => RecordKey {
                 id: tombstone.id,
                 customer: tombstone.customer,
                 created: tombstone.created,
                 updated: tombstone.updated,
-                deleted: true,
+                state: RecordState::Deleted,
+            },
+            Self::Departed(departure) => RecordKey {
+                id: departure.id,
+                customer: departure.customer,
+                created: departure.created,
+                updated: departure.updated,
+                state: RecordState::Departed,
             },
         }
     }
 
-    /// The ticket, unless it is deleted.
+    /// The ticket, if it is one.
     pub fn live(self) -> Option<Ticket> {
         match self {
             Self::Live(ticket) => Some(ticket),
-            Self::Deleted(_) => None,
+            Self::Deleted(_) | Self::Departed(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Form, PresetLists, Presets};
+
+    fn time(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    /// Ticket 10 of a customer, created at 100 and changed at 200.
+    fn ticket(customer: u64) -> Ticket {
+        let form = Form::parse(format!(r#"{{"customerID":{customer},"subject":"s"}}"#).as_bytes()).unwrap();
+        let fields = TicketFields::draft(form, &Presets::parse(&PresetLists::default()).unwrap()).unwrap();
+        Ticket { updated: time(200), ..Ticket::new("10".parse().unwrap(), fields, time(100)) }
+    }
+
+    #[test]
+    fn a_new_ticket_is_of_version_1_and_changed_when_it_was_created() {
+        let fields = ticket(7).fields;
+        let new = Ticket::new(TicketId::FIRST, fields, time(5));
+        assert_eq!((new.created, new.updated, new.version), (time(5), time(5), Version::FIRST));
+    }
+
+    #[test]
+    fn a_deletion_keeps_whose_the_ticket_was_and_when_it_was_created() {
+        let tombstone = ticket(7).delete(time(300));
+        assert_eq!((tombstone.id.get(), tombstone.customer.get(), tombstone.created), (10, 7, time(100)));
+        assert_eq!((tombstone.updated, tombstone.deleted), (time(300), time(300)));
+        assert_eq!(tombstone.version, Version::FIRST.next());
+    }
+
+    #[test]
+    fn a_ticket_departs_where_it_changes_its_customer() {
+        let (before, after) = (ticket(7), Ticket { updated: time(300), ..ticket(8) });
+        let departure = Departure::of(&before, &after).unwrap();
+        assert_eq!((departure.id.get(), departure.customer.get(), departure.created), (10, 7, time(100)));
+        assert_eq!((departure.updated, departure.moved), (time(300), time(300)));
+        assert_eq!(Departure::of(&before, &Ticket { updated: time(300), ..ticket(7) }), None);
+    }
+
+    #[test]
+    fn every_record_is_asked_by_the_same_key() {
+        let after = Ticket { updated: time(300), ..ticket(8) };
+        for (record, updated, state) in [
+            (Record::Live(ticket(7)), time(200), RecordState::Live),
+            (Record::Deleted(ticket(7).delete(time(300))), time(300), RecordState::Deleted),
+            (Record::Departed(Departure::of(&ticket(7), &after).unwrap()), time(300), RecordState::Departed),
+        ] {
+            let (id, customer) = (10.try_into().unwrap(), 7.try_into().unwrap());
+            assert_eq!(record.key(), RecordKey { id, customer, created: time(100), updated, state });
+            assert_eq!(record.live().is_some(), state == RecordState::Live);
         }
     }
 }

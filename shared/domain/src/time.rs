@@ -1,11 +1,11 @@
-//! Instants, dates, months, expiry, and the clock they are read from.
+//! Instants, dates, and the clock they are read from.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
@@ -42,16 +42,21 @@ impl Timestamp {
             .ok_or(InvalidTime)
     }
 
-    /// The month it falls in.
-    pub fn month(self) -> Month {
-        Month { year: self.0.year(), month: self.0.month() }
+    /// The year it falls in, in UTC: 0 to 9999.
+    pub fn year(self) -> u32 {
+        self.0.year().unsigned_abs()
+    }
+
+    /// The month of the year, 1 to 12, in UTC.
+    pub fn month(self) -> u32 {
+        self.0.month()
     }
 
     /// This much later, or the last instant there is.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self::from_millis(self.millis().saturating_add(millis)).unwrap_or(self)
+        Self::from_millis(self.millis().saturating_add(millis)).unwrap_or(Self::MAX)
     }
 
     /// This much earlier, or this instant where there is no earlier one.
@@ -89,12 +94,12 @@ impl Serialize for Timestamp {
 impl FromStr for Timestamp {
     type Err = InvalidTime;
 
-    /// Accepts RFC 3339 with any offset; `YYYY-MM-DDTHH:MM[:SS[.fff]]`, or with a space instead of
+    /// Accepts RFC 3339 with any offset, its colon or not; `YYYY-MM-DDTHH:MM[:SS[.fff]]`, or with a space instead of
     /// `T`, as UTC; `YYYY-MM-DD` as its first instant. An offset's `+` may have become a space, as
     /// it does in a query string that was not percent-encoded.
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
-        // Only ASCII, and no longer than any form with nanoseconds: what follows may cut by bytes.
-        if !text.is_ascii() || text.len() > 40 {
+        // What follows may cut by bytes.
+        if !text.is_ascii() {
             return Err(InvalidTime);
         }
         let Some((date, rest)) = text.split_at_checked(10) else { return Err(InvalidTime) };
@@ -161,13 +166,17 @@ fn parse_time_of_day(text: &str) -> Result<NaiveTime, InvalidTime> {
     .ok_or(InvalidTime)
 }
 
-/// `Z` or `±HH:MM`, in seconds east of UTC.
+/// `Z`, `±HH:MM` or, as `strftime` writes it, `±HHMM`; in seconds east of UTC.
 fn parse_offset(text: &str) -> Result<i64, InvalidTime> {
     if text.eq_ignore_ascii_case("z") {
         return Ok(0);
     }
     let sign = if text.starts_with('-') { -1 } else { 1 };
-    let offset = parse_time_of_day(text.get(1..).filter(|rest| rest.len() == 5).ok_or(InvalidTime)?)?;
+    let offset = match text.get(1..).ok_or(InvalidTime)? {
+        clock if clock.len() == 5 => parse_time_of_day(clock)?,
+        digits if digits.len() == 4 => parse_time_of_day(&format!("{}:{}", &digits[..2], &digits[2..]))?,
+        _ => return Err(InvalidTime),
+    };
     let midnight = NaiveTime::MIN;
     Ok(sign * (offset - midnight).num_seconds())
 }
@@ -180,6 +189,29 @@ pub enum DateOrTime {
     Date(NaiveDate),
     /// An instant.
     Time(Timestamp),
+}
+
+impl DateOrTime {
+    /// Its first instant, in UTC.
+    pub fn begins(self) -> Timestamp {
+        match self {
+            Self::Date(date) => Timestamp(date.and_time(NaiveTime::MIN).and_utc()),
+            Self::Time(time) => time,
+        }
+    }
+
+    /// Its last instant, in UTC: a date's is that of the day.
+    pub fn ends(self) -> Timestamp {
+        match self {
+            Self::Date(_) => self.begins().plus(Duration::from_millis(24 * 60 * 60 * 1000 - 1)),
+            Self::Time(time) => time,
+        }
+    }
+
+    /// Whether a text is one as it goes out.
+    pub(crate) fn is_written(text: &str) -> bool {
+        text.parse::<Self>().is_ok_and(|date| date.to_string() == text)
+    }
 }
 
 impl FromStr for DateOrTime {
@@ -210,72 +242,6 @@ impl TryFrom<String> for DateOrTime {
 impl From<DateOrTime> for String {
     fn from(value: DateOrTime) -> String {
         value.to_string()
-    }
-}
-
-/// A calendar month in UTC, as text `2026-11`: the partition of the index on updated time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Month {
-    year: i32,
-    month: u32,
-}
-
-impl Month {
-    fn first_day(self) -> NaiveDate {
-        NaiveDate::from_ymd_opt(self.year, self.month, 1).unwrap_or(NaiveDate::MIN)
-    }
-
-    /// The month after this one.
-    #[must_use]
-    pub fn next(self) -> Self {
-        let day = self.first_day().checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX);
-        Self { year: day.year(), month: day.month() }
-    }
-
-    /// The month before this one.
-    #[must_use]
-    pub fn previous(self) -> Self {
-        let day = self.first_day().checked_sub_days(Days::new(1)).unwrap_or(NaiveDate::MIN);
-        Self { year: day.year(), month: day.month() }
-    }
-}
-
-impl fmt::Display for Month {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}", self.year, self.month)
-    }
-}
-
-impl TryFrom<String> for Month {
-    type Error = InvalidTime;
-
-    fn try_from(text: String) -> Result<Self, InvalidTime> {
-        let day = parse_date(&format!("{text}-01"))?;
-        Ok(Self { year: day.year(), month: day.month() })
-    }
-}
-
-impl From<Month> for String {
-    fn from(month: Month) -> String {
-        month.to_string()
-    }
-}
-
-/// When DynamoDB may remove an item: whole seconds since 1970, as its TTL wants them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Expiry(i64);
-
-impl Expiry {
-    /// So long after `time`, rounded down to the second.
-    pub fn after(time: Timestamp, keep: Duration) -> Self {
-        Self(time.plus(keep).millis().div_euclid(1000))
-    }
-
-    /// Whether it has passed. TTL removes items late, so readers have to ask.
-    pub fn has_passed(self, now: Timestamp) -> bool {
-        self.0.saturating_mul(1000) <= now.millis()
     }
 }
 
@@ -324,7 +290,10 @@ mod tests {
             ("2026-11-23t17:45:00z", "2026-11-23T17:45:00.000Z"),
             ("2026-11-23T17:45:00+02:00", "2026-11-23T15:45:00.000Z"),
             ("2026-11-23T17:45:00-05:30", "2026-11-23T23:15:00.000Z"),
+            ("2026-11-23T17:45:00+0200", "2026-11-23T15:45:00.000Z"),
+            ("2026-11-23T17:45:00.123456-0530", "2026-11-23T23:15:00.123Z"),
             ("2026-11-23T17:45:00 02:00", "2026-11-23T15:45:00.000Z"),
+            ("2026-11-23T17:45:00 0200", "2026-11-23T15:45:00.000Z"),
             ("2026-11-23 17:45:00 02:00", "2026-11-23T15:45:00.000Z"),
             ("2026-11-23T17:45", "2026-11-23T17:45:00.000Z"),
             ("2026-11-23 17:45:30.5", "2026-11-23T17:45:30.500Z"),
@@ -349,10 +318,17 @@ mod tests {
             "2026-11-23T25:00",
             "2026-11-23T17",
             "2026-11-23T17:45:",
+            "2026-11-23T17_45",
+            "2026-11-23T17_45:00",
+            "2026-11-23T17:45_00",
             "2026-11-23T17:45:00.",
             "2026-11-23T17:45.5",
             "2026-11-23T17:45:00+2",
-            "2026-11-23T17:45:00+0200",
+            "2026-11-23T17:45:00+020",
+            "2026-11-23T17:45:00+02000",
+            "2026-11-23T17:45:00+2400",
+            "2026-11-23T17:45:00+0260",
+            "2026-11-23T17:45:00+2:00",
             "2026-11-23T17:45:00+02:00Z",
             "2026-11-23X17:45",
             "+2026-11-23",
@@ -367,11 +343,78 @@ mod tests {
     }
 
     #[test]
-    fn months_follow_each_other_over_the_year() {
-        let month = |text: &str| Month::try_from(text.to_owned()).unwrap();
-        assert_eq!(month("2025-12").next(), month("2026-01"));
-        assert_eq!(month("2026-01").previous(), month("2025-12"));
-        assert_eq!(month("2026-03").to_string(), "2026-03");
+    fn a_leap_second_has_parts_too() {
+        assert_eq!(time("2016-12-31T23:59:60.25Z"), "2017-01-01T00:00:00.250Z");
+    }
+
+    #[test]
+    fn an_instant_is_milliseconds_since_1970_and_knows_its_month() {
+        let stamp: Timestamp = "2026-11-30T23:59:59.999Z".parse().unwrap();
+        assert_eq!(stamp.millis(), 1_796_083_199_999);
+        assert_eq!(Timestamp::from_millis(1_796_083_199_999), Ok(stamp));
+        assert_eq!((stamp.year(), stamp.month()), (2026, 11));
+        let next = stamp.plus(Duration::from_millis(1));
+        assert_eq!((next.to_string().as_str(), next.month()), ("2026-12-01T00:00:00.000Z", 12));
+        assert_eq!(serde_json::to_string(&stamp).unwrap(), "\"2026-11-30T23:59:59.999Z\"");
+    }
+
+    #[test]
+    fn years_have_four_digits() {
+        let first: Timestamp = "0000-01-01".parse().unwrap();
+        assert_eq!(Timestamp::from_millis(first.millis() - 1), Err(InvalidTime));
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::from_millis(Timestamp::MAX.millis() + 1), Err(InvalidTime));
+    }
+
+    #[test]
+    fn time_goes_on_to_the_last_instant_and_back_no_further_than_there_are_any() {
+        let (stamp, far) = (Timestamp::from_millis(1000).unwrap(), Duration::MAX);
+        assert_eq!(stamp.plus(Duration::from_millis(5)).millis(), 1005);
+        assert_eq!(stamp.minus(Duration::from_millis(5)).millis(), 995);
+        assert_eq!(
+            (stamp.plus(far), Timestamp::MAX.plus(Duration::from_millis(1))),
+            (Timestamp::MAX, Timestamp::MAX)
+        );
+        assert_eq!(stamp.minus(far), stamp);
+    }
+
+    #[test]
+    fn a_change_is_stamped_later_than_the_one_before_whatever_the_clock_says() {
+        let stamp = |millis| Timestamp::from_millis(millis).unwrap();
+        assert_eq!(stamp(2000).after(stamp(1000)), stamp(2000));
+        assert_eq!(stamp(1000).after(stamp(1000)), stamp(1001));
+        assert_eq!(stamp(500).after(stamp(1000)), stamp(1001));
+    }
+
+    #[test]
+    fn a_date_lasts_its_whole_day_and_an_instant_no_time() {
+        let (date, instant): (DateOrTime, DateOrTime) =
+            ("2026-11-23".parse().unwrap(), "2026-11-23T12:00:00.500Z".parse().unwrap());
+        assert_eq!(date.begins().to_string(), "2026-11-23T00:00:00.000Z");
+        assert_eq!(date.ends().to_string(), "2026-11-23T23:59:59.999Z");
+        assert_eq!((instant.begins(), instant.ends()), (instant.begins(), instant.begins()));
+        assert_eq!(instant.begins().to_string(), "2026-11-23T12:00:00.500Z");
+    }
+
+    #[test]
+    fn a_date_or_time_is_given_back_in_the_precision_it_came_in() {
+        for (given, back) in
+            [("2026-11-23", "2026-11-23"), ("2026-11-23T17:45+01:00", "2026-11-23T16:45:00.000Z")]
+        {
+            let parsed: DateOrTime = serde_json::from_value(given.into()).unwrap();
+            assert_eq!(parsed, given.parse().unwrap());
+            assert_eq!(serde_json::to_value(parsed).unwrap(), back);
+            assert_eq!(parsed.to_string(), back);
+        }
+        assert!(serde_json::from_value::<DateOrTime>("2026-11-31".into()).is_err());
+    }
+
+    #[test]
+    fn a_clock_shows_what_it_is_given_and_the_system_s_is_right_by_years() {
+        let clock = Clock::new(|| Timestamp::from_millis(42).unwrap());
+        assert_eq!(clock.now().millis(), 42);
+        assert_eq!(format!("{clock:?}"), "Clock");
+        assert!((2026..2200).contains(&Clock::system().now().year()));
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use crate::Response;
 const REQUEST_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, idempotency-key, if-match, if-none-match");
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "etag, idempotency-replayed, link, location, retry-after, sync-until, www-authenticate, x-request-id",
+    "accept-encoding, etag, idempotency-replayed, link, location, ratelimit, ratelimit-policy, retry-after, sync-epoch, sync-until, www-authenticate, x-request-id",
 );
 /// How long a browser may remember a preflight, in seconds: what Chromium grants at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

@@ -1,9 +1,11 @@
 //! Versions as entity tags (RFC 9110, section 8.8.3): strong, for a version has one representation.
 
 use lambda_http::http::HeaderValue;
-use lambda_http::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
+use lambda_http::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use tickets_domain::Version;
 use tickets_domain::id::Precondition;
+
+use crate::Problem;
 
 /// The tag of a version: `"7"`.
 pub fn of(version: Version) -> HeaderValue {
@@ -12,31 +14,89 @@ pub fn of(version: Version) -> HeaderValue {
 }
 
 /// `If-Match`: compared strongly, so that a weak tag never matches.
-pub fn if_match(headers: &HeaderMap) -> Precondition {
-    if !headers.contains_key(IF_MATCH) {
-        return Precondition::None;
-    }
-    let tags: Vec<&str> = tags(headers, IF_MATCH.as_str()).collect();
-    if tags.contains(&"*") {
-        return Precondition::None;
-    }
-    Precondition::OneOf(tags.into_iter().filter_map(version).collect())
+///
+/// # Errors
+/// 400 where it is no list of entity tags: nobody could tell from a 412 what is wrong with it.
+pub fn if_match(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    Ok(match Tags::of(headers, IF_MATCH, "If-Match")? {
+        Tags::None | Tags::Any => Precondition::None,
+        Tags::Listed(tags) => {
+            let strong = tags.iter().filter(|tag| !tag.weak);
+            Precondition::OneOf(strong.filter_map(|tag| version(&tag.opaque)).collect())
+        }
+    })
 }
 
 /// Whether `If-None-Match` names this version: compared weakly, as RFC 9110 asks for it.
-pub fn none_match(headers: &HeaderMap, current: Version) -> bool {
-    tags(headers, IF_NONE_MATCH.as_str())
-        .any(|tag| tag == "*" || version(tag.strip_prefix("W/").unwrap_or(tag)) == Some(current))
+///
+/// # Errors
+/// 400 where it is no list of entity tags.
+pub fn none_match(headers: &HeaderMap, current: Version) -> Result<bool, Problem> {
+    Ok(match Tags::of(headers, IF_NONE_MATCH, "If-None-Match")? {
+        Tags::None => false,
+        Tags::Any => true,
+        Tags::Listed(tags) => tags.iter().any(|tag| version(&tag.opaque) == Some(current)),
+    })
 }
 
-fn tags<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
-    // Our tags hold no commas; one that does is not ours and matches nothing however it is cut.
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|tag| !tag.is_empty())
+/// What a header of entity tags says.
+enum Tags {
+    /// It is not there.
+    None,
+    /// `*`
+    Any,
+    /// These, at least one.
+    Listed(Vec<Tag>),
 }
 
-fn version(tag: &str) -> Option<Version> {
-    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
+struct Tag {
+    weak: bool,
+    /// What is between the quotes.
+    opaque: String,
+}
+
+impl Tags {
+    fn of(headers: &HeaderMap, name: HeaderName, shown: &'static str) -> Result<Self, Problem> {
+        if !headers.contains_key(&name) {
+            return Ok(Self::None);
+        }
+        // Several headers of one name are one list (RFC 9110, section 5.3).
+        let values = headers.get_all(name).into_iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let list = values.collect::<Vec<_>>().join(",");
+        if list.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        let detail =
+            r#"must be what `ETag` says, quotes included, like "7"; or several, separated by commas; or *"#;
+        tags(&list).map(Self::Listed).ok_or_else(|| Problem::invalid_header(shown, detail))
+    }
+}
+
+/// The tags of a list; `None` where it is no list of tags.
+fn tags(list: &str) -> Option<Vec<Tag>> {
+    const SPACES: [char; 2] = [' ', '\t'];
+    let (mut tags, mut rest) = (Vec::new(), list);
+    loop {
+        // Empty elements are ignored (RFC 9110, section 5.6.1.2).
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return (!tags.is_empty()).then_some(tags);
+        }
+        let strong = rest.strip_prefix("W/");
+        let (opaque, after) = strong.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+        if opaque.contains(|character: char| character.is_ascii_control() || character == ' ') {
+            return None;
+        }
+        tags.push(Tag { weak: strong.is_some(), opaque: opaque.to_owned() });
+        rest = after.trim_start_matches(SPACES);
+        if !rest.is_empty() && !rest.starts_with(',') {
+            return None;
+        }
+    }
+}
+
+/// The version that a tag of ours names.
+fn version(digits: &str) -> Option<Version> {
     let canonical = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
     digits.parse().ok().filter(|_| canonical).map(Version::new)
 }
@@ -49,22 +109,47 @@ mod tests {
         HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
     }
 
+    /// What is a list of tags, but of none that was ever given out; and what is no list of tags.
+    const FOREIGN: [&str; 5] = ["\"07\"", "\"\"", "\"abc\"", "\"a,b\"", "\"99999999999999999999\""];
+    const MALFORMED: [&str; 11] =
+        ["7", "", " ", ",", "\"7", "7\"", "'7'", "w/\"7\"", "\"6\" \"7\"", "*, \"7\"", "\"6 7\""];
+
     #[test]
     fn if_match_admits_the_versions_it_names_and_no_others() {
-        let admits = |value: &str| if_match(&headers("if-match", value)).admits(Version::new(7));
-        for yes in ["\"7\"", "\"6\", \"7\"", "*"] {
+        let admits = |value: &str| if_match(&headers("if-match", value)).unwrap().admits(Version::new(7));
+        for yes in ["\"7\"", "\"6\", \"7\"", "\"6\",,\"7\" ,", "\"a,b\", \"7\"", "W/\"7\", \"7\"", "*", " * "]
+        {
             assert!(admits(yes), "{yes}");
         }
-        for no in ["\"6\"", "W/\"7\"", "7", "\"07\"", "\"\"", "", "\"abc\""] {
+        for no in ["\"6\"", "W/\"7\""].iter().chain(&FOREIGN) {
             assert!(!admits(no), "{no}");
         }
-        assert!(if_match(&HeaderMap::new()).admits(Version::new(7)));
+        assert!(if_match(&HeaderMap::new()).unwrap().admits(Version::new(7)));
     }
 
     #[test]
     fn if_none_match_also_knows_weak_tags() {
-        let matches = |value: &str| none_match(&headers("if-none-match", value), Version::new(7));
+        let matches = |value: &str| none_match(&headers("if-none-match", value), Version::new(7)).unwrap();
         assert!(matches("\"7\"") && matches("W/\"7\"") && matches("*") && matches("\"1\",\"7\""));
-        assert!(!matches("\"8\"") && !matches("7"));
+        for no in ["\"8\"", "W/\"8\""].iter().chain(&FOREIGN) {
+            assert!(!matches(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_tags_is_refused() {
+        for value in MALFORMED {
+            assert!(if_match(&headers("if-match", value)).is_err(), "{value:?}");
+            assert!(none_match(&headers("if-none-match", value), Version::new(7)).is_err(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn two_headers_are_one_list() {
+        let mut headers = headers("if-match", "\"6\"");
+        headers.append(IF_MATCH, "\"7\"".parse().unwrap());
+        assert!(if_match(&headers).unwrap().admits(Version::new(7)));
+        headers.append(IF_MATCH, "*".parse().unwrap());
+        assert!(if_match(&headers).is_err());
     }
 }

@@ -2,10 +2,12 @@
 //! caller must not be able to bring about. Nothing here reads that URL: only its failing matters.
 //! And it hides that a header was given twice, which the guard wants to know.
 
+use std::collections::HashMap;
+
 use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{HOST, HeaderName};
 use lambda_http::request::LambdaRequest;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What `http::Uri` does not take in a query, and the `#` that would end it.
 const NOT_IN_QUERIES: &AsciiSet = &CONTROLS
@@ -21,6 +23,13 @@ const NOT_IN_QUERIES: &AsciiSet = &CONTROLS
     .add(b'\\')
     .add(b'^');
 
+/// A URL has at most 65,534 bytes in `http`. API Gateway lets through 10,240 of request line and headers; other ways to a
+/// function may let through more.
+const MOST_IN_URL: usize = 60_000;
+/// What stands for a query that is longer: a parameter that nothing knows, so that whoever reads parameters refuses it by
+/// this name.
+const LONG_QUERY: &str = "queryOver60000Bytes";
+
 /// The event without what would make its URL fail.
 pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
     match &mut event {
@@ -29,6 +38,13 @@ pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
             without_host(&mut event.multi_value_headers);
             event.request_context.domain_name = None;
             rooted(&mut event.path);
+            let (single, multiple) =
+                (&event.query_string_parameters, &event.multi_value_query_string_parameters);
+            if is_long(single.iter()) || is_long(multiple.iter()) {
+                event.query_string_parameters = Default::default();
+                event.multi_value_query_string_parameters =
+                    HashMap::from([(LONG_QUERY.to_owned(), vec![String::new()])]).into();
+            }
             // They have the last value of each name, and would replace all that there are.
             for name in event.multi_value_headers.keys() {
                 event.headers.remove(name);
@@ -40,12 +56,24 @@ pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
             rooted(&mut event.raw_path);
             if let Some(query) = &mut event.raw_query_string {
                 *query = utf8_percent_encode(query, NOT_IN_QUERIES).to_string();
+                if query.len() > MOST_IN_URL {
+                    *query = LONG_QUERY.to_owned();
+                }
             }
         }
         // Formats whose features are off.
         _ => {}
     }
     event
+}
+
+fn is_long<'a>(query: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+    query.map(|(name, value)| encoded(name) + encoded(value) + 2).sum::<usize>() > MOST_IN_URL
+}
+
+/// How long a text is in a URL.
+fn encoded(text: &str) -> usize {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).map(str::len).sum()
 }
 
 /// Without a host there is no scheme, host or port to get wrong.
@@ -55,7 +83,70 @@ fn without_host(headers: &mut HeaderMap) {
 }
 
 fn rooted(path: &mut Option<String>) {
-    if let Some(path) = path.as_mut().filter(|path| !path.starts_with('/')) {
+    let Some(path) = path.as_mut() else { return };
+    if !path.starts_with('/') {
         path.insert(0, '/');
+    }
+    // No path of the API is so long: which one it is does not matter.
+    if encoded(path) > MOST_IN_URL {
+        "/".clone_into(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::RequestExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const REST: &str = include_str!("../../../events/get-ticket.rest.json");
+    const HTTP: &str = include_str!("../../../events/get-ticket.http.json");
+
+    fn request(event: &str, change: impl FnOnce(&mut Value)) -> lambda_http::Request {
+        let mut event: Value = serde_json::from_str(event).unwrap();
+        change(&mut event);
+        harmless(serde_json::from_value(event).unwrap()).into()
+    }
+
+    #[test]
+    fn a_host_and_a_scheme_that_are_none_make_no_event_fail() {
+        for event in [REST, HTTP] {
+            let request = request(event, |event| {
+                event["requestContext"]["domainName"] = "no host".into();
+                for (name, value) in [("host", "no host"), ("x-forwarded-proto", "no scheme")] {
+                    event["headers"][name] = value.into();
+                    event["multiValueHeaders"][name] = json!([value]);
+                }
+            });
+            assert_eq!(request.uri().host(), None);
+            assert!(!request.headers().contains_key(HOST) && request.headers().contains_key("accept"));
+        }
+    }
+
+    #[test]
+    fn a_path_is_rooted_and_a_good_one_stays() {
+        let path = |event: &str, name: &str, path: &str| {
+            request(event, |event| event[name] = path.into()).raw_http_path().to_owned()
+        };
+        for (event, name) in [(REST, "path"), (HTTP, "rawPath")] {
+            assert_eq!([path(event, name, "tickets/1"), path(event, name, "/tickets/1")], ["/tickets/1"; 2]);
+        }
+    }
+
+    #[test]
+    fn a_query_of_any_bytes_is_one() {
+        let request = request(HTTP, |event| event["rawQueryString"] = "status=a|b#c\"<>^".into());
+        let query = request.query_string_parameters();
+        assert_eq!(query.first("status"), Some("a|b#c\"<>^"));
+    }
+
+    #[test]
+    fn a_header_given_twice_is_there_twice() {
+        let request = request(REST, |event| {
+            event["multiValueHeaders"]["authorization"] = json!(["Bearer a", "Bearer b"]);
+            event["headers"]["authorization"] = "Bearer b".into();
+        });
+        assert_eq!(request.headers().get_all("authorization").iter().count(), 2);
     }
 }

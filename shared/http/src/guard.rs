@@ -2,16 +2,17 @@
 //! it has checked.
 
 use lambda_http::http::header::{AUTHORIZATION, HeaderMap};
-use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use tickets_domain::key::{self, KeyId};
-use tickets_domain::{BearerToken, Error, KeyStore, Result, Scope, Timestamp};
+use tickets_domain::{
+    ApiKey, BearerToken, Error, KeyStore, Meter, Quota, Result, Scope, Timestamp, Visibility,
+};
 
 /// Who asks: only the guard makes one, so a handler that takes one runs behind the guard.
 #[derive(Debug, Clone)]
 pub struct Caller {
     key: KeyId,
-    customer: Option<CustomerId>,
+    visibility: Visibility,
 }
 
 impl Caller {
@@ -20,34 +21,32 @@ impl Caller {
         &self.key
     }
 
-    /// The one customer whose tickets exist for this caller.
-    pub fn customer(&self) -> Option<CustomerId> {
-        self.customer
-    }
-
-    /// Whether this customer's tickets exist for this caller.
-    pub fn sees(&self, customer: CustomerId) -> bool {
-        self.customer.is_none_or(|own| own == customer)
-    }
-
-    /// Refuses to give a ticket to a customer the caller may not see.
-    ///
-    /// # Errors
-    /// [`Error::OtherCustomer`].
-    pub fn may_write(&self, customer: CustomerId) -> Result<()> {
-        match self.customer {
-            Some(own) if own != customer => Err(Error::OtherCustomer(own)),
-            _ => Ok(()),
-        }
+    /// Which tickets exist for this caller.
+    pub fn visibility(&self) -> Visibility {
+        self.visibility
     }
 
     /// The caller's request of this name.
     pub fn request(&self, key: IdempotencyKey, fingerprint: Fingerprint) -> Idempotency {
         Idempotency::new(self.key.clone(), key, fingerprint)
     }
+
+    /// A row of the caller's batch of this name.
+    pub fn row(&self, key: IdempotencyKey, row: usize, fingerprint: Fingerprint) -> Idempotency {
+        Idempotency::of_row(self.key.clone(), key, row, fingerprint)
+    }
 }
 
-/// Lets in who has a key with the right scope.
+/// What is known of who asks, whatever the answer will be: for the log, and for the headers of a limit.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// Whose key it is, if it is good.
+    pub key: Option<KeyId>,
+    /// What is left of the key's limit, if it has one.
+    pub quota: Option<Quota>,
+}
+
+/// Lets in who has a key with the right scope, and may make one more request.
 #[derive(Debug)]
 pub struct Guard<'a, K> {
     keys: &'a K,
@@ -59,18 +58,38 @@ impl<'a, K: KeyStore> Guard<'a, K> {
         Self { keys }
     }
 
-    /// Who sent these headers, if they have `scope`.
+    /// Who sent these headers, if they have `scope`. What becomes known of them is noted in `admission`.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], whatever the reason; [`Error::MissingScope`]; the store's own.
-    pub async fn admit(&self, headers: &HeaderMap, scope: Scope, now: Timestamp) -> Result<Caller> {
+    /// [`Error::Unauthenticated`], whatever the reason; [`Error::RateLimited`]; [`Error::MissingScope`]; the store's
+    /// own.
+    pub async fn admit(
+        &self,
+        headers: &HeaderMap,
+        scope: Scope,
+        now: Timestamp,
+        meter: &Meter,
+        admission: &mut Admission,
+    ) -> Result<Caller> {
         let token = bearer(headers).ok_or(Error::Unauthenticated)?;
-        let found = self.keys.find(&token.id).await?;
-        let key = key::verify(found.as_ref(), &token, now).ok_or(Error::Unauthenticated)?;
+        let key = self.verified(&token, now, meter).await?;
+        admission.key = Some(key.id.clone());
+        admission.quota = self.keys.count(&key, meter).await?;
         if !key.scopes.contains(&scope) {
             return Err(Error::MissingScope(scope));
         }
-        Ok(Caller { key: key.id.clone(), customer: key.customer })
+        Ok(Caller { key: key.id, visibility: Visibility::of(key.customer) })
+    }
+
+    /// The token's key. Where the store only remembers one that does not fit, it may have been rotated meanwhile.
+    async fn verified(&self, token: &BearerToken, now: Timestamp, meter: &Meter) -> Result<ApiKey> {
+        let found = self.keys.find(&token.id, meter).await?;
+        if key::verify(found.as_ref(), token, now).is_some() {
+            return found.ok_or(Error::Unauthenticated);
+        }
+        let found = self.keys.find_newer(&token.id, meter).await?;
+        let good = key::verify(found.as_ref(), token, now).is_some();
+        found.filter(|_| good).ok_or(Error::Unauthenticated)
     }
 }
 

@@ -1,50 +1,309 @@
-//! One line of JSON per request, on standard output as Lambda collects it. No field holds what a
-//! customer wrote, or a secret.
+//! One line of JSON for each request or run, on standard output as Lambda collects it: what happened, under the names
+//! of Powertools for AWS Lambda where it has some (*Logger*, "Standard structured keys"), and in the same line metrics
+//! in CloudWatch's embedded metric format (Amazon CloudWatch User Guide, *Specification: Embedded metric format*).
+//!
+//! The one dimension is the function. Keys and tickets are members of the line, to search for, and never dimensions:
+//! each value of one would be a metric of its own. No member holds what a customer wrote, or a secret.
 
+use std::fmt;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lambda_http::http::{Method, StatusCode};
-use tracing::{error, info, warn};
+use lambda_http::http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tickets_domain::{Error, Timestamp, Usage};
 
-use crate::Problem;
-
-/// Sends log lines to standard output as JSON.
-pub fn init() {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_target(false)
-        .with_max_level(tracing::Level::INFO)
-        .init();
+/// What a deployment says of itself.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The metrics' namespace.
+    pub namespace: String,
+    /// The service that the functions are part of.
+    pub service: String,
+    /// The function's name, where it is one of a deployment.
+    pub function_name: Option<String>,
 }
 
-/// What a line tells of a request.
-pub(crate) struct Line<'a> {
-    pub(crate) request_id: &'a str,
-    pub(crate) function: &'static str,
-    pub(crate) method: &'a Method,
-    pub(crate) key: Option<&'a str>,
-    pub(crate) status: StatusCode,
-    pub(crate) took: Duration,
+/// For whom lines are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For CloudWatch: one JSON object a line.
+    Json,
+    /// For a person who looks on: no metrics, and what never changes left out.
+    Text,
 }
 
-/// Writes the line; a failure with its cause, where it is handled and nowhere else.
-pub(crate) fn request(line: &Line<'_>, problem: Option<&Problem>) {
-    let Line { request_id, function, method, key, status, took } = line;
-    let duration_ms = took.as_secs_f64() * 1e3;
-    let (status, key, method) = (status.as_u16(), key.unwrap_or("-"), method.as_str());
-    match problem.and_then(|problem| problem.cause().map(|error| (error, problem.status()))) {
-        None => info!(request_id, function, method, key, status, duration_ms, "request"),
-        Some((error, of)) => {
-            let kind = error.to_string();
-            let cause = error.cause().map(ToString::to_string).unwrap_or_default();
-            if of == StatusCode::INTERNAL_SERVER_ERROR {
-                error!(request_id, function, method, key, status, duration_ms, kind, cause, "request failed");
-            } else {
-                warn!(request_id, function, method, key, status, duration_ms, kind, cause, "request failed");
-            }
+/// Where lines go.
+pub struct Log {
+    sink: Option<Sink>,
+    is_warm: AtomicBool,
+}
+
+struct Sink {
+    form: Form,
+    settings: Settings,
+    /// The directive by which CloudWatch finds the metrics: the same in each line.
+    directive: Option<Box<RawValue>>,
+    writer: Mutex<Box<dyn Write + Send>>,
+}
+
+/// How grave what a line tells is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// All is well, or the caller's fault.
+    Info,
+    /// It passes by itself.
+    Warn,
+    /// A fault of ours.
+    Error,
+}
+
+/// What a line tells, whatever it is of.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// The function, as the code names it.
+    pub function: &'static str,
+    /// How grave it is.
+    pub level: Level,
+    /// What happened, in a few words that are always the same.
+    pub message: &'static str,
+    /// When.
+    pub at: Timestamp,
+    /// Lambda's id of the invocation.
+    pub request_id: Option<&'a str>,
+    /// The tracing header of the invocation.
+    pub trace: Option<&'a str>,
+    /// The gateway's id of the request, which its access log has as `requestId`.
+    pub correlation_id: Option<&'a str>,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+/// What is measured: the names are those of the metrics.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Metrics {
+    requests: u8,
+    /// Milliseconds.
+    duration: f64,
+    errors: u8,
+    client_errors: u8,
+    unauthenticated: u8,
+    rate_limited: u8,
+    read_units: f64,
+    write_units: f64,
+    attempts: u32,
+    contention: u32,
+}
+
+/// The metrics with their units, as CloudWatch is to know them. The template's alarms and dashboard go by these names.
+pub const METRICS: [(&str, &str); 10] = [
+    ("Requests", "Count"),
+    ("Duration", "Milliseconds"),
+    ("Errors", "Count"),
+    ("ClientErrors", "Count"),
+    ("Unauthenticated", "Count"),
+    ("RateLimited", "Count"),
+    ("ReadUnits", "Count"),
+    ("WriteUnits", "Count"),
+    ("Attempts", "Count"),
+    ("Contention", "Count"),
+];
+
+impl Metrics {
+    /// Those of a request.
+    pub fn of_request(status: StatusCode, took: Duration, usage: Usage) -> Self {
+        let one = |is: bool| u8::from(is);
+        Self {
+            client_errors: one(status.is_client_error()),
+            unauthenticated: one(status == StatusCode::UNAUTHORIZED),
+            // The gateway's own never come here.
+            rate_limited: one(status == StatusCode::TOO_MANY_REQUESTS),
+            ..Self::of_run(status.is_server_error(), took, usage)
         }
+    }
+
+    /// Those of a run that no caller waits for.
+    pub fn of_run(failed: bool, took: Duration, usage: Usage) -> Self {
+        Self {
+            requests: 1,
+            duration: (took.as_secs_f64() * 1e6).round() / 1e3,
+            errors: u8::from(failed),
+            client_errors: 0,
+            unauthenticated: 0,
+            rate_limited: 0,
+            read_units: usage.read_units,
+            write_units: usage.write_units,
+            attempts: usage.attempts,
+            contention: usage.contention,
+        }
+    }
+}
+
+/// Why something failed: what callers are told, and what the database said.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    kind: String,
+    cause: String,
+}
+
+impl Failure {
+    /// That of an error.
+    pub fn of(error: &Error) -> Self {
+        Self { kind: error.to_string(), cause: error.cause().map(ToString::to_string).unwrap_or_default() }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    #[serde(rename = "_aws", skip_serializing_if = "Option::is_none")]
+    aws: Option<Aws<'a>>,
+    level: Level,
+    message: &'static str,
+    timestamp: Timestamp,
+    service: &'a str,
+    cold_start: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xray_trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    function: &'static str,
+    #[serde(flatten)]
+    told: &'a T,
+    #[serde(flatten)]
+    metrics: Metrics,
+}
+
+/// What CloudWatch reads first.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Aws<'a> {
+    timestamp: i64,
+    cloud_watch_metrics: &'a RawValue,
+}
+
+impl Log {
+    /// A log that nobody reads.
+    pub fn silent() -> Self {
+        Self { sink: None, is_warm: AtomicBool::new(false) }
+    }
+
+    /// A log that is written there.
+    pub fn to(settings: Settings, form: Form, writer: impl Write + Send + 'static) -> Self {
+        let metrics = METRICS.map(|(name, unit)| json!({"Name": name, "Unit": unit}));
+        let directive = json!([{
+            "Namespace": settings.namespace,
+            "Dimensions": [["function"]],
+            "Metrics": metrics,
+        }]);
+        let directive = serde_json::value::to_raw_value(&directive).ok().filter(|_| form == Form::Json);
+        let writer = Mutex::new(Box::new(writer) as Box<dyn Write + Send>);
+        let sink = Some(Sink { form, settings, directive, writer });
+        Self { sink, is_warm: AtomicBool::new(false) }
+    }
+
+    /// A deployed function's, which Lambda collects.
+    pub fn to_cloud_watch(settings: Settings) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "Lambda collects the log there")]
+        Self::to(settings, Form::Json, std::io::stdout())
+    }
+
+    /// Writes a line, with the members of `told`. That it cannot be written fails no request.
+    pub fn write(&self, entry: &Entry<'_>, told: &impl Serialize) {
+        let cold_start = !self.is_warm.swap(true, Ordering::Relaxed);
+        let Some(sink) = &self.sink else { return };
+        let Some(mut line) = sink.line(entry, cold_start, told) else { return };
+        line.push(b'\n');
+        // At once and whole: other requests of this process write, too.
+        let mut writer = sink.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writer.write_all(&line).and_then(|()| writer.flush());
+    }
+}
+
+impl Sink {
+    fn line(&self, entry: &Entry<'_>, cold_start: bool, told: &impl Serialize) -> Option<Vec<u8>> {
+        let Entry { function, level, message, at, request_id, trace, correlation_id, metrics } = *entry;
+        if self.form == Form::Text {
+            let (told, took) = (serde_json::to_string(told).ok()?, metrics.duration);
+            let level = format!("{level:?}").to_uppercase();
+            return Some(format!("{at} {level:5} {function} {message}, {took:.1} ms {told}").into_bytes());
+        }
+        let aws = self.directive.as_deref();
+        let line = Line {
+            aws: aws.map(|directive| Aws { timestamp: at.millis(), cloud_watch_metrics: directive }),
+            level,
+            message,
+            timestamp: at,
+            service: &self.settings.service,
+            cold_start,
+            function_name: self.settings.function_name.as_deref(),
+            function_request_id: request_id,
+            xray_trace_id: trace.and_then(root),
+            correlation_id,
+            function,
+            told,
+            metrics,
+        };
+        let mut bytes = Vec::with_capacity(1536);
+        serde_json::to_writer(&mut bytes, &line).ok()?;
+        Some(bytes)
+    }
+}
+
+/// The trace's id in a tracing header: `Root=1-…;Parent=…;Sampled=1`.
+fn root(header: &str) -> Option<&str> {
+    header.split(';').find_map(|part| part.trim().strip_prefix("Root="))
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_of_the_directive_is_a_number_of_the_line_and_the_other_way_round() {
+        let metrics = Metrics::of_run(true, Duration::from_micros(1_234), Usage::default());
+        let Ok(Value::Object(members)) = serde_json::to_value(metrics) else { panic!("an object") };
+        let mut named = METRICS.map(|(name, _)| name);
+        named.sort_unstable();
+        assert_eq!(members.keys().collect::<Vec<_>>(), named);
+        assert!(members.values().all(Value::is_number));
+        assert_eq!((&members["Duration"], &members["Errors"]), (&json!(1.234), &json!(1)));
+    }
+
+    #[test]
+    fn a_status_counts_as_what_it_is() {
+        let of = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let metrics = Metrics::of_request(status, Duration::ZERO, Usage::default());
+            [metrics.errors, metrics.client_errors, metrics.unauthenticated, metrics.rate_limited]
+        };
+        assert_eq!(of(200), [0, 0, 0, 0]);
+        assert_eq!(of(404), [0, 1, 0, 0]);
+        assert_eq!(of(401), [0, 1, 1, 0]);
+        assert_eq!(of(429), [0, 1, 0, 1]);
+        assert_eq!(of(503), [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_trace_is_named_by_its_root() {
+        assert_eq!(root("Root=1-5759e988-bd86;Parent=53995c3f42cd8ad8;Sampled=1"), Some("1-5759e988-bd86"));
+        assert_eq!(root("Sampled=0"), None);
     }
 }

@@ -1,12 +1,14 @@
 //! What went wrong, as RFC 9457 `application/problem+json`, and the only mapping from the domain's
 //! errors to it: every variant by name.
 
-use lambda_http::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tickets_domain::{Error, Violation};
 
-use crate::Response;
+use crate::{Response, limit};
 
 /// The largest body, in bytes: every field at its limit, with each character escaped as `\u0000`
 /// would need 1.6 MB; no ticket that can be stored is longer as sent by any usual client.
@@ -26,7 +28,7 @@ struct Parts {
     title: &'static str,
     detail: String,
     errors: Vec<Violation>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
     /// What the log gets to know besides.
     cause: Option<Error>,
 }
@@ -39,7 +41,8 @@ pub(crate) struct Body<'a> {
     r#type: String,
     /// The kind, for people.
     title: &'a str,
-    /// The status code.
+    /// The status code; the gateway's own problems may lack it.
+    #[cfg_attr(feature = "openapi", schemars(extend("format" = "int32", "minimum" = 400, "maximum" = 599)))]
     status: u16,
     /// What went wrong this time, and what would be right.
     detail: &'a str,
@@ -66,18 +69,40 @@ impl Problem {
             title,
             detail,
             errors: Vec::new(),
-            headers: Vec::new(),
+            headers: HeaderMap::new(),
             cause: None,
         }))
     }
 
-    fn with_errors(mut self, errors: Vec<Violation>) -> Self {
-        self.0.errors = errors;
+    fn with_errors(mut self, errors: impl IntoIterator<Item = Violation>) -> Self {
+        self.0.errors = errors.into_iter().collect();
         self
     }
 
+    /// Lists the errors for which there is room, and says how many more there are. Takes from the room, in bytes, what
+    /// they need.
+    pub(crate) fn fit_errors(&mut self, room: &mut usize) {
+        let Parts { errors, detail, .. } = &mut *self.0;
+        let mut fits = 0;
+        for Violation { field, detail } in &*errors {
+            let needed =
+                serde_json::to_string(&FieldError { field, detail }).map_or(0, |json| json.len() + 1);
+            if needed > *room {
+                break;
+            }
+            *room -= needed;
+            fits += 1;
+        }
+        if fits < errors.len() {
+            detail.push_str(&format!("; {} of those listed do not fit here", errors.len() - fits));
+            errors.truncate(fits);
+            // What comes after it is not shown either: rows are to be read from the first one on.
+            *room = 0;
+        }
+    }
+
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.headers.push((name, value));
+        self.0.headers.insert(name, value);
         self
     }
 
@@ -110,9 +135,25 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Not JSON", detail)
     }
 
+    /// The body is compressed.
+    pub fn compressed() -> Self {
+        let detail = "send the body as it is, without Content-Encoding";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed", "Compressed body", detail)
+            // Which codings would do (RFC 9110, section 15.5.16).
+            .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+    }
+
+    /// More requests than the gateway lets through at once: its answer, which `template.yaml` has.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn too_many_requests() -> Self {
+        let detail = "too many requests at once; repeat the request later";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail)
+            .with_header(RETRY_AFTER, RETRY_SECONDS)
+    }
+
     /// A header's value is refused.
     pub fn invalid_header(name: &'static str, detail: impl ToString) -> Self {
-        Error::InvalidParameters(vec![Violation::new(name, detail)]).into()
+        Error::InvalidParameters(Violation::new(name, detail).into()).into()
     }
 
     /// The status code.
@@ -125,18 +166,28 @@ impl Problem {
         self.0.cause.as_ref()
     }
 
-    /// The response.
-    pub fn into_response(self) -> Response {
-        let parts = *self.0;
-        let body = Body {
+    /// What kind of problem it is: the end of its `type`.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn kind(&self) -> &'static str {
+        self.0.kind
+    }
+
+    pub(crate) fn body(&self) -> Body<'_> {
+        let parts = &self.0;
+        Body {
             r#type: format!("urn:tickets:problem:{}", parts.kind),
             title: parts.title,
             status: parts.status.as_u16(),
             detail: &parts.detail,
             errors: parts.errors.iter().map(|v| FieldError { field: &v.field, detail: &v.detail }).collect(),
-        };
+        }
+    }
+
+    /// The response.
+    pub fn into_response(self) -> Response {
         // Strings and numbers always have a JSON text.
-        let text = serde_json::to_string(&body).unwrap_or_default();
+        let text = serde_json::to_string(&self.body()).unwrap_or_default();
+        let parts = *self.0;
         let mut response = Response::new(text.into());
         *response.status_mut() = parts.status;
         let headers = response.headers_mut();
@@ -164,6 +215,12 @@ impl From<Error> for Problem {
             Error::Unauthenticated => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Unauthenticated", detail)
                     .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            Error::RateLimited(quota) => {
+                let mut problem =
+                    Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests", detail);
+                limit::refuse(&quota, &mut problem.0.headers);
+                problem
             }
             Error::MissingScope(_) => {
                 Self::new(StatusCode::FORBIDDEN, "missing-scope", "Missing scope", detail)

@@ -1,25 +1,63 @@
 //! A list's parameters, in and out again.
 
+use std::convert::Infallible;
 use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tickets_domain::error::Violations;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{Error, Filter, TicketId, Timestamp, Violation};
+use tickets_domain::preset::Preset;
+use tickets_domain::time::{DateOrTime, InvalidTime};
+use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::{
+    Continuation, Error, Filter, Presets, TicketId, Timestamp, Violation, Visibility, WorkQueue,
+};
 
 use crate::Problem;
 
-const ID_AFTER: &str = "idAfter";
+/// The id that a page begins after.
+pub const ID_AFTER: &str = "idAfter";
 const CREATED_SINCE: &str = "createdSince";
 const UPDATED_SINCE: &str = "updatedSince";
 const UPDATED_UNTIL: &str = "updatedUntil";
 const LIMIT: &str = "limit";
 const INCLUDE_DELETED: &str = "includeDeleted";
-const SETTLED: &str = "settled";
+/// Whether what is fresher than `Sync-Until` is held back.
+pub const SETTLED: &str = "settled";
+const OPEN: &str = "open";
+const STATUS: &str = "status";
+const TICKET_TYPE: &str = "ticketType";
+const TICKET_PRIORITY: &str = "ticketPriority";
+const OWNER: &str = "owner";
+const FOLLOWUP_UNTIL: &str = "followupUntil";
+const ACTION_UNTIL: &str = "actionUntil";
+/// What a `Link` says of the page it leads to.
+pub const CONTINUATION: &str = "continuation";
 
 /// Every parameter a list knows.
-pub const PARAMETERS: [&str; 7] =
-    [ID_AFTER, CREATED_SINCE, UPDATED_SINCE, UPDATED_UNTIL, LIMIT, INCLUDE_DELETED, SETTLED];
+pub const PARAMETERS: [&str; 15] = [
+    ID_AFTER,
+    CREATED_SINCE,
+    UPDATED_SINCE,
+    UPDATED_UNTIL,
+    LIMIT,
+    INCLUDE_DELETED,
+    SETTLED,
+    OPEN,
+    STATUS,
+    TICKET_TYPE,
+    TICKET_PRIORITY,
+    OWNER,
+    FOLLOWUP_UNTIL,
+    ACTION_UNTIL,
+    CONTINUATION,
+];
+/// The work-queue filters, in the order in which a `Link` repeats them.
+const QUEUE_PARAMETERS: [&str; 7] =
+    [OPEN, STATUS, TICKET_TYPE, TICKET_PRIORITY, OWNER, FOLLOWUP_UNTIL, ACTION_UNTIL];
+/// Those that no index has alone.
+const UNINDEXED: [&str; 5] = [TICKET_TYPE, TICKET_PRIORITY, OWNER, FOLLOWUP_UNTIL, ACTION_UNTIL];
 
 /// All that RFC 3986 does not leave unreserved, but for the colons of times: a query may hold them.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
@@ -29,30 +67,27 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 pub struct ListQuery {
     /// Which records it holds.
     pub filter: Filter,
+    /// What the page before found out.
+    pub continuation: Continuation,
     /// Whether records fresher than the horizon are held back.
     settled: bool,
+    /// The work-queue filters as they were given: the next page has the same.
+    queue: Vec<(&'static str, String)>,
 }
 
 /// Takes parameters one by one and notes every problem.
-struct Parameters<'a> {
-    given: Vec<(&'a str, &'a str)>,
-    violations: Vec<Violation>,
+pub(crate) struct Parameters<'a> {
+    pub(crate) given: Vec<(&'a str, &'a str)>,
+    pub(crate) violations: Violations,
 }
 
-impl Parameters<'_> {
-    fn take<T, E: ToString>(
+impl<'a> Parameters<'a> {
+    pub(crate) fn take<T, E: ToString>(
         &mut self,
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let mut values = Vec::new();
-        self.given.retain(|(known, value)| {
-            if *known == name {
-                values.push(*value);
-            }
-            *known != name
-        });
-        match values.as_slice() {
+        match self.values(name).as_slice() {
             [] => None,
             [value] => parse(value).map_err(|error| self.violations.push(Violation::new(name, error))).ok(),
             _ => {
@@ -62,43 +97,105 @@ impl Parameters<'_> {
         }
     }
 
+    /// Takes a parameter that several values may be given for, with commas between or by naming it for each: clients
+    /// differ in how they write a list.
+    fn take_any<T, E: ToString>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let values = self.values(name);
+        let parsed = (!values.is_empty()).then(|| parse(&values.join(",")))?;
+        parsed.map_err(|error| self.violations.push(Violation::new(name, error))).ok()
+    }
+
+    /// Takes out every value given for a parameter.
+    fn values(&mut self, name: &str) -> Vec<&'a str> {
+        self.given.extract_if(.., |(known, _)| *known == name).map(|(_, value)| value).collect()
+    }
+
     fn flag(&mut self, name: &'static str) -> bool {
-        let parse = |text: &str| match text.to_ascii_lowercase().as_str() {
-            // `?settled` alone says yes.
-            "true" | "1" | "" => Ok(true),
-            "false" | "0" => Ok(false),
-            _ => Err("must be true or false"),
+        self.take(name, flag).unwrap_or(false)
+    }
+
+    fn queue(&mut self, presets: &Presets) -> WorkQueue {
+        let open = self.take(OPEN, flag).map(|open| Statuses::open(open, presets));
+        let named = self.take_any(STATUS, |text| presets.any_status().choose_any(text));
+        let named = named.map(|statuses| Statuses::any_of(&statuses));
+        let statuses = match (open, named) {
+            (Some(open), Some(named)) => Some(open.and(&named)),
+            (open, named) => open.or(named),
         };
-        self.take(name, parse).unwrap_or(false)
+        let mut any_of = |name, preset: &Preset| {
+            self.take_any(name, |text| preset.choose_any(text)).map(|choices| AnyOf::of(&choices))
+        };
+        WorkQueue {
+            statuses,
+            types: any_of(TICKET_TYPE, &presets.ticket_type),
+            priorities: any_of(TICKET_PRIORITY, &presets.priority),
+            owners: any_of(OWNER, &presets.owner),
+            followup_until: self.take(FOLLOWUP_UNTIL, end_of),
+            action_until: self.take(ACTION_UNTIL, end_of),
+        }
     }
 }
 
 impl ListQuery {
-    /// Reads a query. `horizon` is the instant up to which every change is visible.
+    /// Reads the query of a list of all tickets, or of a customer's, for whoever sees these tickets. `horizon`
+    /// is the instant up to which every change is visible.
     ///
     /// # Errors
-    /// 400 with every violation: unknown parameters with the nearest known one, contradictions.
+    /// 400 with every violation: unknown parameters with the nearest known one, values that are not
+    /// configured, contradictions, and what only a scan could answer.
     pub fn parse(
         given: Vec<(&str, &str)>,
         customer: Option<CustomerId>,
+        visibility: Visibility,
+        presets: &Presets,
         horizon: Timestamp,
     ) -> Result<Self, Problem> {
-        let mut parameters = Parameters { given, violations: Vec::new() };
-        let id_after = parameters.take(ID_AFTER, id_after);
+        let of_customer = customer.is_some() || visibility != Visibility::All;
+        let queue_given = QUEUE_PARAMETERS.iter().filter_map(|name| {
+            let values: Vec<&str> =
+                given.iter().filter(|(known, _)| known == name).map(|(_, value)| *value).collect();
+            (!values.is_empty()).then(|| (*name, values.join(",")))
+        });
+        let queue_given: Vec<_> = queue_given.collect();
+        let mut parameters = Parameters { given, violations: Violations::default() };
+        let id_after = parameters.take(ID_AFTER, integer);
         let created_since = parameters.take(CREATED_SINCE, Timestamp::from_str);
         let updated_since = parameters.take(UPDATED_SINCE, Timestamp::from_str);
         let updated_until = parameters.take(UPDATED_UNTIL, Timestamp::from_str);
         let limit = parameters.take(LIMIT, limit);
         let include_deleted = parameters.flag(INCLUDE_DELETED);
         let settled = parameters.flag(SETTLED);
+        let queue = parameters.queue(presets);
+        // A hint: one that cannot be read, as after a new version was deployed, is none.
+        let hint = |text: &str| Ok::<_, Infallible>(text.parse().unwrap_or_default());
+        let continuation = parameters.take(CONTINUATION, hint).unwrap_or_default();
         let Parameters { given, mut violations } = parameters;
-        violations.extend(given.iter().map(|(name, _)| Violation::unknown("parameter", name, &PARAMETERS)));
+        for (name, _) in &given {
+            violations.push_with(|| Violation::unknown("parameter", name, &PARAMETERS));
+        }
         if settled && id_after.is_some() && updated_until.is_none() && violations.is_empty() {
             violations.push(Violation::new(
                 SETTLED,
                 "with idAfter needs the updatedUntil of the first page, or the horizon would move from page \
                  to page and a record held back on one be skipped for good: follow the Link of the first page",
             ));
+        }
+        let has_index = of_customer
+            || created_since.or(updated_since).is_some()
+            || queue.statuses.as_ref().is_some_and(|statuses| statuses.are_open(presets));
+        if !has_index && violations.is_empty() {
+            let unanswered = queue_given.iter().filter(|(name, _)| UNINDEXED.contains(name));
+            violations.extend(unanswered.map(|(name, _)| {
+                Violation::new(
+                    *name,
+                    "needs open=true beside it, or a status that is an open one, or a customer, or createdSince \
+                     or updatedSince: nothing but reading every ticket could answer it",
+                )
+            }));
         }
         if !violations.is_empty() {
             return Err(Error::InvalidParameters(violations).into());
@@ -116,13 +213,13 @@ impl ListQuery {
             updated_until,
             limit,
             include_deleted,
+            queue,
         };
-        Ok(Self { filter, settled })
+        Ok(Self { filter, continuation, settled, queue: queue_given })
     }
 
-    /// The same query for the page after `last`, as a relative reference (RFC 3986, section 4.2) that
-    /// is right behind any host, stage or proxy.
-    pub fn next(&self, last: TicketId) -> String {
+    /// The same query for the page after `last`, with what this one found out; it begins with `?`.
+    pub fn next(&self, last: TicketId, found: &Continuation) -> String {
         let Filter {
             customer: _,
             id_after: _,
@@ -131,36 +228,56 @@ impl ListQuery {
             updated_until,
             limit,
             include_deleted,
+            queue: _,
         } = &self.filter;
         let time = |time: &Option<Timestamp>| time.map(|time| time.to_string());
         let flag = |flag: bool| flag.then(|| "true".to_owned());
-        let parameters = [
+        let before = [
             (CREATED_SINCE, time(created_since)),
             (UPDATED_SINCE, time(updated_since)),
             (UPDATED_UNTIL, time(updated_until)),
             (LIMIT, limit.map(|limit| limit.to_string())),
             (INCLUDE_DELETED, flag(*include_deleted)),
             (SETTLED, flag(self.settled)),
+        ];
+        let after = [
+            (CONTINUATION, Some(found.to_string()).filter(|found| !found.is_empty())),
             (ID_AFTER, Some(last.to_string())),
         ];
-        let given = parameters.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-        let pairs: Vec<_> =
-            given.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
+        let queue = self.queue.iter().map(|(name, value)| (*name, Some(value.clone())));
+        let given = before.into_iter().chain(queue).chain(after);
+        let pairs: Vec<_> = given
+            .filter_map(|(name, value)| Some(format!("{name}={}", utf8_percent_encode(&value?, QUERY))))
+            .collect();
         format!("?{}", pairs.join("&"))
     }
 }
 
+fn flag(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        // `?settled` alone says yes.
+        "true" | "1" | "" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("must be true or false"),
+    }
+}
+
+/// The last instant that is meant: a date means the whole day.
+fn end_of(text: &str) -> Result<Timestamp, InvalidTime> {
+    text.parse().map(DateOrTime::ends)
+}
+
 /// Any integer, for clients that begin at -1 or end past the last id.
-fn id_after(text: &str) -> Result<u64, &'static str> {
+pub(crate) fn integer(text: &str) -> Result<u64, &'static str> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err("must be an integer");
     }
-    // No id is higher than any number too large for this type.
+    // No id, and no version, is higher than any number too large for this type.
     Ok(if text.starts_with('-') { 0 } else { digits.parse().unwrap_or(u64::MAX) })
 }
 
-fn limit(text: &str) -> Result<usize, String> {
+pub(crate) fn limit(text: &str) -> Result<usize, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_LIMIT}"))
@@ -169,13 +286,16 @@ fn limit(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tickets_domain::PresetLists;
 
     use super::*;
 
     const HORIZON: &str = "2026-11-23T17:00:00.000Z";
 
     fn parse(query: &[(&str, &str)]) -> Result<ListQuery, Vec<String>> {
-        ListQuery::parse(query.to_vec(), None, HORIZON.parse().unwrap()).map_err(|problem| {
+        let presets = Presets::parse(&PresetLists::default()).unwrap();
+        let horizon = HORIZON.parse().unwrap();
+        ListQuery::parse(query.to_vec(), None, Visibility::All, &presets, horizon).map_err(|problem| {
             let response = problem.into_response();
             assert_eq!(response.status(), 400);
             let lambda_http::Body::Text(body) = response.body() else { panic!() };
@@ -234,12 +354,130 @@ mod tests {
         assert!(parse(&[("settled", "false"), ("idAfter", "5")]).is_ok());
     }
 
+    #[test]
+    fn what_only_a_scan_could_answer_is_refused_with_what_to_add() {
+        for (name, value) in [
+            ("owner", "grace"),
+            ("ticketType", "billing"),
+            ("ticketPriority", "urgent,high"),
+            ("followupUntil", "2026-11-24"),
+            ("actionUntil", "2026-11-24T12:00Z"),
+        ] {
+            let errors = parse(&[(name, value)]).unwrap_err();
+            assert!(errors[0].starts_with(&format!("{name}: needs open=true")), "{errors:?}");
+            assert!(
+                parse(&[(name, value), ("open", "false")]).is_err(),
+                "closed tickets are all there ever were"
+            );
+            assert!(parse(&[(name, value), ("status", "open,closed")]).is_err());
+            for beside in [
+                ("open", "true"),
+                ("status", "Open, assigned"),
+                ("updatedSince", "2026-11-01"),
+                ("createdSince", "2026-11-01"),
+            ] {
+                assert!(parse(&[(name, value), beside]).is_ok(), "{name} beside {beside:?}");
+            }
+        }
+        assert!(parse(&[("open", "false")]).is_ok() && parse(&[("status", "closed")]).is_ok());
+    }
+
+    #[test]
+    fn a_value_that_is_not_configured_is_refused_with_those_that_are() {
+        let errors = parse(&[("status", "done"), ("ticketType", ""), ("open", "maybe")]).unwrap_err();
+        assert_eq!(
+            errors,
+            [
+                "open: must be true or false",
+                "status: must be one of open, assigned, resolved, closed",
+                "ticketType: must be one of sales, billing, support",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_due_date_means_the_whole_day() {
+        let until =
+            |text| parse(&[("open", "1"), ("followupUntil", text)]).unwrap().filter.queue.followup_until;
+        assert_eq!(until("2026-11-24").unwrap().to_string(), "2026-11-24T23:59:59.999Z");
+        assert_eq!(until("2026-11-24T12:00").unwrap().to_string(), "2026-11-24T12:00:00.000Z");
+    }
+
+    #[test]
+    fn a_work_queue_is_what_the_parameters_say() {
+        let queue = |query: &[(&str, &str)]| parse(query).unwrap().filter.queue;
+        let presets = Presets::parse(&PresetLists::default()).unwrap();
+        assert!(queue(&[]).is_empty());
+        assert_eq!(queue(&[("open", "TRUE")]).statuses, Some(Statuses::open(true, &presets)));
+        assert_eq!(queue(&[("open", "0")]).statuses, Some(Statuses::open(false, &presets)));
+        let closed = presets.status.choose_any("closed").unwrap();
+        assert_eq!(queue(&[("status", "CLOSED")]).statuses, Some(Statuses::any_of(&closed)));
+        let both = queue(&[("status", "open"), ("status", "closed"), ("open", "false")]).statuses;
+        assert_eq!(both, Some(Statuses::any_of(&closed)), "named twice it is one list");
+        let all =
+            queue(&[("open", ""), ("ticketType", "sales"), ("ticketPriority", "low"), ("owner", "ada")]);
+        let any = |preset: &Preset, text: &str| Some(AnyOf::of(&preset.choose_any(text).unwrap()));
+        assert_eq!(all.types, any(&presets.ticket_type, "sales"));
+        assert_eq!((all.priorities, all.owners), (any(&presets.priority, "low"), any(&presets.owner, "ada")));
+    }
+
+    #[test]
+    fn a_customer_s_queue_needs_nothing_beside_it() {
+        let presets = Presets::parse(&PresetLists::default()).unwrap();
+        let customer = CustomerId::try_from(7).ok();
+        let parse = |customer, visibility| {
+            let query = vec![("owner", "grace")];
+            ListQuery::parse(query, customer, visibility, &presets, HORIZON.parse().unwrap())
+        };
+        assert_eq!(parse(customer, Visibility::All).unwrap().filter.customer, customer);
+        assert!(
+            parse(None, Visibility::Only(customer.unwrap())).is_ok(),
+            "all a restricted key sees is one's"
+        );
+        assert!(parse(None, Visibility::All).is_err());
+    }
+
+    #[test]
+    fn what_a_query_does_not_say_is_not_asked() {
+        let query = parse(&[]).unwrap();
+        assert_eq!(query.filter, Filter::default());
+        assert_eq!((query.continuation, query.settled), (Continuation::Unknown, false));
+        let query =
+            parse(&[("includeDeleted", "1"), ("continuation", "w"), ("updatedUntil", "2026-11-01")]).unwrap();
+        assert!(query.filter.include_deleted && !query.settled);
+        assert_eq!(query.continuation, Continuation::Walk);
+        assert_eq!(query.filter.updated_until.unwrap().to_string(), "2026-11-01T00:00:00.000Z");
+        assert_eq!(parse(&[("continuation", "?")]).unwrap().continuation, Continuation::Unknown, "a hint");
+        assert!(parse(&[("idAfter", "-")]).is_err() && parse(&[("idAfter", "1x")]).is_err());
+    }
+
+    #[test]
+    fn a_mistake_is_told_before_what_else_would_be_needed() {
+        let errors = parse(&[("owner", "grace"), ("limit", "0")]).unwrap_err();
+        assert_eq!(errors, ["limit: must be a whole number from 1 to 1000"]);
+        let errors = parse(&[("settled", ""), ("idAfter", "5"), ("limit", "0")]).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    }
+
+    #[test]
+    fn the_link_to_the_next_page_has_only_what_was_asked() {
+        let next = |query: &[(&str, &str)], found: &Continuation| {
+            parse(query).unwrap().next(TicketId::try_from(43).unwrap(), found)
+        };
+        assert_eq!(next(&[], &Continuation::Unknown), "?idAfter=43");
+        assert_eq!(
+            next(&[("open", "true"), ("owner", "a b"), ("limit", "5")], &Continuation::Walk),
+            "?limit=5&open=true&owner=a%20b&continuation=w&idAfter=43"
+        );
+    }
+
     proptest! {
         #[test]
         fn the_next_page_is_the_same_query_after_the_last_id(
             since in proptest::option::of(0i64..4_000_000_000_000),
             limit in proptest::option::of(1usize..=1000),
             deleted: bool, settled: bool, last in 1u64..1_000_000,
+            owner in proptest::option::of("[^,\\pC\\pZ][^,]{0,20}(, ?[^,\\pC\\pZ]{1,20})?"), open: bool,
         ) {
             let since = since.map(|millis| Timestamp::from_millis(millis).unwrap().to_string());
             let limit = limit.map(|limit| limit.to_string());
@@ -247,11 +485,16 @@ mod tests {
             let settled = settled.to_string();
             let mut query = vec![("includeDeleted", deleted.as_str()), ("settled", settled.as_str())];
             query.extend(since.as_deref().map(|since| ("updatedSince", since)));
+            query.extend(owner.as_deref().map(|owner| ("owner", owner)));
+            query.extend(owner.as_deref().or(open.then_some("")).map(|_| ("open", "true")));
             query.extend(limit.as_deref().map(|limit| ("limit", limit)));
             let first = parse(&query).unwrap();
-            let next = first.next(TicketId::try_from(last).unwrap());
+            let next = first.next(TicketId::try_from(last).unwrap(), &Continuation::Walk);
             prop_assert!(next.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"\\".contains(&b)));
-            let pairs: Vec<_> = next[1..].split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+            let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
+            let pairs = next[1..].split('&').map(|pair| pair.split_once('=').unwrap());
+            let pairs: Vec<_> = pairs.map(|(name, value)| (name, decode(value))).collect();
+            let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let second = parse(&pairs).unwrap();
             prop_assert_eq!(second.filter.id_after, last);
             prop_assert_eq!(Filter { id_after: 0, ..second.filter }, first.filter);

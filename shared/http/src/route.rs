@@ -1,8 +1,11 @@
 //! The routes of the API. `template.yaml`, the watch router and README repeat this table; a test
 //! fails when they differ.
 
+use lambda_http::RequestExt;
 use lambda_http::http::Method;
 use tickets_domain::Scope;
+
+use crate::request::tail;
 
 /// Where the API is, on every host.
 pub const BASE_PATH: &str = "/backend/api/v1";
@@ -14,12 +17,25 @@ pub const TICKETS: &str = "/tickets";
 /// The path of a customer's tickets.
 pub const CUSTOMER_TICKETS: &str = "/customers/{id}/tickets";
 
+/// The path of a ticket's history.
+pub const TICKET_HISTORY: &str = "/tickets/{id}/history";
+/// The path of the presets and limits.
+pub const TICKET_CONFIGURATION: &str = "/ticket-configuration";
+
+/// The API's description for programs.
+pub const OPENAPI: &str = "/openapi.json";
+/// The API's description for people.
+pub const DOCS: &str = "/docs";
+/// The paths of what anybody may `GET` without a key: documents, which tell of no ticket. The function of
+/// [`GET_TICKET_CONFIGURATION`] answers them.
+pub const DOCUMENTS: [&str; 2] = [OPENAPI, DOCS];
+
 /// A route: which function answers which methods of a path, and the scope it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The function's name: its package, its binary and its folder.
     pub function: &'static str,
-    /// The methods it answers.
+    /// The methods it answers, and with `GET` also `HEAD`.
     pub methods: &'static [Method],
     /// The path, without the trailing slash it may have.
     pub path: &'static str,
@@ -28,6 +44,14 @@ pub struct Route {
     /// Whether this function also answers what no other does on its path: CORS preflights, and
     /// methods that are not allowed.
     pub fallback: bool,
+}
+
+impl Route {
+    /// Whether this function answers this method.
+    pub fn answers(&self, method: &Method) -> bool {
+        // RFC 9110, section 9.1: every server has to support both.
+        self.methods.contains(if method == Method::HEAD { &Method::GET } else { method })
+    }
 }
 
 /// `GET /tickets/{id}`
@@ -78,15 +102,86 @@ pub const DELETE_TICKET: Route = Route {
     scope: Scope::Delete,
     fallback: false,
 };
+/// `GET /ticket-configuration/`
+pub const GET_TICKET_CONFIGURATION: Route = Route {
+    function: "get-ticket-configuration",
+    methods: &[Method::GET],
+    path: TICKET_CONFIGURATION,
+    scope: Scope::Read,
+    fallback: true,
+};
+/// `GET /tickets/{id}/history/`
+pub const LIST_TICKET_HISTORY: Route = Route {
+    function: "list-ticket-history",
+    methods: &[Method::GET],
+    path: TICKET_HISTORY,
+    scope: Scope::Read,
+    fallback: true,
+};
 
-/// Every route.
-pub const ROUTES: [Route; 6] =
-    [GET_TICKET, LIST_TICKETS, LIST_CUSTOMER_TICKETS, CREATE_TICKET, UPDATE_TICKET, DELETE_TICKET];
+/// Every route that takes a key.
+pub const ROUTES: [Route; 8] = [
+    GET_TICKET,
+    LIST_TICKETS,
+    LIST_CUSTOMER_TICKETS,
+    CREATE_TICKET,
+    UPDATE_TICKET,
+    DELETE_TICKET,
+    GET_TICKET_CONFIGURATION,
+    LIST_TICKET_HISTORY,
+];
+
+/// The document that an event asks for; `None` where it asks for something else.
+pub fn document(event: &lambda_http::Request) -> Option<&'static str> {
+    DOCUMENTS.into_iter().find(|document| tail(document, event.raw_http_path()).is_some())
+}
+
+/// The methods there are, in the order of [`allowed`].
+pub const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// The methods allowed on a path, as `Allow` lists them.
 pub fn allowed(path: &str) -> String {
-    let routes = ROUTES.iter().filter(|route| route.path == path);
-    let mut methods: Vec<&str> = routes.flat_map(|route| route.methods).map(Method::as_str).collect();
-    methods.push(Method::OPTIONS.as_str());
-    methods.join(", ")
+    let reads = |method: &Method| DOCUMENTS.contains(&path) && GET_TICKET_CONFIGURATION.answers(method);
+    let of = |method: &Method| {
+        reads(method) || ROUTES.iter().any(|route| route.path == path && route.answers(method))
+    };
+    let answered = METHODS.iter().filter(|method| **method == Method::OPTIONS || of(method));
+    answered.map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_answers_its_methods_and_head_where_it_answers_get() {
+        assert!(GET_TICKET.answers(&Method::GET) && GET_TICKET.answers(&Method::HEAD));
+        assert!(UPDATE_TICKET.answers(&Method::PUT) && UPDATE_TICKET.answers(&Method::PATCH));
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS] {
+            assert!(!UPDATE_TICKET.answers(&method), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_path_allows_what_some_function_answers_on_it() {
+        for (path, methods) in [
+            (TICKET, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            (TICKETS, "GET, HEAD, POST, OPTIONS"),
+            (CUSTOMER_TICKETS, "GET, HEAD, OPTIONS"),
+            (OPENAPI, "GET, HEAD, OPTIONS"),
+            (DOCS, "GET, HEAD, OPTIONS"),
+            ("/elsewhere", "OPTIONS"),
+        ] {
+            assert_eq!(allowed(path), methods, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_known_by_the_end_of_its_path() {
+        let asked = |path: &str| document(&lambda_http::Request::default().with_raw_http_path(path));
+        assert_eq!(asked("/backend/api/v1/openapi.json"), Some(OPENAPI));
+        assert_eq!((asked("/docs"), asked("/stage/docs/")), (Some(DOCS), Some(DOCS)));
+        assert_eq!((asked("/tickets"), asked("/docs/1")), (None, None));
+    }
 }

@@ -4,17 +4,21 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lambda_http::http::{HeaderName, HeaderValue, Method};
+use lambda_http::http::header::CONTENT_LENGTH;
+use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::Service as _;
 use lambda_http::{Adapter, RequestExt, service_fn};
-use tickets_domain::{Clock, KeyStore, Timestamp};
+use serde::Serialize;
+use tickets_domain::{Clock, KeyId, KeyStore, Meter, TicketId, Timestamp};
 
-use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, log, route};
-
-/// Names the request, in every response and log line.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::guard::Admission;
+use crate::headers::REQUEST_ID;
+use crate::log::{Entry, Failure, Level, Log, Metrics};
+use crate::reply::About;
+use crate::request::Parts;
+use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, limit, request, route};
 
 /// What a function's requests have in common.
 #[derive(Debug)]
@@ -23,12 +27,20 @@ pub struct Service<'a, K> {
     keys: &'a K,
     cors_origins: &'a [String],
     clock: &'a Clock,
+    log: &'a Log,
 }
 
 impl<'a, K: KeyStore> Service<'a, K> {
-    /// The service of `route`, for callers with one of `keys` and pages from `cors_origins`.
-    pub fn new(route: &'a Route, keys: &'a K, cors_origins: &'a [String], clock: &'a Clock) -> Self {
-        Self { route, keys, cors_origins, clock }
+    /// The service of `route`, for callers with one of `keys` and pages from `cors_origins`; each request is a line of
+    /// `log`.
+    pub fn new(
+        route: &'a Route,
+        keys: &'a K,
+        cors_origins: &'a [String],
+        clock: &'a Clock,
+        log: &'a Log,
+    ) -> Self {
+        Self { route, keys, cors_origins, clock, log }
     }
 
     /// Answers a request: whatever happens, with a response.
@@ -40,56 +52,194 @@ impl<'a, K: KeyStore> Service<'a, K> {
     where
         F: Future<Output = Result<Response, Problem>>,
     {
-        let began = Instant::now();
+        let mut seen = Seen::of(&event, self.route.path);
         let received = self.clock.now();
-        let (id, method, request_headers) =
-            (request_id(&event), event.method().clone(), event.headers().clone());
-        let mut key = None;
-        let outcome = if method == Method::OPTIONS {
+        let outcome = if seen.method == Method::OPTIONS {
             Ok(cors::preflight(&route::allowed(self.route.path)))
         } else {
-            self.handle(event, received, &mut key, handler).await
+            self.handle(event, received, &seen.meter, &mut seen.admission, handler).await
         };
+        self.finish(&seen, outcome)
+    }
+
+    /// Answers a request for one of [`route::DOCUMENTS`]: it needs no key, and there is nothing to wait for.
+    pub fn respond_to_anyone(
+        &self,
+        event: lambda_http::Request,
+        path: &'static str,
+        handler: impl FnOnce(Request) -> Result<Response, Problem>,
+    ) -> Response {
+        let seen = Seen::of(&event, path);
+        let outcome = if seen.method == Method::OPTIONS {
+            Ok(cors::preflight(&route::allowed(path)))
+        } else if self.route.answers(&seen.method) {
+            handler(Request::new(
+                event,
+                Parts { route: path, received: self.clock.now(), meter: seen.meter.clone() },
+            ))
+        } else {
+            Err(Problem::method_not_allowed(&route::allowed(path)))
+        };
+        self.finish(&seen, outcome)
+    }
+
+    /// The response to what came of a request; it is logged.
+    fn finish(&self, seen: &Seen, outcome: Result<Response, Problem>) -> Response {
         let (mut response, problem) = match outcome {
             Ok(response) => (response, None),
             Err(problem) => (Response::default(), Some(problem)),
         };
-        let status = problem.as_ref().map_or(response.status(), Problem::status);
-        let line = log::Line {
-            request_id: &id,
-            function: self.route.function,
-            method: &method,
-            key: key.as_deref(),
-            status,
-            took: began.elapsed(),
-        };
-        log::request(&line, problem.as_ref());
+        self.tell(seen, &mut response, problem.as_ref());
         if let Some(problem) = problem {
             response = problem.into_response();
         }
-        if let Ok(id) = HeaderValue::from_str(&id) {
+        if let Some(quota) = &seen.admission.quota {
+            limit::tell(quota, response.headers_mut());
+        }
+        if seen.method == Method::HEAD {
+            without_body(&mut response);
+        }
+        if let Ok(id) = HeaderValue::from_str(&seen.id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        cors::allow(self.cors_origins, &request_headers, response.headers_mut());
+        cors::allow(self.cors_origins, &seen.headers, response.headers_mut());
         response
+    }
+
+    /// Writes the request's line; a failure with its cause, here and nowhere else.
+    fn tell(&self, seen: &Seen, response: &mut Response, problem: Option<&Problem>) {
+        let status = problem.map_or(response.status(), Problem::status);
+        let usage = seen.meter.usage();
+        let about = response.extensions_mut().remove::<About>();
+        let (created, tickets, failed_rows) = match &about {
+            None => (None, &[][..], &[][..]),
+            Some(About::Ticket(id)) => (Some(*id), &[][..], &[][..]),
+            Some(About::Batch { tickets, failed }) => (None, &tickets[..], &failed[..]),
+        };
+        let failure = problem.and_then(Problem::cause).map(Failure::of);
+        let uncounted = seen.admission.quota.as_ref().and_then(|quota| quota.uncounted.as_ref());
+        let (level, message) = match status {
+            StatusCode::INTERNAL_SERVER_ERROR => (Level::Error, "request failed"),
+            status if status.is_server_error() => (Level::Warn, "request failed"),
+            _ if uncounted.is_some() || !failed_rows.is_empty() => (Level::Warn, "request"),
+            _ => (Level::Info, "request"),
+        };
+        let entry = Entry {
+            function: self.route.function,
+            level,
+            message,
+            at: self.clock.now(),
+            request_id: seen.invocation.as_deref(),
+            trace: seen.trace.as_deref(),
+            correlation_id: Some(&seen.id),
+            metrics: Metrics::of_request(status, seen.began.elapsed(), usage),
+        };
+        let told = Told {
+            route: seen.path,
+            method: known(&seen.method),
+            status: status.as_u16(),
+            key: seen.admission.key.as_ref(),
+            ticket: seen.ticket.or(created),
+            tickets,
+            replays: usage.replays,
+            limit_uncounted: uncounted.map(|cause| cause.0.to_string()),
+            failed_rows,
+            failure,
+        };
+        self.log.write(&entry, &told);
     }
 
     async fn handle<F>(
         &self,
         event: lambda_http::Request,
         received: Timestamp,
-        key: &mut Option<String>,
+        meter: &Meter,
+        admission: &mut Admission,
         handler: impl FnOnce(Caller, Request) -> F,
     ) -> Result<Response, Problem>
     where
         F: Future<Output = Result<Response, Problem>>,
     {
-        let caller = Guard::new(self.keys).admit(event.headers(), self.route.scope, received).await?;
-        *key = Some(caller.key().to_string());
-        if !self.route.methods.contains(event.method()) {
+        let guard = Guard::new(self.keys);
+        let caller = guard.admit(event.headers(), self.route.scope, received, meter, admission).await?;
+        if !self.route.answers(event.method()) {
             return Err(Problem::method_not_allowed(&route::allowed(self.route.path)));
         }
-        handler(caller, Request::new(event, self.route.path, received)).await
+        let parts = Parts { route: self.route.path, received, meter: meter.clone() };
+        handler(caller, Request::new(event, parts)).await
+    }
+}
+
+/// What a request's line tells of it, besides what is measured.
+#[derive(Serialize)]
+struct Told<'a> {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<TicketId>,
+    /// Those that a batch made.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tickets: &'a [TicketId],
+    replays: u32,
+    /// Why the request was let in without a lease of its key's limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_uncounted: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    failed_rows: &'a [Failure],
+    #[serde(flatten)]
+    failure: Option<Failure>,
+}
+
+/// A method by its name; what a client made up is not repeated.
+fn known(method: &Method) -> &'static str {
+    let names = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    names.into_iter().find(|name| method == *name).unwrap_or("another")
+}
+
+/// What the response and the log need of a request.
+struct Seen {
+    began: Instant,
+    id: String,
+    /// Lambda's id of the invocation, and its tracing header.
+    invocation: Option<String>,
+    trace: Option<String>,
+    method: Method,
+    headers: HeaderMap,
+    path: &'static str,
+    /// The ticket that the path names.
+    ticket: Option<TicketId>,
+    admission: Admission,
+    meter: Meter,
+}
+
+impl Seen {
+    fn of(event: &lambda_http::Request, path: &'static str) -> Self {
+        let context = event.lambda_context_ref();
+        let names_ticket = [route::TICKET, route::TICKET_HISTORY].contains(&path);
+        Self {
+            began: Instant::now(),
+            id: request_id(event),
+            invocation: context.map(|context| context.request_id.clone()).filter(|id| !id.is_empty()),
+            trace: context.and_then(|context| context.xray_trace_id.clone()),
+            method: event.method().clone(),
+            headers: event.headers().clone(),
+            path,
+            ticket: names_ticket.then(|| request::path_id(event, path)?.parse().ok()).flatten(),
+            admission: Admission::default(),
+            meter: Meter::counting(),
+        }
+    }
+}
+
+/// Makes the response to a `GET` one to a `HEAD` (RFC 9110, section 9.3.2): the same headers, and of the body
+/// its length.
+fn without_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
     }
 }
 
@@ -104,7 +254,6 @@ pub async fn run<A, F>(
 where
     F: Future<Output = Response> + Send,
 {
-    log::init();
     let app = Arc::new(app);
     let answer = &answer;
     let mut adapter = Adapter::from(service_fn(move |event| {

@@ -1,36 +1,47 @@
 //! The keys' table.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use tickets_domain::{ApiKey, Clock, Error, KeyId, KeyStore, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use tickets_domain::id::CustomerId;
+use tickets_domain::key::{FormerSecret, SecretHash};
+use tickets_domain::{
+    ApiKey, BearerToken, Clock, Error, KeyId, KeyStore, Meter, Quota, RateLimit, Result, Scope, Timestamp,
+};
 
-use crate::connection::one_attempt;
+use crate::capacity::Metering as _;
+use crate::client::one_attempt;
 use crate::failure::Failure;
-use crate::item;
+use crate::item::{self, Item, millis};
+use crate::lease::Lease;
 
 /// How long a process remembers what it found: so long may a revoked key still be let in.
 pub const REMEMBERED: Duration = Duration::from_secs(60);
+/// What was found this recently is not looked up again, whoever asks: wrong secrets must not become reads.
+const RECENT: Duration = Duration::from_secs(5);
 /// The most ids remembered: unknown ones are remembered too, and anyone can make those up.
 const MOST_REMEMBERED: usize = 1000;
 
 /// The keys' table, with a short memory.
 #[derive(Debug)]
 pub struct Keys {
-    client: Client,
-    table: String,
-    clock: Clock,
+    pub(crate) client: Client,
+    pub(crate) table: String,
+    pub(crate) clock: Clock,
+    /// What was found, and when.
     memory: Mutex<HashMap<KeyId, (Timestamp, Option<ApiKey>)>>,
+    leases: Mutex<HashMap<KeyId, Lease>>,
 }
 
 impl Keys {
     /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>, clock: Clock) -> Self {
-        Self { client, table: table.into(), clock, memory: Mutex::default() }
+        Self { client, table: table.into(), clock, memory: Mutex::default(), leases: Mutex::default() }
     }
 
     /// Has the connection to the database open before the first caller waits for it: looks up a key that
@@ -49,7 +60,7 @@ impl Keys {
         self.client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item::api_key_item(key)?))
+            .set_item(Some(api_key_item(key)?))
             .condition_expression("attribute_not_exists(keyId)")
             .send()
             .await
@@ -79,7 +90,7 @@ impl Keys {
                 .await
                 .map_err(Failure::of)?;
             for item in output.items.unwrap_or_default() {
-                keys.push(item::api_key(item)?);
+                keys.push(api_key(item)?);
             }
             start = output.last_evaluated_key;
             if start.is_none() {
@@ -117,49 +128,205 @@ impl Keys {
         }
     }
 
-    /// Forgets what this process remembers of a key it has just changed.
-    fn forget(&self, id: &KeyId) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// Gives a key the secret of `token`. The one it has lasts until `former_ends`; one that it had before ends now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such key, or it is revoked; [`Error::Contended`] where somebody else has
+    /// just rotated it.
+    pub async fn rotate(&self, token: &BearerToken, former_ends: Timestamp) -> Result<()> {
+        let found = self
+            .look_up(&token.id, &Meter::default())
+            .await?
+            .filter(|key| key.revoked.is_none())
+            .ok_or(Error::NotFound)?;
+        let former = FormerSecretItem { hash: found.hash.clone(), ends: former_ends };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("keyId", AttributeValue::S(token.id.to_string()))
+            .condition_expression("#hash = :hash AND attribute_not_exists(revoked)")
+            .expression_attribute_names("#hash", "hash")
+            .expression_attribute_names("#former", "former")
+            .expression_attribute_values(":hash", item::to_attribute(&found.hash)?)
+            .expression_attribute_values(":new", item::to_attribute(token.secret.hash())?);
+        let update = if self.clock.now() < former_ends {
+            update
+                .update_expression("SET #hash = :new, #former = :former")
+                .expression_attribute_values(":former", item::to_attribute(former)?)
+        } else {
+            update.update_expression("SET #hash = :new REMOVE #former")
+        };
+        match update.send().await {
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Err(Error::Contended)
+            }
+            Err(error) => Err(Failure::of(error).into()),
+            Ok(_) => {
+                self.forget(&token.id);
+                Ok(())
+            }
+        }
     }
 
-    fn remembered(&self, id: &KeyId, now: Timestamp) -> Option<Option<ApiKey>> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(id).filter(|(until, _)| now < *until).map(|(_, key)| key.clone())
+    /// Forgets what this process remembers of a key it has just changed.
+    fn forget(&self, id: &KeyId) {
+        self.memory().remove(id);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, HashMap<KeyId, (Timestamp, Option<ApiKey>)>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn leases(&self) -> MutexGuard<'_, HashMap<KeyId, Lease>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of a key for this long, if anything is.
+    fn remembered(&self, id: &KeyId, now: Timestamp, long: Duration) -> Option<Option<ApiKey>> {
+        let memory = self.memory();
+        memory.get(id).filter(|(found, _)| now < found.plus(long)).map(|(_, key)| key.clone())
     }
 
     fn remember(&self, id: &KeyId, now: Timestamp, key: &Option<ApiKey>) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory();
         if memory.len() >= MOST_REMEMBERED {
-            memory.retain(|_, (until, _)| now < *until);
+            memory.retain(|_, (found, _)| now < found.plus(REMEMBERED));
         }
         if memory.len() >= MOST_REMEMBERED {
             // Made-up ids push each other out, not the keys in use.
             memory.retain(|_, (_, key)| key.is_some());
         }
         if memory.len() < MOST_REMEMBERED {
-            memory.insert(id.clone(), (now.plus(REMEMBERED), key.clone()));
+            memory.insert(id.clone(), (now, key.clone()));
         }
+    }
+
+    /// Remembers that the use of a key was noted.
+    pub(crate) fn remember_use(&self, id: &KeyId, now: Timestamp) {
+        if let Some((_, Some(key))) = self.memory().get_mut(id) {
+            key.last_used = Some(now);
+        }
+    }
+
+    /// A key's item, as it is now: a key just made must work, for what is not found is remembered as well.
+    pub(crate) async fn read(&self, id: &KeyId, meter: &Meter) -> Result<Option<Item>, Failure> {
+        let get = self.client.get_item().table_name(&self.table);
+        let get = get.key("keyId", AttributeValue::S(id.to_string())).consistent_read(true);
+        let output = get.set_return_consumed_capacity(meter.level()).send().await.map_err(Failure::of)?;
+        meter.read(output.consumed_capacity());
+        Ok(output.item)
+    }
+
+    async fn look_up(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {
+        let now = self.clock.now();
+        let found = self.read(id, meter).await?.map(api_key).transpose()?;
+        self.remember(id, now, &found);
+        Ok(found)
     }
 }
 
 impl KeyStore for Keys {
-    async fn find(&self, id: &KeyId) -> Result<Option<ApiKey>> {
-        let now = self.clock.now();
-        if let Some(found) = self.remembered(id, now) {
-            return Ok(found);
+    async fn find(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {
+        match self.remembered(id, self.clock.now(), REMEMBERED) {
+            Some(found) => Ok(found),
+            None => self.look_up(id, meter).await,
         }
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("keyId", AttributeValue::S(id.to_string()))
-            // A key just made must work: what is not found is remembered as well.
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(Failure::of)?;
-        let found = output.item.map(item::api_key).transpose()?;
-        self.remember(id, now, &found);
-        Ok(found)
     }
+
+    // The same for ids that are known and for ids that are not, so that the time it takes does not tell which.
+    async fn find_newer(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {
+        match self.remembered(id, self.clock.now(), RECENT) {
+            Some(_) => Ok(None),
+            None => self.look_up(id, meter).await,
+        }
+    }
+
+    async fn count(&self, key: &ApiKey, meter: &Meter) -> Result<Option<Quota>> {
+        match key.limit {
+            // A lease notes the use.
+            Some(limit) => self.count_limited(key, limit, meter).await.map(Some),
+            None => {
+                self.note_use(key, meter).await;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// A key.
+#[derive(Serialize, Deserialize)]
+struct ApiKeyItem {
+    #[serde(rename = "keyId")]
+    id: KeyId,
+    hash: SecretHash,
+    scopes: BTreeSet<Scope>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    customer: Option<CustomerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    former: Option<FormerSecretItem>,
+    #[serde(default, rename = "rateLimit", skip_serializing_if = "Option::is_none")]
+    limit: Option<RateLimit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    #[serde(with = "millis")]
+    created: Timestamp,
+    #[serde(default, rename = "createdBy", skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
+    #[serde(
+        default,
+        rename = "lastUsed",
+        skip_serializing_if = "Option::is_none",
+        with = "millis::optional"
+    )]
+    last_used: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::optional")]
+    expires: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::optional")]
+    revoked: Option<Timestamp>,
+}
+
+/// The secret that a key had before.
+#[derive(Serialize, Deserialize)]
+struct FormerSecretItem {
+    hash: SecretHash,
+    #[serde(with = "millis")]
+    ends: Timestamp,
+}
+
+/// The item of a key.
+fn api_key_item(key: &ApiKey) -> Result<Item> {
+    item::to_item(ApiKeyItem {
+        id: key.id.clone(),
+        hash: key.hash.clone(),
+        scopes: key.scopes.clone(),
+        customer: key.customer,
+        former: key.former.clone().map(|FormerSecret { hash, ends }| FormerSecretItem { hash, ends }),
+        limit: key.limit,
+        note: key.note.clone(),
+        created: key.created,
+        created_by: key.created_by.clone(),
+        last_used: key.last_used,
+        expires: key.expires,
+        revoked: key.revoked,
+    })
+}
+
+/// The key an item holds.
+fn api_key(item: Item) -> Result<ApiKey> {
+    let item: ApiKeyItem = item::from_item(item)?;
+    Ok(ApiKey {
+        id: item.id,
+        hash: item.hash,
+        scopes: item.scopes,
+        customer: item.customer,
+        former: item.former.map(|FormerSecretItem { hash, ends }| FormerSecret { hash, ends }),
+        limit: item.limit,
+        note: item.note,
+        created: item.created,
+        created_by: item.created_by,
+        last_used: item.last_used,
+        expires: item.expires,
+        revoked: item.revoked,
+    })
 }

@@ -1,35 +1,60 @@
 //! What calls cost, in DynamoDB's own units.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use tickets_domain::Meter;
 
-/// Adds up what the calls of a repository consume. Without one, nothing is asked for or counted.
-#[derive(Debug, Clone, Default)]
-pub struct Meter(Option<Arc<Mutex<f64>>>);
-
-impl Meter {
-    /// A meter that counts.
-    pub fn counting() -> Self {
-        Self(Some(Arc::default()))
-    }
-
-    /// The units consumed since this was last asked: read units of reads, write units of writes.
-    pub fn take(&self) -> f64 {
-        let Some(units) = &self.0 else { return 0.0 };
-        std::mem::take(&mut *units.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
+/// A meter, as the SDK's calls use it.
+pub(crate) trait Metering {
     /// What to ask DynamoDB for.
-    pub(crate) fn level(&self) -> Option<ReturnConsumedCapacity> {
-        self.0.as_ref().map(|_| ReturnConsumedCapacity::Total)
+    fn level(&self) -> Option<ReturnConsumedCapacity>;
+
+    /// Counts what a read consumed.
+    fn read<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>);
+
+    /// Counts what a write consumed.
+    fn wrote<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>);
+}
+
+impl Metering for Meter {
+    fn level(&self) -> Option<ReturnConsumedCapacity> {
+        self.counts().then_some(ReturnConsumedCapacity::Total)
     }
 
-    /// Counts what a call consumed.
-    pub(crate) fn add<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
-        if let Some(units) = &self.0 {
-            let sum: f64 = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
-            *units.lock().unwrap_or_else(PoisonError::into_inner) += sum;
-        }
+    fn read<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+        self.add_read(units(consumed));
+    }
+
+    fn wrote<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+        self.add_write(units(consumed));
+    }
+}
+
+fn units<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) -> f64 {
+    consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consumed(units: f64) -> ConsumedCapacity {
+        ConsumedCapacity::builder().capacity_units(units).build()
+    }
+
+    #[test]
+    fn a_meter_adds_up_what_was_consumed_since_it_was_last_asked() {
+        let meter = Meter::counting();
+        assert_eq!(meter.level(), Some(ReturnConsumedCapacity::Total));
+        meter.read([&consumed(1.5), &consumed(2.0)]);
+        meter.clone().wrote([&consumed(0.5)]);
+        assert_eq!(meter.take(), 4.0, "clones count together");
+        assert_eq!(meter.take(), 0.0);
+    }
+
+    #[test]
+    fn without_a_meter_nothing_is_asked_for_or_counted() {
+        let meter = Meter::default();
+        meter.read([&consumed(1.5)]);
+        assert_eq!((meter.level(), meter.take()), (None, 0.0));
     }
 }

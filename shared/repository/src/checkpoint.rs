@@ -1,28 +1,29 @@
 //! Where exports stand, beside the tickets. Every step is written on the condition that nobody took
 //! another since it was read, so that of two runs at the same time one goes on and the other notices.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use tickets_domain::export::{Checkpoint, Part, Pass, Range};
-use tickets_domain::{Error, Result, Timestamp};
+use tickets_domain::{Error, KeyId, Result, Timestamp};
 
-use crate::address::Address;
-pub use crate::address::CHECKPOINTS;
+use crate::backoff::Backoff;
+use crate::client::WRITE_DEADLINE;
 use crate::failure::Failure;
-use crate::item::{self, millis};
+use crate::item::{self, WriteId, millis};
+pub use crate::primary_key::CHECKPOINTS;
+use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
+use crate::write::{Condition, Outcome, Put};
 
 /// Which export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Export {
+pub enum ExportKind {
     /// What changed since the last run.
     Scheduled,
     /// What changed since a time that was asked for by hand.
     Again,
 }
 
-impl Export {
+impl ExportKind {
     /// The export's number, its sort key.
     pub(crate) fn number(self) -> u64 {
         match self {
@@ -37,7 +38,7 @@ impl Export {
 pub struct Saved {
     /// What it says.
     pub checkpoint: Checkpoint,
-    export: Export,
+    export: ExportKind,
     /// Rises by one with every step; 0 where there is no item yet.
     revision: u64,
 }
@@ -47,6 +48,7 @@ struct CheckpointItem {
     bucket: String,
     id: u64,
     revision: u64,
+    writer: WriteId,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::optional")]
     watermark: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,8 +103,8 @@ impl Tickets {
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn checkpoint(&self, export: Export) -> Result<Saved> {
-        let item = self.read(Address::checkpoint(export)).await?;
+    pub async fn checkpoint(&self, export: ExportKind) -> Result<Saved> {
+        let item = self.read(PrimaryKey::checkpoint(export)).await?;
         let Some(item) = item.map(item::from_item::<CheckpointItem>).transpose()? else {
             return Ok(Saved { checkpoint: Checkpoint::default(), export, revision: 0 });
         };
@@ -114,35 +116,45 @@ impl Tickets {
     ///
     /// # Errors
     /// [`Error::Contended`] where another step was taken since it was read; where the database does not
-    /// answer. A step whose answer was lost looks the same: what was taken is seen by reading again.
+    /// answer.
     pub async fn save_checkpoint(&self, saved: &mut Saved) -> Result<()> {
-        let Address { bucket, id } = Address::checkpoint(saved.export);
+        let key = PrimaryKey::checkpoint(saved.export);
         let Checkpoint { watermark, pass } = saved.checkpoint.clone();
-        let revision = saved.revision + 1;
-        let item = CheckpointItem { bucket, id, revision, watermark, pass: pass.map(PassItem::from) };
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item::to_item(item)?))
-            .expression_attribute_names("#revision", "revision")
-            .set_return_consumed_capacity(self.meter.level());
-        let put = if saved.revision == 0 {
-            put.condition_expression("attribute_not_exists(#revision)")
-        } else {
-            put.condition_expression("#revision = :read")
-                .expression_attribute_values(":read", AttributeValue::N(saved.revision.to_string()))
+        let (revision, writer) = (saved.revision + 1, WriteId::new(&exporter()?));
+        let item = CheckpointItem {
+            bucket: key.bucket.clone(),
+            id: key.id,
+            revision,
+            writer: writer.clone(),
+            watermark,
+            pass: pass.map(PassItem::from),
         };
-        match put.send().await {
-            Ok(output) => {
-                self.meter.add(output.consumed_capacity());
+        let condition = match saved.revision {
+            0 => Condition::Absent,
+            read => Condition::Revision(read),
+        };
+        let put = Put { key, item: item::to_item(item)?, write_id: writer, condition };
+        match self.put(&put, &mut Backoff::within(WRITE_DEADLINE)).await? {
+            Outcome::Written(()) => {
                 saved.revision = revision;
                 Ok(())
             }
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(Error::Contended),
-                _ => Err(Failure::of(error).into()),
-            },
+            Outcome::Refused(_) => Err(Error::Contended),
         }
     }
+
+    /// Forgets how far exports have come: they begin anew.
+    pub(crate) async fn forget_checkpoints(&self) -> Result<()> {
+        for export in [ExportKind::Scheduled, ExportKind::Again] {
+            let delete = self.client.delete_item().table_name(&self.table);
+            let key = PrimaryKey::checkpoint(export).into_key();
+            delete.set_key(Some(key)).send().await.map_err(Failure::of)?;
+        }
+        Ok(())
+    }
+}
+
+/// By whom checkpoints are written.
+fn exporter() -> Result<KeyId> {
+    "export".parse().map_err(Error::internal)
 }

@@ -1,23 +1,37 @@
-//! A new ticket: one transaction that advances the sequence if it still is what was read, puts the
-//! ticket, and puts the idempotency record, so that ids become visible in order and without gaps.
+//! A new ticket: reserve an id, stamp it, put the ticket under the id if nothing is there. No step can
+//! conflict with another creator's.
+//!
+//! With an `Idempotency-Key` a *claim* comes before the ticket: an item under the key that names the id.
+//! Whoever finds another's claim looks for its ticket. If the ticket is there, it is the answer. If it is
+//! not, its writer is slow or dead: a *void* is put under the claimed id, if nothing is there. The void and
+//! the ticket cannot both be: one put decides, never a clock. After the void the id is dead for good, and the
+//! claim may be taken over with a new id. So there is no order of events in which two tickets come of one
+//! key.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
-use tickets_domain::error::Cause;
-use tickets_domain::idempotency::{self, Idempotency};
-use tickets_domain::time::Expiry;
-use tickets_domain::{Error, Result, Ticket, TicketFields, TicketId};
-use tokio::time::timeout_at;
+use std::time::Duration;
 
-use crate::address::Address;
+use futures::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tickets_domain::idempotency::{self, Fingerprint, Idempotency};
+use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, TicketId, Timestamp, Visibility};
+
 use crate::backoff::Backoff;
-use crate::connection::{WRITE_DEADLINE, one_attempt};
-use crate::failure::Failure;
-use crate::item::{self, IdempotencyItem, SequenceItem, Writer};
+use crate::client::WRITE_DEADLINE;
+use crate::ids::Reservation;
+use crate::item::{self, Expiry, Item, Origin, WriteId, millis};
+use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
+use crate::write::{Condition, Outcome, Put};
+
+/// How long a repeated request waits for the ticket of the first one before it puts a void: a create takes
+/// milliseconds.
+const CLAIM_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a create that has failed goes on to give up its id.
+const GIVING_UP: Duration = Duration::from_millis(500);
+
+/// So many rows of a batch are written at the same time: each takes a connection.
+const SIDE_BY_SIDE: usize = 16;
 
 /// What came of a create.
 #[derive(Debug)]
@@ -28,277 +42,374 @@ pub struct Created {
     pub replayed: bool,
 }
 
-/// One try, with everything that must not change while its outcome is unknown.
-struct Attempt<'a> {
+/// A ticket under an id that is reserved for it, not yet put.
+struct Draft {
     ticket: Ticket,
-    writer: Writer,
-    request: Option<&'a Idempotency>,
-    /// By which DynamoDB knows the try again for ten minutes.
-    token: String,
-    /// Why it may have taken effect, from the first time on that its answer was lost.
-    unknown: Option<Cause>,
+    write_id: WriteId,
+    /// That of the void which takes its place if it fails.
+    void_id: WriteId,
+    previous_reserved: Option<Timestamp>,
 }
 
-/// Why a try failed.
-enum Refusal {
-    /// The request took effect before.
-    Done(IdempotencyItem),
-    /// Another creator was faster: the sequence now is this.
-    Sequence(Option<SequenceItem>),
-    /// Another transaction had one of the items; `same_request` if it was the idempotency record.
-    Conflict { same_request: bool },
-    /// Not now.
-    Throttled(Cause),
-    /// It may have taken effect.
-    Unknown(Cause),
-    /// Never.
-    Fault(Error),
+/// What became of an id that was given up.
+enum Id {
+    /// There will never be a ticket under it.
+    Dead,
+    /// The ticket was there before.
+    Taken,
+}
+
+/// A claim: a request with this idempotency key has taken this id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ClaimItem {
+    bucket: String,
+    id: u64,
+    /// The id that is claimed.
+    ticket: u64,
+    /// The ticket's `createdDate`.
+    #[serde(with = "millis")]
+    created: Timestamp,
+    fingerprint: Fingerprint,
+    writer: WriteId,
+    expires: Expiry,
+}
+
+/// What became of a claim.
+enum Claimed {
+    /// Its ticket is there, or was.
+    Created,
+    /// Its id is dead.
+    Void,
 }
 
 impl Tickets {
     /// Creates a ticket; with `request`, only if that did not take effect before.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] where it did, for other fields. After the write deadline, why
-    /// there is no ticket: [`Error::Contended`], [`Error::Throttled`], [`Error::IdempotencyKeyInUse`];
-    /// or [`Error::Undecided`] where there may be one.
-    pub async fn create(&self, fields: &TicketFields, request: Option<&Idempotency>) -> Result<Created> {
-        let mut backoff = Backoff::within(WRITE_DEADLINE);
-        let deadline = backoff.deadline();
-        let mut last = timeout_at(deadline, self.last.lock()).await.map_err(|_| Error::Contended)?;
-        let mut pending: Option<Attempt<'_>> = None;
-        let mut first_refusal = true;
-        loop {
-            let mut attempt = match pending.take() {
-                Some(attempt) => attempt,
-                None => {
-                    let known = match last.take() {
-                        Some(known) => known,
-                        None => self.sequence().await?.map_or(0, |sequence| sequence.last),
-                    };
-                    self.attempt(known, fields, request)?
-                }
-            };
-            let refusal = match timeout_at(deadline, self.try_create(&attempt)).await {
-                Ok(Ok(())) => {
-                    *last = Some(attempt.ticket.id.get());
-                    return Ok(Created { ticket: attempt.ticket, replayed: false });
-                }
-                Ok(Err(refusal)) => refusal,
-                Err(elapsed) => Refusal::Unknown(Cause(elapsed.into())),
-            };
-            let error = match refusal {
-                Refusal::Done(record) => {
-                    // After an unknown outcome it may be this very attempt that took effect.
-                    let own = attempt.unknown.is_some() && record.ticket == attempt.ticket.id.get();
-                    return replay(record, fields, request).map(|done| Created { replayed: !own, ..done });
-                }
-                Refusal::Sequence(_) if attempt.unknown.is_some() => match self.wrote(&attempt).await {
-                    Ok(true) => return Ok(Created { ticket: attempt.ticket, replayed: false }),
-                    Ok(false) => {
-                        // Another has its id: it did not take effect, and never will.
-                        attempt.unknown = None;
-                        Error::Contended
-                    }
-                    Err(error) => error,
-                },
-                Refusal::Sequence(sequence) if first_refusal => {
-                    // An old guess, as a rule, and the refusal brings the news: no need to wait or read.
-                    first_refusal = false;
-                    *last = Some(sequence.map_or(0, |sequence| sequence.last));
-                    continue;
-                }
-                Refusal::Sequence(_) | Refusal::Conflict { same_request: false } => Error::Contended,
-                Refusal::Conflict { same_request: true } => Error::IdempotencyKeyInUse,
-                Refusal::Throttled(cause) => Error::Throttled(cause),
-                Refusal::Fault(error) => return Err(error),
-                Refusal::Unknown(cause) => {
-                    attempt.unknown = Some(cause);
-                    Error::Contended
-                }
-            };
-            if backoff.wait().await {
-                // A try whose outcome is unknown is repeated as it was, under the same token, whatever
-                // else refuses it meanwhile: DynamoDB answers success without writing again if it took
-                // effect. Any other is made anew, after another look at the sequence, for the news of
-                // a refusal is old by now.
-                pending = attempt.unknown.is_some().then_some(attempt);
-                continue;
-            }
-            let Some(cause) = attempt.unknown.take() else { return Err(error) };
-            return match self.wrote(&attempt).await {
-                Ok(true) => Ok(Created { ticket: attempt.ticket, replayed: false }),
-                Ok(false) | Err(_) => Err(Error::Undecided(cause)),
-            };
-        }
-    }
-
-    fn attempt<'a>(
+    /// [`Error::OtherCustomer`]; [`Error::IdempotencyKeyReused`] where the request took effect with other
+    /// fields. After the write deadline, why there is no ticket: [`Error::Throttled`],
+    /// [`Error::Unavailable`], [`Error::IdempotencyKeyInUse`]; or [`Error::Undecided`] where there may be
+    /// one.
+    pub async fn create(
         &self,
-        last: u64,
+        by: &KeyId,
+        visibility: Visibility,
         fields: &TicketFields,
-        request: Option<&'a Idempotency>,
-    ) -> Result<Attempt<'a>> {
-        let id = TicketId::try_from(last + 1).map_err(Error::internal)?;
-        let ticket = Ticket::new(id, fields.clone(), self.clock.now());
-        Ok(Attempt {
-            ticket,
-            writer: Writer::new(),
-            request,
-            token: format!("{:032x}", fastrand::u128(..)),
-            unknown: None,
-        })
-    }
-
-    /// Whether the ticket under the attempt's id is the attempt's.
-    async fn wrote(&self, attempt: &Attempt<'_>) -> Result<bool> {
-        let item = self.read(Address::ticket(attempt.ticket.id)).await?;
-        let found = item.map(item::written_record).transpose()?;
-        Ok(found.is_some_and(|(_, writer)| writer == attempt.writer))
-    }
-
-    async fn try_create(&self, attempt: &Attempt<'_>) -> Result<(), Refusal> {
-        let mut items = vec![
-            TransactWriteItem::builder().update(self.advance(&attempt.ticket)?).build(),
-            TransactWriteItem::builder().put(self.put_new(attempt)?).build(),
-        ];
-        if let Some(request) = attempt.request {
-            items.push(TransactWriteItem::builder().put(self.put_request(request, &attempt.ticket)?).build());
+        request: Option<&Idempotency>,
+    ) -> Result<Created> {
+        let mut backoff = Backoff::within(WRITE_DEADLINE);
+        let claim = self.look(visibility, fields, request).await?;
+        match request {
+            Some(request) => self.create_claimed(by, fields, request, claim, None, &mut backoff).await,
+            None => self.create_unclaimed(by, fields, None, &mut backoff).await,
         }
-        let sent = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .client_request_token(&attempt.token)
-            .set_return_consumed_capacity(self.meter.level())
-            .customize()
-            .config_override(one_attempt())
-            .send()
-            .await;
-        match sent {
-            Ok(output) => {
-                self.meter.add(output.consumed_capacity());
-                Ok(())
+    }
+
+    /// Creates several tickets, with one reservation for all that are new and their puts side by side. Each
+    /// has a result of its own, as [`Tickets::create`] gives it, in the order of the rows.
+    pub async fn create_all(
+        &self,
+        by: &KeyId,
+        visibility: Visibility,
+        rows: &[(TicketFields, Option<Idempotency>)],
+    ) -> Vec<Result<Created>> {
+        // One deadline for all of them.
+        let mut backoff = Backoff::within(WRITE_DEADLINE);
+        let looks = rows.iter().map(|(fields, request)| self.look(visibility, fields, request.as_ref()));
+        let looks = side_by_side(looks.collect()).await;
+        let new = rows.iter().zip(&looks).filter(|(_, look)| matches!(look, Ok(None)));
+        let new: Vec<_> = new.map(|((fields, _), _)| fields).collect();
+        // Where this fails, each row reserves an id for itself, and tells why it cannot.
+        let mut drafts = self.drafts(by, &new, &mut backoff).await.unwrap_or_default().into_iter();
+        let creates = rows.iter().zip(looks).map(|((fields, request), look)| {
+            let draft = if matches!(look, Ok(None)) { drafts.next() } else { None };
+            let mut backoff = backoff.clone();
+            async move {
+                let claim = look?;
+                match request {
+                    Some(request) => {
+                        self.create_claimed(by, fields, request, claim, draft, &mut backoff).await
+                    }
+                    None => self.create_unclaimed(by, fields, draft, &mut backoff).await,
+                }
             }
-            Err(error) => Err(refusal(error)),
+        });
+        side_by_side(creates.collect()).await
+    }
+
+    /// The claim of a request, if it has one: a repeated request then reserves no id that it does not need.
+    async fn look(
+        &self,
+        visibility: Visibility,
+        fields: &TicketFields,
+        request: Option<&Idempotency>,
+    ) -> Result<Option<ClaimItem>> {
+        visibility.admit(fields.customer)?;
+        match request {
+            Some(request) => self.glance(PrimaryKey::claim(request)).await?.map(claim_of).transpose(),
+            None => Ok(None),
         }
     }
 
-    /// Advances the sequence to the ticket's id, if it is just below.
-    fn advance(&self, ticket: &Ticket) -> Result<Update> {
-        let previous = ticket.id.get() - 1;
-        let update = Update::builder()
-            .table_name(&self.table)
-            .set_key(Some(Address::sequence().into_key()))
-            .update_expression("SET #last = :id, #month = if_not_exists(#month, :month)")
-            .expression_attribute_names("#last", "last")
-            .expression_attribute_names("#month", "firstMonth")
-            .expression_attribute_values(":id", AttributeValue::N(ticket.id.to_string()))
-            .expression_attribute_values(":month", AttributeValue::S(ticket.created.month().to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let update = if previous == 0 {
-            update.condition_expression("attribute_not_exists(#last)")
-        } else {
-            update
-                .condition_expression("#last = :previous")
-                .expression_attribute_values(":previous", AttributeValue::N(previous.to_string()))
-        };
-        update.build().map_err(Error::internal)
-    }
-
-    fn put_new(&self, attempt: &Attempt<'_>) -> Result<Put> {
-        Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item::ticket_item(&attempt.ticket, &attempt.writer)?))
-            .condition_expression("attribute_not_exists(#id)")
-            .expression_attribute_names("#id", "id")
-            .build()
-            .map_err(Error::internal)
-    }
-
-    /// Puts the record of the request, unless there is one that counts.
-    fn put_request(&self, request: &Idempotency, ticket: &Ticket) -> Result<Put> {
-        let Address { bucket, id } = Address::idempotency(request);
-        let record = IdempotencyItem {
-            bucket,
-            id,
-            ticket: ticket.id.get(),
-            created: ticket.created,
-            fingerprint: request.fingerprint,
-            expires: Expiry::after(ticket.created, idempotency::KEPT),
-        };
-        let now = ticket.created.millis().div_euclid(1000);
-        Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item::to_item(record)?))
-            // TTL removes expired records late: one that has expired does not count.
-            .condition_expression("attribute_not_exists(#id) OR #expires <= :now")
-            .expression_attribute_names("#id", "id")
-            .expression_attribute_names("#expires", "expires")
-            .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(Error::internal)
-    }
-}
-
-/// Answers a request as it was answered first: the same fields, so with the id and the time it
-/// took effect this is the same ticket.
-fn replay(record: IdempotencyItem, fields: &TicketFields, request: Option<&Idempotency>) -> Result<Created> {
-    if request.is_none_or(|request| request.fingerprint != record.fingerprint) {
-        return Err(Error::IdempotencyKeyReused);
-    }
-    let id = TicketId::try_from(record.ticket).map_err(Error::internal)?;
-    Ok(Created { ticket: Ticket::new(id, fields.clone(), record.created), replayed: true })
-}
-
-/// What a cancelled transaction says, by the item that refused: sequence, ticket, request.
-fn refusal(
-    error: SdkError<TransactWriteItemsError, aws_sdk_dynamodb::config::http::HttpResponse>,
-) -> Refusal {
-    let reasons = match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons.clone().unwrap_or_default()
-        }
-        _ => {
-            return match Failure::of(error) {
-                Failure::Throttled(cause) => Refusal::Throttled(cause),
-                Failure::Conflict => Refusal::Conflict { same_request: false },
-                Failure::Unknown(cause) => Refusal::Unknown(cause),
-                Failure::Fault(cause) => Refusal::Fault(Error::Internal(cause)),
+    async fn create_unclaimed(
+        &self,
+        by: &KeyId,
+        fields: &TicketFields,
+        mut reserved: Option<Draft>,
+        backoff: &mut Backoff,
+    ) -> Result<Created> {
+        loop {
+            let draft = match reserved.take() {
+                Some(draft) => draft,
+                None => self.draft(by, fields, backoff).await?,
             };
+            match self.put_draft(&draft, backoff).await? {
+                Outcome::Written(()) => return Ok(draft.created()),
+                // Something is under a fresh id: the table was written around the counter. Take the next one.
+                Outcome::Refused(_) if backoff.wait().await => {}
+                Outcome::Refused(_) => return Err(Error::Contended),
+            }
         }
-    };
-    let said = |at: usize, code: &str| reasons.get(at).filter(|reason| reason.code() == Some(code));
-    let old = |reason: &CancellationReason| reason.item.clone().unwrap_or_default();
-    let any =
-        |codes: &[&str]| reasons.iter().any(|reason| reason.code().is_some_and(|code| codes.contains(&code)));
-    if let Some(reason) = said(2, "ConditionalCheckFailed") {
-        return item::from_item(old(reason)).map_or_else(Refusal::Fault, Refusal::Done);
     }
-    if let Some(reason) = said(0, "ConditionalCheckFailed") {
-        let item = old(reason);
-        if item.is_empty() {
-            return Refusal::Sequence(None);
+
+    /// `claim` is what was seen under the request's name, and `unused` an id that is reserved and not used
+    /// yet.
+    async fn create_claimed(
+        &self,
+        by: &KeyId,
+        fields: &TicketFields,
+        request: &Idempotency,
+        mut claim: Option<ClaimItem>,
+        mut unused: Option<Draft>,
+        backoff: &mut Backoff,
+    ) -> Result<Created> {
+        loop {
+            claim = claim.filter(|claim: &ClaimItem| !claim.expires.has_passed(self.clock.now()));
+            if let Some(found) = &claim {
+                let settled = if found.fingerprint == request.fingerprint {
+                    self.await_claimed(by, found, backoff).await
+                } else {
+                    Err(Error::IdempotencyKeyReused)
+                };
+                match settled {
+                    Ok(Claimed::Void) => {}
+                    settled => {
+                        if let Some(draft) = unused {
+                            self.give_up(&draft).await;
+                        }
+                        return settled.and_then(|_| {
+                            self.meter.add_replay();
+                            replay(found, fields)
+                        });
+                    }
+                }
+            }
+            let draft = match unused.take() {
+                Some(draft) => draft,
+                None => self.draft(by, fields, backoff).await?,
+            };
+            claim = match self.put_claim(request, &draft, claim.as_ref(), backoff).await {
+                Ok(Outcome::Written(())) => match self.put_draft(&draft, backoff).await? {
+                    Outcome::Written(()) => return Ok(draft.created()),
+                    // A void: somebody has waited for this writer, and may have the claim by now.
+                    Outcome::Refused(_) => {
+                        self.read(PrimaryKey::claim(request)).await?.map(claim_of).transpose()?
+                    }
+                },
+                Ok(Outcome::Refused(found)) => {
+                    unused = Some(draft);
+                    found.map(claim_of).transpose()?
+                }
+                Err(error) => {
+                    // Claimed or not: a dead id tells whoever finds the claim that there is no ticket.
+                    let dead = self.give_up(&draft).await.is_some();
+                    return Err(if dead { no_effect(error) } else { error });
+                }
+            };
+            if !backoff.wait().await {
+                if let Some(draft) = unused {
+                    self.give_up(&draft).await;
+                }
+                return Err(Error::IdempotencyKeyInUse);
+            }
         }
-        return item::from_item(item).map_or_else(Refusal::Fault, |item| Refusal::Sequence(Some(item)));
     }
-    if said(2, "TransactionConflict").is_some() {
-        return Refusal::Conflict { same_request: true };
+
+    /// Reserves an id for a ticket, and stamps it. The stamp comes after the reservation: a list that ends at
+    /// an open id relies on it that whatever it leaves out is stamped later than that id was reserved.
+    async fn draft(&self, by: &KeyId, fields: &TicketFields, backoff: &mut Backoff) -> Result<Draft> {
+        let drafts = self.drafts(by, &[fields], backoff).await?;
+        drafts.into_iter().next().ok_or_else(|| Error::internal("a reservation of no id"))
     }
-    if any(&["TransactionConflict"]) {
-        return Refusal::Conflict { same_request: false };
+
+    /// The same for several tickets, whose ids follow each other.
+    async fn drafts(
+        &self,
+        by: &KeyId,
+        fields: &[&TicketFields],
+        backoff: &mut Backoff,
+    ) -> Result<Vec<Draft>> {
+        if fields.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Reservation { first, previous_reserved, reserved } =
+            self.reserve(fields.len() as u64, backoff).await?;
+        let now = self.clock.now();
+        let draft = |(id, fields): (u64, &&TicketFields)| {
+            let previous_reserved = if id == first { previous_reserved } else { Some(reserved) };
+            let ticket = Ticket::new(item::ticket_id(id)?, (*fields).clone(), now);
+            Ok(Draft { ticket, write_id: WriteId::new(by), void_id: WriteId::new(by), previous_reserved })
+        };
+        (first..).zip(fields).map(draft).collect()
     }
-    let cause = Cause(aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().into());
-    if any(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
-        return Refusal::Throttled(cause);
+
+    /// Puts the ticket if nothing is under its id. Where that fails, its id is given up.
+    async fn put_draft(&self, draft: &Draft, backoff: &mut Backoff) -> Result<Outcome<()>> {
+        let put = Put {
+            key: PrimaryKey::ticket(draft.ticket.id),
+            item: item::ticket_item(
+                &draft.ticket,
+                &Origin::first(draft.write_id.clone(), draft.previous_reserved),
+            )?,
+            write_id: draft.write_id.clone(),
+            condition: Condition::Absent,
+        };
+        let error = match self.put(&put, backoff).await {
+            Ok(Outcome::Refused(Some(found))) if draft.is_in(&found) => return Ok(Outcome::Written(())),
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        match self.give_up(draft).await {
+            Some(Id::Dead) => Err(no_effect(error)),
+            Some(Id::Taken) => Ok(Outcome::Written(())),
+            None => Err(error),
+        }
     }
-    // The ticket is there although the sequence is below it: the table was written around the API.
-    Refusal::Fault(Error::Internal(cause))
+
+    /// Puts a void in the ticket's place, so that nobody waits for it. That also tells what became of a put
+    /// whose answers were lost: void and ticket cannot both be there. `None`: the database did not tell.
+    async fn give_up(&self, draft: &Draft) -> Option<Id> {
+        let mut backoff = Backoff::within(GIVING_UP);
+        let void =
+            self.put_void(draft.ticket.id, &draft.void_id, draft.previous_reserved, &mut backoff).await;
+        match void.ok()? {
+            Outcome::Written(()) => Some(Id::Dead),
+            Outcome::Refused(found) => {
+                let own = found.is_some_and(|found| draft.is_in(&found));
+                Some(if own { Id::Taken } else { Id::Dead })
+            }
+        }
+    }
+
+    async fn put_void(
+        &self,
+        id: TicketId,
+        write_id: &WriteId,
+        previous_reserved: Option<Timestamp>,
+        backoff: &mut Backoff,
+    ) -> Result<Outcome<()>> {
+        let now = self.clock.now();
+        let put = Put {
+            key: PrimaryKey::ticket(id),
+            // As long as the claim that may lead to it.
+            item: item::void_item(
+                id,
+                &Origin::first(write_id.clone(), previous_reserved),
+                now,
+                idempotency::KEPT,
+            )?,
+            write_id: write_id.clone(),
+            condition: Condition::Absent,
+        };
+        self.put(&put, backoff).await
+    }
+
+    /// Claims the draft's id for the request, in place of `claim` if there was one.
+    async fn put_claim(
+        &self,
+        request: &Idempotency,
+        draft: &Draft,
+        claim: Option<&ClaimItem>,
+        backoff: &mut Backoff,
+    ) -> Result<Outcome<()>> {
+        let key = PrimaryKey::claim(request);
+        let created = draft.ticket.created;
+        let item = ClaimItem {
+            bucket: key.bucket.clone(),
+            id: key.id,
+            ticket: draft.ticket.id.get(),
+            created,
+            fingerprint: request.fingerprint,
+            writer: draft.write_id.clone(),
+            expires: Expiry::after(created, idempotency::KEPT),
+        };
+        let condition = match claim {
+            Some(claim) => Condition::Claim(item::ticket_id(claim.ticket)?),
+            None => Condition::AbsentOrExpired(created),
+        };
+        let put = Put { key, item: item::to_item(item)?, write_id: draft.write_id.clone(), condition };
+        self.put(&put, backoff).await
+    }
+
+    /// Waits a moment for the ticket of a claim; then makes sure that it will never come.
+    async fn await_claimed(&self, by: &KeyId, claim: &ClaimItem, backoff: &mut Backoff) -> Result<Claimed> {
+        let id = item::ticket_id(claim.ticket)?;
+        let mut wait = Backoff::waiting(CLAIM_WAIT);
+        loop {
+            if let Some(found) = self.read(PrimaryKey::ticket(id)).await? {
+                return Ok(claimed(claim, &found));
+            }
+            if !wait.wait().await {
+                break;
+            }
+        }
+        match self.put_void(id, &WriteId::new(by), None, backoff).await? {
+            Outcome::Written(()) => Ok(Claimed::Void),
+            Outcome::Refused(Some(found)) => Ok(claimed(claim, &found)),
+            // What refused has gone since: nothing tells what it was.
+            Outcome::Refused(None) => Err(Error::IdempotencyKeyInUse),
+        }
+    }
 }
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self::Fault(error)
+impl Draft {
+    /// Whether an item is this ticket, in whatever version: a write whose answer was lost may have been
+    /// changed or deleted by others since.
+    fn is_in(&self, found: &Item) -> bool {
+        item::created(found) == Some(self.ticket.created)
+    }
+
+    fn created(self) -> Created {
+        Created { ticket: self.ticket, replayed: false }
+    }
+}
+
+/// What these come to, in their order.
+async fn side_by_side<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(futures).buffered(SIDE_BY_SIDE).collect().await
+}
+
+fn claim_of(item: Item) -> Result<ClaimItem> {
+    item::from_item(item)
+}
+
+/// What became of a claim under whose id this is.
+fn claimed(claim: &ClaimItem, found: &Item) -> Claimed {
+    // A ticket with another date is not the claim's: the table was written around the counter.
+    if item::created(found) == Some(claim.created) { Claimed::Created } else { Claimed::Void }
+}
+
+/// Answers a request as it was answered first: the same fields, so with the id and the time it took effect
+/// this is the same ticket.
+fn replay(claim: &ClaimItem, fields: &TicketFields) -> Result<Created> {
+    let ticket = Ticket::new(item::ticket_id(claim.ticket)?, fields.clone(), claim.created);
+    Ok(Created { ticket, replayed: true })
+}
+
+/// The error of a write that is known to have had no effect after all.
+fn no_effect(error: Error) -> Error {
+    match error {
+        Error::Undecided(cause) => Error::Unavailable(cause),
+        error => error,
     }
 }

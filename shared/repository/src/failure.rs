@@ -2,15 +2,17 @@
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use tickets_domain::Error;
 use tickets_domain::error::Cause;
+use tickets_domain::{Error, Result};
+
+use crate::write::Attempt;
 
 /// What a call's failure says of its effect.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// No effect: DynamoDB asked for less.
     Throttled(Cause),
-    /// No effect: another transaction had one of the items.
+    /// No effect: a transaction had the item. This system has none; somebody else's may.
     Conflict,
     /// Perhaps an effect: the answer was lost, late, or an internal error.
     Unknown(Cause),
@@ -35,9 +37,32 @@ impl Failure {
             Some(
                 "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded",
             ) => Self::Throttled(cause),
-            Some("TransactionConflictException" | "TransactionInProgressException") => Self::Conflict,
+            Some("TransactionConflictException") => Self::Conflict,
             _ if lost => Self::Unknown(cause),
             _ => Self::Fault(cause),
+        }
+    }
+}
+
+impl Failure {
+    /// Why the call failed.
+    pub(crate) fn into_cause(self) -> Cause {
+        match self {
+            Self::Throttled(cause) | Self::Unknown(cause) | Self::Fault(cause) => cause,
+            Self::Conflict => Cause("a transaction had the item".into()),
+        }
+    }
+
+    /// What it says of an attempt at a write.
+    ///
+    /// # Errors
+    /// A fault of ours: repeating it would not help.
+    pub(crate) fn into_attempt<T>(self) -> Result<Attempt<T>> {
+        match self {
+            Self::Throttled(cause) => Ok(Attempt::Retry(Error::Throttled(cause))),
+            Self::Conflict => Ok(Attempt::Retry(Error::Contended)),
+            Self::Unknown(cause) => Ok(Attempt::Unknown(cause)),
+            Self::Fault(cause) => Err(Error::Internal(cause)),
         }
     }
 }
@@ -51,5 +76,61 @@ impl From<Failure> for Error {
             Failure::Unknown(cause) => Self::Unavailable(cause),
             Failure::Fault(cause) => Self::Internal(cause),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_dynamodb::operation::put_item::PutItemError;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    fn answered(code: &str, status: u16) -> SdkError<PutItemError, HttpResponse> {
+        let error = PutItemError::generic(ErrorMetadata::builder().code(code).message("why").build());
+        SdkError::service_error(error, HttpResponse::new(status.try_into().unwrap(), SdkBody::empty()))
+    }
+
+    fn unanswered() -> [SdkError<PutItemError, HttpResponse>; 2] {
+        [
+            SdkError::timeout_error("late"),
+            SdkError::response_error("cut", HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())),
+        ]
+    }
+
+    #[test]
+    fn throttling_has_no_effect_and_may_be_repeated() {
+        for code in ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"]
+        {
+            let failure = Failure::of(answered(code, 400));
+            assert!(matches!(&failure, Failure::Throttled(cause) if cause.0.to_string().contains("why")));
+            let attempt = failure.into_attempt::<()>();
+            assert!(matches!(attempt, Ok(Attempt::Retry(Error::Throttled(_)))), "{code}");
+            assert!(matches!(Error::from(Failure::of(answered(code, 400))), Error::Throttled(_)));
+        }
+        let conflict = || Failure::of(answered("TransactionConflictException", 400));
+        assert!(matches!(conflict().into_attempt::<()>(), Ok(Attempt::Retry(Error::Contended))));
+        assert!(matches!(Error::from(conflict()), Error::Contended));
+    }
+
+    #[test]
+    fn of_what_was_not_answered_the_effect_is_unknown() {
+        for error in unanswered().into_iter().chain([answered("InternalServerError", 500)]) {
+            assert!(matches!(Failure::of(error).into_attempt::<()>(), Ok(Attempt::Unknown(_))));
+        }
+        for error in unanswered() {
+            assert!(matches!(Error::from(Failure::of(error)), Error::Unavailable(_)), "a read has none");
+        }
+    }
+
+    #[test]
+    fn what_would_fail_again_is_a_fault_of_ours() {
+        for error in [answered("ValidationException", 400), SdkError::construction_failure("no")] {
+            let failure = Failure::of(error);
+            assert!(matches!(&failure, Failure::Fault(_)));
+            assert!(matches!(failure.into_attempt::<()>(), Err(Error::Internal(_))));
+        }
+        assert!(matches!(Error::from(Failure::of(answered("AccessDenied", 400))), Error::Internal(_)));
     }
 }

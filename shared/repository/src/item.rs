@@ -1,20 +1,35 @@
-//! How tickets, tombstones, keys and what commits with them look as items. Items go through serde.
+//! How tickets, and what belongs to them, look as items. Items go through serde.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use tickets_domain::id::{CustomerId, TicketId, Version};
-use tickets_domain::idempotency::Fingerprint;
-use tickets_domain::key::{ApiKey, KeyId, Scope, SecretHash};
-use tickets_domain::ticket::Stamps;
-use tickets_domain::time::{Expiry, Month};
-use tickets_domain::{Error, Record, Result, Ticket, TicketFields, Timestamp, Tombstone};
+use tickets_domain::key::KeyId;
+use tickets_domain::preset::Choice;
+use tickets_domain::work_queue::QueueFields;
+use tickets_domain::{
+    Departure, Error, Record, RecordKey, RecordState, Result, Ticket, TicketFields, Timestamp, Tombstone,
+};
 
-use crate::address::Address;
+use crate::month::Month;
+use crate::primary_key::{PrimaryKey, holds_departures, month_shard, shard, status_shard};
 
 /// An item, as the SDK has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) fn to_item<T: Serialize>(value: T) -> Result<Item> {
+    serde_dynamo::to_item(value).map_err(Error::internal)
+}
+
+pub(crate) fn to_attribute<T: Serialize>(value: T) -> Result<AttributeValue> {
+    serde_dynamo::to_attribute_value(value).map_err(Error::internal)
+}
+
+pub(crate) fn from_item<'de, T: Deserialize<'de>>(item: Item) -> Result<T> {
+    serde_dynamo::from_item(item).map_err(Error::internal)
+}
 
 /// A timestamp as an attribute: a number of milliseconds, which sorts as time does.
 pub(crate) mod millis {
@@ -51,33 +66,111 @@ pub(crate) mod millis {
     }
 }
 
-/// Who wrote a version: random, so that after an answer was lost a writer can tell its own write
-/// from another's.
+/// When DynamoDB may remove an item: whole seconds since 1970, as its TTL wants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Expiry(i64);
+
+impl Expiry {
+    /// So long after `time`, rounded down to the second.
+    pub(crate) fn after(time: Timestamp, keep: Duration) -> Self {
+        Self(time.plus(keep).millis().div_euclid(1000))
+    }
+
+    /// Whether it has passed. TTL removes items late, so readers have to ask.
+    pub(crate) fn has_passed(self, now: Timestamp) -> bool {
+        self.0.saturating_mul(1000) <= now.millis()
+    }
+}
+
+/// Who wrote an item: the key, and a random part, so that after a lost answer a writer recognizes its own
+/// write. The attribute `writer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Writer(String);
+pub(crate) struct WriteId(String);
 
-impl Writer {
-    pub(crate) fn new() -> Self {
-        Self(format!("{:016x}", fastrand::u64(..)))
+impl WriteId {
+    /// Of a new write by this key.
+    pub(crate) fn new(by: &KeyId) -> Self {
+        Self(format!("{by}.{:016x}", fastrand::u64(..)))
     }
+
+    /// The key that wrote.
+    pub(crate) fn key(&self) -> Result<KeyId> {
+        let (key, _) = self.0.split_once('.').unwrap_or((&self.0, ""));
+        key.parse().map_err(Error::internal)
+    }
+
+    /// That of an item.
+    pub(crate) fn of(item: &Item) -> Option<Self> {
+        item.get("writer").and_then(|writer| writer.as_s().ok()).cloned().map(Self)
+    }
+
+    /// Whether an item is this write's, or the version that came right after it.
+    pub(crate) fn is_in(&self, item: &Item) -> bool {
+        ["writer", "previousWriter"]
+            .iter()
+            .any(|name| item.get(*name).and_then(|writer| writer.as_s().ok()) == Some(&self.0))
+    }
+}
+
+/// What is kept under a ticket's id besides the record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) writer: WriteId,
+    /// Who wrote the version before: its writer may not know yet that it took effect.
+    #[serde(rename = "previousWriter", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous_writer: Option<WriteId>,
+    /// When the id before this one was reserved, where its writer knew.
+    #[serde(
+        rename = "previousReserved",
+        with = "millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) previous_reserved: Option<Timestamp>,
+    /// The version with which the ticket came to its customer; absent where it has always been that customer's.
+    #[serde(rename = "customerSince", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) customer_since: Option<Version>,
+}
+
+impl Origin {
+    /// Of the first version.
+    pub(crate) fn first(writer: WriteId, previous_reserved: Option<Timestamp>) -> Self {
+        Self { writer, previous_writer: None, previous_reserved, customer_since: None }
+    }
+}
+
+/// What is under a ticket's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) id: TicketId,
+    /// The ticket, or what is left of it; `None` for a void: there will never be one.
+    pub(crate) record: Option<Record>,
+    /// When the id before this one was reserved, where its writer knew.
+    pub(crate) previous_reserved: Option<Timestamp>,
+    /// The version with which the ticket came to its customer; `None` where it has always been that customer's.
+    pub(crate) customer_since: Option<Version>,
 }
 
 /// A ticket, with its place in the table and the indexes.
 #[derive(Serialize)]
-struct TicketItem {
+struct TicketItem<'a> {
     bucket: String,
     id: u64,
     #[serde(flatten)]
-    fields: TicketFields,
+    fields: &'a TicketFields,
     #[serde(rename = "createdDate", with = "millis")]
     created: Timestamp,
     #[serde(rename = "updatedDate", with = "millis")]
     updated: Timestamp,
     #[serde(rename = "updatedMonth")]
-    month: Month,
+    month: String,
+    #[serde(rename = "statusShard")]
+    status_shard: String,
     version: Version,
-    writer: Writer,
+    #[serde(flatten)]
+    origin: &'a Origin,
 }
 
 /// What is left of a deleted ticket.
@@ -92,17 +185,61 @@ struct TombstoneItem {
     #[serde(rename = "updatedDate", with = "millis")]
     updated: Timestamp,
     #[serde(rename = "updatedMonth")]
-    month: Month,
+    month: String,
     #[serde(rename = "deletedDate", with = "millis")]
     deleted: Timestamp,
     version: Version,
-    writer: Writer,
+    #[serde(flatten)]
+    origin: Origin,
     expires: Expiry,
 }
 
-/// What the indexes hold of a record: as little as answers a filter.
+/// A void: there will never be a ticket under this id. It is in no index.
+#[derive(Serialize)]
+struct VoidItem<'a> {
+    bucket: String,
+    id: u64,
+    #[serde(rename = "voidedDate", with = "millis")]
+    voided: Timestamp,
+    #[serde(flatten)]
+    origin: &'a Origin,
+    expires: Expiry,
+}
+
+/// A departure: a ticket has left this customer. It is in the indexes as a ticket of that customer would be.
+#[derive(Serialize, Deserialize)]
+struct DepartureItem {
+    bucket: String,
+    id: u64,
+    #[serde(rename = "customerID")]
+    customer: CustomerId,
+    #[serde(rename = "createdDate", with = "millis")]
+    created: Timestamp,
+    #[serde(rename = "updatedDate", with = "millis")]
+    updated: Timestamp,
+    #[serde(rename = "updatedMonth")]
+    month: String,
+    writer: WriteId,
+    expires: Expiry,
+}
+
+/// What `byStatus` holds of a ticket besides its status.
+pub(crate) struct QueueKey {
+    pub(crate) id: TicketId,
+    pub(crate) customer: CustomerId,
+    pub(crate) fields: QueueFields,
+}
+
+/// What an entry of `byStatus` says of a ticket.
+pub(crate) fn queue_key(mut item: Item) -> Result<QueueKey> {
+    let (id, customer) = (ticket_id(taken(&mut item, "id")?)?, taken(&mut item, "customerID")?);
+    Ok(QueueKey { id, customer, fields: from_item(item)? })
+}
+
+/// What the other indexes hold of a record: as little as answers a filter.
 #[derive(Deserialize)]
 struct KeyItem {
+    bucket: String,
     id: u64,
     #[serde(rename = "customerID")]
     customer: CustomerId,
@@ -114,114 +251,115 @@ struct KeyItem {
     deleted: Option<i64>,
 }
 
-/// The highest id given out, and the first month any ticket was written in.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct SequenceItem {
-    pub(crate) last: u64,
-    #[serde(rename = "firstMonth")]
-    pub(crate) first_month: Month,
-}
-
-/// That a request took effect: enough to answer it again as it was answered first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct IdempotencyItem {
-    pub(crate) bucket: String,
-    pub(crate) id: u64,
-    pub(crate) ticket: u64,
-    #[serde(with = "millis")]
-    pub(crate) created: Timestamp,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) expires: Expiry,
-}
-
-/// A key.
-#[derive(Serialize, Deserialize)]
-struct ApiKeyItem {
-    #[serde(rename = "keyId")]
-    id: KeyId,
-    hash: SecretHash,
-    scopes: BTreeSet<Scope>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    customer: Option<CustomerId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-    #[serde(with = "millis")]
-    created: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::optional")]
-    expires: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::optional")]
-    revoked: Option<Timestamp>,
-}
-
-pub(crate) fn to_item(value: impl Serialize) -> Result<Item> {
-    serde_dynamo::to_item(value).map_err(Error::internal)
-}
-
-pub(crate) fn from_item<'de, T: Deserialize<'de>>(item: Item) -> Result<T> {
-    serde_dynamo::from_item(item).map_err(Error::internal)
-}
-
-/// The item of a record. A tombstone expires `keep` after its deletion.
-pub(crate) fn record_item(record: &Record, writer: &Writer, keep: std::time::Duration) -> Result<Item> {
-    match record {
-        Record::Live(ticket) => ticket_item(ticket, writer),
-        Record::Deleted(tombstone) => {
-            let Address { bucket, id } = Address::ticket(tombstone.id);
-            to_item(TombstoneItem {
-                bucket,
-                id,
-                customer: tombstone.customer,
-                created: tombstone.created,
-                updated: tombstone.updated,
-                month: tombstone.updated.month(),
-                deleted: tombstone.deleted,
-                version: tombstone.version,
-                writer: writer.clone(),
-                expires: Expiry::after(tombstone.deleted, keep),
-            })
-        }
-    }
+/// The partition of `byUpdated` for a record changed then.
+fn updated_month(id: TicketId, updated: Timestamp) -> String {
+    month_shard(Month::of(updated), shard(id.get()))
 }
 
 /// The item of a ticket.
-pub(crate) fn ticket_item(ticket: &Ticket, writer: &Writer) -> Result<Item> {
-    let Address { bucket, id } = Address::ticket(ticket.id);
+pub(crate) fn ticket_item(ticket: &Ticket, origin: &Origin) -> Result<Item> {
+    let PrimaryKey { bucket, id } = PrimaryKey::ticket(ticket.id);
     to_item(TicketItem {
         bucket,
         id,
-        fields: ticket.fields.clone(),
+        fields: &ticket.fields,
         created: ticket.created,
         updated: ticket.updated,
-        month: ticket.updated.month(),
+        month: updated_month(ticket.id, ticket.updated),
+        status_shard: status_shard(ticket.fields.status.as_ref().map(Choice::as_str), shard(id)),
         version: ticket.version,
-        writer: writer.clone(),
+        origin,
     })
 }
 
-/// The record an item holds, and who wrote it.
-pub(crate) fn written_record(mut item: Item) -> Result<(Record, Writer)> {
+/// The item of what is left of a ticket, until `keep` after it was deleted.
+pub(crate) fn tombstone_item(tombstone: &Tombstone, origin: Origin, keep: Duration) -> Result<Item> {
+    let PrimaryKey { bucket, id } = PrimaryKey::ticket(tombstone.id);
+    to_item(TombstoneItem {
+        bucket,
+        id,
+        customer: tombstone.customer,
+        created: tombstone.created,
+        updated: tombstone.updated,
+        month: updated_month(tombstone.id, tombstone.updated),
+        deleted: tombstone.deleted,
+        version: tombstone.version,
+        origin,
+        expires: Expiry::after(tombstone.deleted, keep),
+    })
+}
+
+/// The item of a void, until `keep` from now.
+pub(crate) fn void_item(id: TicketId, origin: &Origin, now: Timestamp, keep: Duration) -> Result<Item> {
+    let PrimaryKey { bucket, id } = PrimaryKey::ticket(id);
+    to_item(VoidItem { bucket, id, voided: now, origin, expires: Expiry::after(now, keep) })
+}
+
+/// The item of a departure, until `keep` after the move.
+pub(crate) fn departure_item(departure: &Departure, writer: &WriteId, keep: Duration) -> Result<Item> {
+    let PrimaryKey { bucket, id } = PrimaryKey::departure(departure.id, departure.customer);
+    to_item(DepartureItem {
+        bucket,
+        id,
+        customer: departure.customer,
+        created: departure.created,
+        updated: departure.updated,
+        month: updated_month(departure.id, departure.updated),
+        writer: writer.clone(),
+        expires: Expiry::after(departure.moved, keep),
+    })
+}
+
+/// What an item under a ticket's id holds.
+pub(crate) fn stored(mut item: Item) -> Result<Stored> {
     if item.contains_key("deletedDate") {
         let item: TombstoneItem = from_item(item)?;
         let tombstone = Tombstone {
-            id: TicketId::try_from(item.id).map_err(Error::internal)?,
+            id: ticket_id(item.id)?,
             customer: item.customer,
             created: item.created,
             updated: item.updated,
             deleted: item.deleted,
             version: item.version,
         };
-        return Ok((Record::Deleted(tombstone), item.writer));
+        return Ok(Stored {
+            id: tombstone.id,
+            record: Some(Record::Deleted(tombstone)),
+            previous_reserved: item.origin.previous_reserved,
+            customer_since: item.origin.customer_since,
+        });
     }
+    let id = ticket_id(taken(&mut item, "id")?)?;
+    let previous_reserved = item
+        .contains_key("previousReserved")
+        .then(|| taken_millis(&mut item, "previousReserved"))
+        .transpose()?;
+    if item.contains_key("voidedDate") {
+        return Ok(Stored { id, record: None, previous_reserved, customer_since: None });
+    }
+    let customer_since =
+        item.contains_key("customerSince").then(|| taken(&mut item, "customerSince")).transpose()?;
     // Not by way of a flattened struct, for which serde would first copy every field into a buffer.
-    let writer = taken(&mut item, "writer")?;
     let ticket = Ticket {
-        id: TicketId::try_from(taken::<u64>(&mut item, "id")?).map_err(Error::internal)?,
+        id,
         created: taken_millis(&mut item, "createdDate")?,
         updated: taken_millis(&mut item, "updatedDate")?,
         version: taken(&mut item, "version")?,
         fields: from_item(item)?,
     };
-    Ok((Record::Live(ticket), writer))
+    Ok(Stored { id, record: Some(Record::Live(ticket)), previous_reserved, customer_since })
+}
+
+/// The version of a ticket or of what is left of one.
+pub(crate) fn version(item: &Item) -> Option<Version> {
+    item.get("version")?.as_n().ok()?.parse().ok().map(Version::new)
+}
+
+/// The `createdDate` of a ticket or of what is left of one; a void has none. An id is reserved for one
+/// writer, so together with the id it tells a ticket in all its versions.
+pub(crate) fn created(item: &Item) -> Option<Timestamp> {
+    let millis = item.get("createdDate")?.as_n().ok()?.parse().ok()?;
+    Timestamp::from_millis(millis).ok()
 }
 
 /// An attribute's value, out of its item.
@@ -234,48 +372,158 @@ fn taken_millis(item: &mut Item, name: &str) -> Result<Timestamp> {
     Timestamp::from_millis(taken(item, name)?).map_err(Error::internal)
 }
 
-/// The record an item holds.
-pub(crate) fn record(item: Item) -> Result<Record> {
-    written_record(item).map(|(record, _)| record)
+pub(crate) fn ticket_id(number: u64) -> Result<TicketId> {
+    TicketId::try_from(number).map_err(Error::internal)
 }
 
-/// What an index entry says of a record.
-pub(crate) fn stamps(item: Item) -> Result<Stamps> {
-    let item: KeyItem = from_item(item)?;
-    Ok(Stamps {
-        id: TicketId::try_from(item.id).map_err(Error::internal)?,
+/// The departure an item holds.
+pub(crate) fn departure(item: Item) -> Result<Departure> {
+    let item: DepartureItem = from_item(item)?;
+    Ok(Departure {
+        id: ticket_id(item.id)?,
         customer: item.customer,
         created: item.created,
         updated: item.updated,
-        deleted: item.deleted.is_some(),
+        moved: item.updated,
     })
 }
 
-/// The item of a key.
-pub(crate) fn api_key_item(key: &ApiKey) -> Result<Item> {
-    to_item(ApiKeyItem {
-        id: key.id.clone(),
-        hash: key.hash.clone(),
-        scopes: key.scopes.clone(),
-        customer: key.customer,
-        note: key.note.clone(),
-        created: key.created,
-        expires: key.expires,
-        revoked: key.revoked,
-    })
+/// Whether an item is a departure, and not something under a ticket's id.
+pub(crate) fn is_departure(item: &Item) -> bool {
+    item.get("bucket").and_then(|bucket| bucket.as_s().ok()).is_some_and(|bucket| holds_departures(bucket))
 }
 
-/// The key an item holds.
-pub(crate) fn api_key(item: Item) -> Result<ApiKey> {
-    let item: ApiKeyItem = from_item(item)?;
-    Ok(ApiKey {
-        id: item.id,
-        hash: item.hash,
-        scopes: item.scopes,
+/// What an index entry says of a record.
+pub(crate) fn record_key(item: Item) -> Result<RecordKey> {
+    let item: KeyItem = from_item(item)?;
+    let state = match item.deleted {
+        _ if holds_departures(&item.bucket) => RecordState::Departed,
+        Some(_) => RecordState::Deleted,
+        None => RecordState::Live,
+    };
+    Ok(RecordKey {
+        id: ticket_id(item.id)?,
         customer: item.customer,
-        note: item.note,
         created: item.created,
-        expires: item.expires,
-        revoked: item.revoked,
+        updated: item.updated,
+        state,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_passes_at_its_second() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let expiry = Expiry::after(time("2026-11-24T00:00:00.900Z"), Duration::from_secs(60));
+        assert!(!expiry.has_passed(time("2026-11-24T00:00:59.999Z")));
+        assert!(expiry.has_passed(time("2026-11-24T00:01:00Z")));
+    }
+
+    fn time(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn ticket() -> Ticket {
+        let body = br#"{"customerID":42,"subject":"s","owner":"Ada","status":"Open","ticketFollowupDate":"2026-11-30"}"#;
+        let presets = tickets_domain::Presets::any();
+        let fields = TicketFields::draft(tickets_domain::Form::parse(body).unwrap(), &presets).unwrap();
+        let created = "2026-11-23T00:00:00.500Z".parse().unwrap();
+        Ticket { version: Version::new(3), ..Ticket::new("43".parse().unwrap(), fields, created) }
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            writer: WriteId::new(&"ada".parse().unwrap()),
+            previous_writer: Some(WriteId::new(&"eve".parse().unwrap())),
+            previous_reserved: Some(time(77)),
+            customer_since: Some(Version::new(2)),
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_read_as_it_was_written_with_what_is_kept_beside_it() {
+        let item = ticket_item(&ticket(), &origin()).unwrap();
+        assert_eq!((version(&item), created(&item)), (Some(Version::new(3)), Some(ticket().created)));
+        assert_eq!(item["updatedMonth"], AttributeValue::S("2026-11#3".into()));
+        assert_eq!(item["statusShard"], AttributeValue::S("open#3".into()));
+        let found = stored(item).unwrap();
+        assert_eq!((found.id, found.record), (ticket().id, Some(Record::Live(ticket()))));
+        assert_eq!((found.previous_reserved, found.customer_since), (Some(time(77)), Some(Version::new(2))));
+        let first = ticket_item(&ticket(), &Origin::first(origin().writer, None)).unwrap();
+        let found = stored(first).unwrap();
+        assert_eq!((found.previous_reserved, found.customer_since), (None, None));
+    }
+
+    #[test]
+    fn a_tombstone_is_read_as_it_was_written_and_goes_after_its_time() {
+        let tombstone = ticket().delete("2026-11-24T00:00:00Z".parse().unwrap());
+        let item = tombstone_item(&tombstone, origin(), Duration::from_secs(60)).unwrap();
+        let expires = tombstone.deleted.millis() / 1000 + 60;
+        assert_eq!(item["expires"], AttributeValue::N(expires.to_string()));
+        let found = stored(item).unwrap();
+        assert_eq!(found.record, Some(Record::Deleted(tombstone)));
+        assert_eq!((found.previous_reserved, found.customer_since), (Some(time(77)), Some(Version::new(2))));
+    }
+
+    #[test]
+    fn a_void_is_something_under_an_id_and_no_record() {
+        let item = void_item("43".parse().unwrap(), &origin(), time(5000), Duration::from_secs(60)).unwrap();
+        assert_eq!((version(&item), created(&item), is_departure(&item)), (None, None, false));
+        assert_eq!(item["expires"], AttributeValue::N("65".into()));
+        let found = stored(item).unwrap();
+        assert_eq!((found.id.get(), found.record, found.previous_reserved), (43, None, Some(time(77))));
+    }
+
+    #[test]
+    fn a_departure_is_told_from_what_is_under_a_ticket_s_id() {
+        let mut after = ticket();
+        after.fields.customer = "7".parse().unwrap();
+        let left = Departure::of(&ticket(), &after).unwrap();
+        let item = departure_item(&left, &origin().writer, Duration::from_secs(60)).unwrap();
+        assert!(is_departure(&item) && !is_departure(&ticket_item(&ticket(), &origin()).unwrap()));
+        let key = record_key(item.clone()).unwrap();
+        assert_eq!(
+            (key.state, key.customer, key.updated),
+            (RecordState::Departed, left.customer, left.updated)
+        );
+        assert_eq!(departure(item).unwrap(), left);
+    }
+
+    #[test]
+    fn an_index_entry_says_what_a_record_is() {
+        let live = ticket_item(&ticket(), &origin()).unwrap();
+        assert_eq!(record_key(live).unwrap(), Record::Live(ticket()).key());
+        let tombstone = ticket().delete(time(1));
+        let deleted = tombstone_item(&tombstone, origin(), Duration::from_secs(60)).unwrap();
+        assert_eq!(record_key(deleted).unwrap(), Record::Deleted(tombstone).key());
+    }
+
+    #[test]
+    fn a_writer_knows_its_own_write_and_the_version_right_after_it() {
+        let (ada, eve): (KeyId, KeyId) = ("ada".parse().unwrap(), "eve".parse().unwrap());
+        let write = WriteId::new(&ada);
+        assert_ne!(write, WriteId::new(&ada), "every write has an id of its own");
+        assert_eq!((write.key().unwrap(), WriteId::new(&eve).key().unwrap()), (ada, eve.clone()));
+        let written = |writer: &WriteId, before: Option<&WriteId>| {
+            let origin = Origin { writer: writer.clone(), previous_writer: before.cloned(), ..origin() };
+            ticket_item(&ticket(), &origin).unwrap()
+        };
+        let other = WriteId::new(&eve);
+        assert!(write.is_in(&written(&write, None)) && write.is_in(&written(&other, Some(&write))));
+        assert!(!write.is_in(&written(&other, None)) && !write.is_in(&Item::new()));
+        assert_eq!((WriteId::of(&written(&write, None)), WriteId::of(&Item::new())), (Some(write), None));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_fault_of_ours() {
+        for missing in ["id", "createdDate", "updatedDate", "version", "customerID", "subject"] {
+            let mut item = ticket_item(&ticket(), &origin()).unwrap();
+            item.remove(missing);
+            assert!(matches!(stored(item), Err(Error::Internal(_))), "{missing}");
+        }
+        assert!(ticket_id(0).is_err() && ticket_id(1).is_ok());
+    }
 }

@@ -1,32 +1,45 @@
 //! Tickets and keys in DynamoDB.
 //!
-//! - [`connection`]: the client, its timeouts and retries: the one place for both;
-//! - [`schema`]: the two tables and their indexes;
-//! - [`item`], `address`: how a ticket looks as an item, and how items are addressed;
-//! - `create`, `rewrite`, `list`, [`bulk`]: [`Tickets`]' calls, one file per subject;
-//! - [`api_key`]: the keys; [`checkpoint`]: where exports stand;
-//! - [`capacity`]: what calls cost;
-//! - `failure`, `backoff`: what an error of the SDK means, and how long to wait before trying again.
+//! - [`client`]: the client, its timeouts and retries: the one place for both;
+//! - [`schema`]: the tables and their indexes;
+//! - `primary_key`, `item`: how items are addressed, and how they look;
+//! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;
+//! - `write`: the one write loop, with `failure` (what an error of the SDK means) and `backoff`;
+//! - `create`, `update`, `list`, [`seed`], [`moving`]: [`Tickets`]' calls, one file per subject;
+//! - [`erase`]: a ticket's content gone from table and history;
+//! - [`history`]: what happened to each ticket, made of the table's stream;
+//! - [`api_key`]: the keys, with [`lease`] for those that have a limit; [`checkpoint`]: how far exports have come;
+//! - `capacity`: what calls cost.
 //!
 //! It knows nothing of HTTP.
 
-mod address;
 pub mod api_key;
 mod backoff;
-pub mod bulk;
-pub mod capacity;
+mod capacity;
 pub mod checkpoint;
-pub mod connection;
+pub mod client;
 mod create;
+pub mod erase;
 mod failure;
+pub mod history;
+pub mod ids;
 mod item;
+pub mod lease;
 mod list;
-mod rewrite;
+mod month;
+pub mod moving;
+mod primary_key;
 pub mod schema;
+pub mod seed;
 pub mod tickets;
+mod transcode;
+mod update;
+mod write;
 
 pub use api_key::Keys;
-pub use capacity::Meter;
-pub use connection::Connection;
+pub use client::Connection;
 pub use create::Created;
+pub use history::History;
+pub use primary_key::{COUNTER, SHARDS};
 pub use tickets::{Policy, Tickets};
+pub use tickets_domain::Meter;

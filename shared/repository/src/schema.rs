@@ -1,11 +1,14 @@
-//! The two tables and their indexes, as `template.yaml` declares them; a test compares the two.
+//! The tables and their indexes, as `template.yaml` declares them; a test compares the two.
+
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
+    TimeToLiveSpecification,
 };
 use tickets_domain::{Error, Result};
 
@@ -13,10 +16,14 @@ use tickets_domain::{Error, Result};
 pub const TICKETS: &str = "Tickets";
 /// The name of the keys' table where none is configured.
 pub const API_KEYS: &str = "ApiKeys";
+/// The name of the history's table where none is configured.
+pub const HISTORY: &str = "History";
 /// Tickets by customer, then by id.
 pub const BY_CUSTOMER: &str = "byCustomer";
 /// Tickets by the month of their last change, then by its time.
 pub const BY_UPDATED: &str = "byUpdated";
+/// Tickets by status, then by id. What is no ticket is not in it.
+pub const BY_STATUS: &str = "byStatus";
 /// The attribute TTL goes by.
 pub const EXPIRES: &str = "expires";
 
@@ -31,7 +38,7 @@ pub struct Index {
     /// Its partition and sort key.
     pub key: [KeyAttribute; 2],
     /// What it includes besides keys.
-    pub includes: [&'static str; 3],
+    pub includes: &'static [&'static str],
 }
 
 /// The tickets' base key.
@@ -39,31 +46,93 @@ pub const TICKETS_KEY: [KeyAttribute; 2] =
     [("bucket", ScalarAttributeType::S), ("id", ScalarAttributeType::N)];
 /// The keys' base key.
 pub const API_KEYS_KEY: [KeyAttribute; 1] = [("keyId", ScalarAttributeType::S)];
+/// The history's base key: the ticket's id, and the version.
+pub const HISTORY_KEY: [KeyAttribute; 2] =
+    [("ticket", ScalarAttributeType::N), ("version", ScalarAttributeType::N)];
+/// What the stream of the tickets' table has of each write.
+pub const STREAM_VIEW: StreamViewType = StreamViewType::NewAndOldImages;
 /// The tickets' indexes.
-pub const INDEXES: [Index; 2] = [
+pub const INDEXES: [Index; 3] = [
     Index {
         name: BY_CUSTOMER,
         key: [("customerID", ScalarAttributeType::N), ("id", ScalarAttributeType::N)],
-        includes: ["createdDate", "updatedDate", "deletedDate"],
+        includes: &["createdDate", "updatedDate", "deletedDate"],
     },
     Index {
         name: BY_UPDATED,
         key: [("updatedMonth", ScalarAttributeType::S), ("updatedDate", ScalarAttributeType::N)],
-        includes: ["createdDate", "customerID", "deletedDate"],
+        includes: &["createdDate", "customerID", "deletedDate"],
+    },
+    // Nothing that changes with every update: such a change would cost a unit here too.
+    Index {
+        name: BY_STATUS,
+        key: [("statusShard", ScalarAttributeType::S), ("id", ScalarAttributeType::N)],
+        includes: &[
+            "customerID",
+            "ticketType",
+            "ticketPriority",
+            "owner",
+            "ticketFollowupDate",
+            "ticketActionRequired",
+        ],
     },
 ];
 
-/// Creates the tables that are not there yet, for a local database: a deployment's come from the template.
+/// Creates the tables that are not there yet and waits until they can be used, for a local database: a deployment's
+/// come from the template.
 ///
 /// # Errors
 /// Where the database does not answer, or refuses.
 pub async fn create_tables(client: &Client, tickets: &str, api_keys: &str) -> Result<()> {
-    create(ticket_table(client, tickets).map_err(Error::internal)?).await?;
-    create(key_table(client, api_keys).map_err(Error::internal)?).await?;
+    create(client, tickets, ticket_table(client, tickets).map_err(Error::internal)?).await?;
+    create(client, api_keys, key_table(client, api_keys).map_err(Error::internal)?).await
+}
+
+/// Creates the history's table if it is not there yet, and waits until it can be used: as [`create_tables`].
+///
+/// # Errors
+/// Where the database does not answer, or refuses.
+pub async fn create_history_table(client: &Client, history: &str) -> Result<()> {
+    create(client, history, history_table(client, history).map_err(Error::internal)?).await
+}
+
+/// Gives the tickets' table a stream, where it has none. Not part of [`create_tables`]: not every engine has streams.
+///
+/// # Errors
+/// Where the database does not answer, or knows no streams.
+pub async fn enable_stream(client: &Client, tickets: &str) -> Result<()> {
+    let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(STREAM_VIEW).build();
+    let stream = stream.map_err(Error::internal)?;
+    let enabled = client.update_table().table_name(tickets).stream_specification(stream).send().await;
+    enabled.map(drop).map_err(Error::internal)
+}
+
+async fn until_active(client: &Client, table: &str) -> Result<()> {
+    let mut waits = 0;
+    while !is_active(client, table).await? {
+        if waits == 500 {
+            return Err(Error::internal(format!("the table {table} is not ready after ten seconds")));
+        }
+        waits += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn is_active(client: &Client, table: &str) -> Result<bool> {
+    let described = client.describe_table().table_name(table).send().await.map_err(Error::internal)?;
+    Ok(described.table.is_some_and(|table| table.table_status == Some(TableStatus::Active)))
+}
+
+/// Lets the database remove what has expired.
+///
+/// # Errors
+/// Where the database does not answer, or knows no TTL.
+pub async fn enable_expiry(client: &Client, table: &str) -> Result<()> {
     let ttl = TimeToLiveSpecification::builder().attribute_name(EXPIRES).enabled(true).build();
     let enabled = client
         .update_time_to_live()
-        .table_name(tickets)
+        .table_name(table)
         .time_to_live_specification(ttl.map_err(Error::internal)?)
         .send()
         .await;
@@ -82,7 +151,7 @@ fn ticket_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder,
         attributes.extend(index.key.iter().filter(|attribute| !TICKETS_KEY.contains(attribute)).cloned());
         let projection = Projection::builder()
             .projection_type(ProjectionType::Include)
-            .set_non_key_attributes(Some(index.includes.map(String::from).to_vec()))
+            .set_non_key_attributes(Some(index.includes.iter().copied().map(String::from).collect()))
             .build();
         let mut definition = GlobalSecondaryIndex::builder().index_name(index.name).projection(projection);
         for element in key_schema(&index.key)? {
@@ -95,6 +164,10 @@ fn ticket_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder,
 
 fn key_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder, BuildError> {
     with_attributes(with_key(client.create_table().table_name(name), &API_KEYS_KEY)?, &API_KEYS_KEY)
+}
+
+fn history_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder, BuildError> {
+    with_attributes(with_key(client.create_table().table_name(name), &HISTORY_KEY)?, &HISTORY_KEY)
 }
 
 fn key_schema(key: &[KeyAttribute]) -> Result<Vec<KeySchemaElement>, BuildError> {
@@ -126,10 +199,12 @@ fn with_attributes(
     Ok(table.billing_mode(BillingMode::PayPerRequest))
 }
 
-async fn create(table: CreateTableFluentBuilder) -> Result<()> {
+/// Creates a table and waits until it can be used. One that is there already is not looked at: the embedded engine
+/// counts all its items to describe it.
+async fn create(client: &Client, name: &str, table: CreateTableFluentBuilder) -> Result<()> {
     match table.send().await {
         Err(SdkError::ServiceError(error)) if error.err().is_resource_in_use_exception() => Ok(()),
         Err(error) => Err(Error::internal(error)),
-        Ok(_) => Ok(()),
+        Ok(_) => until_active(client, name).await,
     }
 }

@@ -1,17 +1,14 @@
 //! The tickets' table: what its calls share, and the simplest of them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use tickets_domain::id::CustomerId;
-use tickets_domain::{Clock, Error, Record, Result, Ticket, TicketId};
-use tokio::sync::Mutex;
+use tickets_domain::{Clock, Error, Meter, Result, Ticket, TicketId, Timestamp, Visibility};
 
-use crate::address::Address;
-use crate::capacity::Meter;
+use crate::capacity::Metering as _;
 use crate::failure::Failure;
-use crate::item::{self, Item, SequenceItem};
+use crate::item::{self, Item, Stored};
+use crate::primary_key::PrimaryKey;
 
 /// What a deployment decides of how tickets are kept and listed.
 #[derive(Debug, Clone)]
@@ -19,13 +16,20 @@ pub struct Policy {
     /// A write is visible in every index this long after it was stamped: the write deadline plus
     /// an allowance for index propagation and clock skew.
     pub settle: Duration,
-    /// How long what is left of a deleted ticket is kept.
+    /// How long what is left of a deleted ticket is kept, and that one has moved.
     pub keep_tombstones: Duration,
-    /// The most index entries one list reads before it walks the buckets instead.
+    /// The most index entries a page of changes reads before it walks the buckets instead: 200 read units,
+    /// twice what 100 tickets cost.
     pub most_keys: usize,
-    /// The most buckets one list walks: where it has found something by then, the next page goes on
-    /// from there; where it has not, the index says where there is something.
-    pub most_buckets: usize,
+    /// The most ids a `Link` carries.
+    pub most_ids: usize,
+}
+
+impl Policy {
+    /// The instant up to which every change is visible.
+    pub fn horizon(&self, now: Timestamp) -> Timestamp {
+        now.minus(self.settle)
+    }
 }
 
 impl Default for Policy {
@@ -33,8 +37,8 @@ impl Default for Policy {
         Self {
             settle: Duration::from_secs(10),
             keep_tombstones: Duration::from_secs(90 * 24 * 60 * 60),
-            most_keys: 20_000,
-            most_buckets: 64,
+            most_keys: 12_000,
+            most_ids: tickets_domain::continuation::MOST_IDS,
         }
     }
 }
@@ -47,15 +51,12 @@ pub struct Tickets {
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
     pub(crate) meter: Meter,
-    /// The highest id this process knows of. Held while creating: creators of one process would
-    /// only get in each other's way.
-    pub(crate) last: Arc<Mutex<Option<u64>>>,
 }
 
 impl Tickets {
     /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>, clock: Clock, policy: Policy) -> Self {
-        Self { client, table: table.into(), clock, policy, meter: Meter::default(), last: Arc::default() }
+        Self { client, table: table.into(), clock, policy, meter: Meter::default() }
     }
 
     /// The same table, with what its calls consume counted.
@@ -74,41 +75,43 @@ impl Tickets {
         &self.policy
     }
 
-    /// A ticket, where the caller may see it: `within` is the one customer it is restricted to.
+    /// A ticket.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where it never was, is deleted, or belongs to another customer.
-    pub async fn get(&self, id: TicketId, within: Option<CustomerId>) -> Result<Ticket> {
-        let item = self.read(Address::ticket(id)).await?.ok_or(Error::NotFound)?;
-        visible(item::record(item)?, within)
-    }
-
-    /// The sequence, as it is now: `None` before the first ticket.
-    pub(crate) async fn sequence(&self) -> Result<Option<SequenceItem>> {
-        self.read(Address::sequence()).await?.map(item::from_item).transpose()
+    /// [`Error::NotFound`] where there is none, or it does not exist for the caller.
+    pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<Ticket> {
+        let item = self.read(PrimaryKey::ticket(id)).await?.ok_or(Error::NotFound)?;
+        visible(item::stored(item)?, visibility)
     }
 
     /// An item, as it is now.
-    pub(crate) async fn read(&self, address: Address) -> Result<Option<Item>> {
+    pub(crate) async fn read(&self, key: PrimaryKey) -> Result<Option<Item>> {
+        self.get_item(key, true).await
+    }
+
+    /// An item, as it is now or was a moment ago: half the cost.
+    pub(crate) async fn glance(&self, key: PrimaryKey) -> Result<Option<Item>> {
+        self.get_item(key, false).await
+    }
+
+    async fn get_item(&self, key: PrimaryKey, consistent: bool) -> Result<Option<Item>> {
         let output = self
             .client
             .get_item()
             .table_name(&self.table)
-            .set_key(Some(address.into_key()))
-            .consistent_read(true)
+            .set_key(Some(key.into_key()))
+            .consistent_read(consistent)
             .set_return_consumed_capacity(self.meter.level())
             .send()
             .await
             .map_err(Failure::of)?;
-        self.meter.add(output.consumed_capacity());
+        self.meter.read(output.consumed_capacity());
         Ok(output.item)
     }
 }
 
-/// The ticket of a record, where the caller may see it.
-pub(crate) fn visible(record: Record, within: Option<CustomerId>) -> Result<Ticket> {
-    record
-        .live()
-        .filter(|ticket| within.is_none_or(|customer| ticket.fields.customer == customer))
-        .ok_or(Error::NotFound)
+/// The ticket, where there is one and it exists for the caller.
+pub(crate) fn visible(stored: Stored, visibility: Visibility) -> Result<Ticket> {
+    let ticket = stored.record.and_then(|record| record.live());
+    ticket.filter(|ticket| visibility.includes(ticket.fields.customer)).ok_or(Error::NotFound)
 }

@@ -9,7 +9,7 @@ async fn handle(client: &Client, request: Request) -> Result<Response<Body>, Err
     let output = client
         .get_item()
         .table_name("Tickets")
-        .key("bucket", AttributeValue::S((id / 1000).to_string()))
+        .key("bucket", AttributeValue::S(format!("{}#{}", id / 1000, id % 4)))
         .key("id", AttributeValue::N(id.to_string()))
         .consistent_read(true)
         .send()

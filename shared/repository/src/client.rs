@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
     self, BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
@@ -21,7 +21,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Every write, retries included, ends this long after it began, so that it cannot commit long
+/// Every write, retries included, ends this long after it began, so that it cannot take effect long
 /// after the `updatedDate` it carries. A third of the default settle window.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -115,6 +115,8 @@ impl Connection {
                     .with_initial_backoff(FIRST_BACKOFF)
                     .with_max_backoff(LONGEST_BACKOFF),
             )
+            // A budget of retries of its own: by default all clients of a process share one.
+            .retry_partition(RetryPartition::custom("tickets").build())
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT_TIMEOUT)
@@ -200,7 +202,7 @@ pub fn is_on_this_machine(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Roots, is_on_this_machine};
+    use super::{Connection, Roots, is_on_this_machine, is_secure};
 
     #[test]
     fn roots_are_certificates_and_there_are_some() {
@@ -230,5 +232,12 @@ mod tests {
         ] {
             assert!(!is_on_this_machine(other), "{other}");
         }
+    }
+
+    #[test]
+    fn only_an_endpoint_that_says_so_does_without_tls() {
+        assert!(is_secure(None) && is_secure(Some("https://dynamodb.eu-west-1.amazonaws.com")));
+        assert!(!is_secure(Some("http://127.0.0.1:8000")));
+        assert!(Connection::default().is_secure() && !Connection::to("http://127.0.0.1:8000").is_secure());
     }
 }

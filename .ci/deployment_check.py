@@ -1,0 +1,306 @@
+"""What a deployment does, asked of one that runs: the configuration in force, the sync client, the export, the history
+by the table's stream; and that each action which a function's policies allow is needed.
+
+    deployment_check.py STACK BASE_URL TICKETS TICKETS_KEY_COMMAND [--policies]
+
+The environment says where AWS is and who asks, as for the AWS CLI. On the emulator, whose CloudFormation gives no role
+its boundary, roles are given the one that the template names.
+"""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import boto3
+import botocore.exceptions
+
+stack, base, tickets = sys.argv[1:4]
+checks = 0
+
+
+def check(holds, what):
+    global checks
+    checks += 1
+    if not holds:
+        sys.exit(f"not so: {what}")
+
+
+def until(condition, what, seconds=60):
+    """Waits for what happens behind the API: the stream, the scheduler."""
+    for _ in range(seconds * 4):
+        if condition():
+            return check(True, what)
+        time.sleep(0.25)
+    check(False, f"{what}, within {seconds} s")
+
+
+aws = {name: boto3.client(name) for name in ("cloudformation", "dynamodb", "dynamodbstreams", "iam", "lambda", "s3", "scheduler")}
+outputs = {one["OutputKey"]: one["OutputValue"] for one in aws["cloudformation"].describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]}
+pages = aws["cloudformation"].get_paginator("list_stack_resources").paginate(StackName=stack)
+resources = {one["LogicalResourceId"]: one for page in pages for one in page["StackResourceSummaries"]}
+physical = {name: one["PhysicalResourceId"] for name, one in resources.items()}
+functions = [name for name, one in resources.items() if one["ResourceType"] == "AWS::Lambda::Function"]
+
+
+def make_key(*options):
+    command = [tickets, "keys", "--api-keys-table", outputs["ApiKeysTableName"], "create", "--scopes", "read,write,delete", "--note", "check"]
+    return subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def call(key, method, path, body=None, **headers):
+    """The status, and the JSON of the answer."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers}
+    data = json.dumps(body).encode() if body is not None else None
+    try:
+        with urllib.request.urlopen(urllib.request.Request(base + path, data, headers, method=method), timeout=60) as response:
+            return response.status, json.loads(response.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+def invoke(output, event):
+    """Whether an invocation of the alias succeeded, and what it returned."""
+    answer = aws["lambda"].invoke(FunctionName=outputs[output], Payload=json.dumps(event).encode())
+    return "FunctionError" not in answer, json.loads(answer["Payload"].read() or b"null")
+
+
+def objects(prefix):
+    return aws["s3"].list_objects_v2(Bucket=outputs["ExportsBucketName"], Prefix=prefix).get("Contents", [])
+
+
+def a_deployment_does_what_it_says():
+    for name in functions:
+        alias = aws["lambda"].get_alias(FunctionName=physical[name], Name="live")
+        published = aws["lambda"].get_function_configuration(FunctionName=physical[name], Qualifier="live")
+        latest = aws["lambda"].get_function_configuration(FunctionName=physical[name])
+        check(alias["FunctionVersion"] != "$LATEST", f"{name} has a published version")
+        check(published["Environment"] == latest["Environment"], f"{name}: what is configured is in force")
+    key = make_key()
+    status, ticket = call(key, "POST", "/tickets/", {"customerID": 7, "subject": "before"})
+    check(status == 201, "a ticket is created")
+    path = f"/tickets/{ticket['id']}"
+    check(call(key, "PATCH", path, {"subject": "after", "status": "resolved"})[0] == 200, "and changed")
+    history = lambda: (call(key, "GET", f"{path}/history/")[1] or [])
+    until(lambda: [entry["change"] for entry in history()] == ["created", "updated"], "its history comes by the stream")
+    check(history()[1]["fields"] == {"subject": "after", "status": "resolved"}, "with what changed")
+    check(all(entry["by"] == key.split("_")[1] for entry in history()), "and by whom")
+
+    schedule = physical["ExportTicketsFunctionSchedule"]
+    schedule = aws["scheduler"].get_schedule(Name=schedule.split("/")[-1])
+    check(schedule["Target"]["Arn"] == outputs["ExportFunctionName"], "the schedule starts the version that is live")
+    before = {one["Key"] for one in objects("manifests/")}
+    # Sooner than in five minutes.
+    wanted = {name: schedule[name] for name in ("Name", "FlexibleTimeWindow", "Target")}
+    aws["scheduler"].update_schedule(**wanted, ScheduleExpression="rate(1 minute)")
+    until(lambda: {one["Key"] for one in objects("manifests/")} - before, "the export runs by its schedule", 150)
+    aws["scheduler"].update_schedule(**wanted, ScheduleExpression=schedule["ScheduleExpression"])
+    check(objects("tickets/"), "and writes tickets")
+
+
+def what_functions_would_refuse_is_refused_before():
+    parameters = [one["ParameterKey"] for one in aws["cloudformation"].describe_stacks(StackName=stack)["Stacks"][0]["Parameters"]]
+
+    def refusal(changed, value):
+        """What CloudFormation says of a change set; nothing where it makes one, which is thrown away."""
+        given = [{"ParameterKey": name, "UsePreviousValue": True} for name in parameters if name != changed]
+        name = f"check-{time.time_ns()}"
+        try:
+            aws["cloudformation"].create_change_set(
+                StackName=stack, ChangeSetName=name, UsePreviousTemplate=True, Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+                Parameters=[*given, {"ParameterKey": changed, "ParameterValue": value}])
+        except botocore.exceptions.ClientError as error:
+            return str(error)
+        aws["cloudformation"].delete_change_set(StackName=stack, ChangeSetName=name)
+
+    lists = ["TicketTypes", "TicketStatuses", "TicketPriorities", "ClosedStatuses", "TicketOwners"]
+    refused = [(name, value) for name in lists for value in ["a, A", "a,b,c , A ,d", "one two, ONE TWO"]]
+    refused += [(name, value) for name in lists[:3] for value in ["", " ", " , ,"]]
+    refused += [("SettleSeconds", "3"), ("SettleSeconds", "301"), ("TombstoneDays", "0"), ("ServeDocs", "yes"), ("CorsOrigins", "portal.example")]
+    refused += [("AlarmEmail", "ops"), ("AlarmTopicArn", "alarms"), ("KmsKeyArn", "key"), ("WebAclArn", "acl"), ("DeploymentPreference", "soon")]
+    for name, value in refused:
+        check(name in (refusal(name, value) or ""), f"{name}={value!r} is refused by name")
+    taken = [(name, value) for name in lists for value in ["a", " Bug ,wish, a b,a c, ,"]]
+    taken += [(name, "") for name in lists[3:]]
+    taken += [("CorsOrigins", value) for value in ["", "*", "https://portal.example", "http://localhost:5173, https://portal.example/"]]
+    taken += [("AlarmEmail", "ops@example.com"), ("AlarmTopicArn", "arn:aws:sns:us-east-1:123456789012:alarms")]
+    for name, value in taken:
+        check(refusal(name, value) is None, f"{name}={value!r} is taken")
+
+
+# What nobody can see fail in the emulator, which does it with rights of its own: it reads the stream, and puts what
+# could not be recorded into the queue. The logs and traces are not written by functions there.
+UNSEEN = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams", "sqs:SendMessage"}
+
+
+class Probes:
+    """For each function, requests that need everything it may do. Each answers whether they all succeeded."""
+
+    def __init__(self):
+        options = subprocess.run([tickets, "keys", "create", "--help"], check=True, capture_output=True, text=True).stdout
+        self.limit = ["--limit", "1000/h"] if "--limit" in options else []
+        self.customer = str(int(time.time()))
+        self.restricted = make_key("--customer", self.customer)
+        self.ids = itertools.count(int(time.time()) * 1000)
+        self.records = self.some_records()
+
+    def http(self, *requests):
+        # A new key, which no instance remembers. Where keys have limits, requests are leased from its item: without the
+        # right to, they are let in on trust, and the item stays as it was.
+        key, statuses = make_key(*self.limit), []
+        stored = lambda: aws["dynamodb"].get_item(TableName=outputs["ApiKeysTableName"], Key={"keyId": {"S": key.split("_")[1]}})["Item"]
+        made = stored()
+        for method, path, *rest in requests:
+            statuses.append(call(key, method, path, *rest[:1], **(rest[1] if len(rest) > 1 else {}))[0])
+        return all(status < 500 for status in statuses) and (not self.limit or stored() != made)
+
+    def new_ticket(self):
+        status, ticket = call(self.restricted, "POST", "/tickets/", {"customerID": int(self.customer), "subject": "probe"})
+        assert status == 201, status
+        return ticket["id"]
+
+    def some_records(self):
+        """The stream's records of a ticket's life."""
+        id = self.new_ticket()
+        assert call(self.restricted, "DELETE", f"/tickets/{id}")[0] == 204
+        stream = aws["dynamodb"].describe_table(TableName=outputs["TicketsTableName"])["Table"]["LatestStreamArn"]
+        records = []
+        for shard in aws["dynamodbstreams"].describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]:
+            iterator = aws["dynamodbstreams"].get_shard_iterator(
+                StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+            for _ in range(1000):
+                page = aws["dynamodbstreams"].get_records(ShardIterator=iterator)
+                records += page["Records"]
+                iterator = page.get("NextShardIterator")
+                if not iterator or not page["Records"]:
+                    break
+        mine = [r for r in records if r["dynamodb"]["Keys"]["id"] == {"N": id} and "version" in r["dynamodb"].get("NewImage", {})]
+        assert len(mine) == 2, len(mine)
+        return mine
+
+    def GetTicketFunction(self):
+        return self.http(("GET", "/tickets/1"))
+
+    def ListTicketsFunction(self):
+        mine = call(self.restricted, "GET", "/tickets/")[0] < 500  # By customer: its key sees no other
+        return mine and self.http(
+            ("GET", "/tickets/?limit=5"), ("GET", "/tickets/?updatedSince=2020-01-01&limit=5"), ("GET", "/tickets/?open=true&limit=5"))
+
+    def ListCustomerTicketsFunction(self):
+        path = f"/customers/{self.customer}/tickets/"
+        return self.http(("GET", path), ("GET", f"{path}?updatedSince=2020-01-01"), ("GET", f"{path}?open=true"))
+
+    def CreateTicketFunction(self):
+        body, name = {"customerID": 7, "subject": "probe"}, {"Idempotency-Key": str(next(self.ids))}
+        return self.http(("POST", "/tickets/", body, name), ("POST", "/tickets/", body, name))
+
+    def UpdateTicketFunction(self):
+        return self.http(("PATCH", f"/tickets/{self.new_ticket()}", {"subject": "changed"}))
+
+    def DeleteTicketFunction(self):
+        return self.http(("DELETE", f"/tickets/{self.new_ticket()}"))
+
+    def GetTicketConfigurationFunction(self):
+        return self.http(("GET", "/ticket-configuration/"))
+
+    def ListTicketHistoryFunction(self):
+        return self.http(("GET", "/tickets/1/history/"))
+
+    def RecordChangesFunction(self):
+        id = next(self.ids)
+        key = {"id": {"N": str(id)}, "bucket": {"S": f"{id // 1000}#{id % 4}"}}
+
+        def of_another(value):
+            if isinstance(value, dict):
+                return {name: key.get(name) or of_another(one) for name, one in value.items()}
+            return value.timestamp() if hasattr(value, "timestamp") else value
+
+        def recorded(record):
+            succeeded, answer = invoke("RecordChangesFunctionName", {"Records": [of_another(record)]})
+            return succeeded and answer["batchItemFailures"] == []
+
+        succeeded = all([recorded(record) for record in self.records])
+        versions = aws["dynamodb"].query(
+            TableName=outputs["HistoryTableName"], KeyConditionExpression="ticket = :id",
+            ExpressionAttributeValues={":id": {"N": str(id)}})["Items"]
+        return succeeded and len(versions) == 2
+
+    def ExportTicketsFunction(self):
+        # A first pass walks all buckets; one that is asked for by hand goes by what changed.
+        for number in range(3):
+            aws["dynamodb"].delete_item(TableName=outputs["TicketsTableName"], Key={"bucket": {"S": "export"}, "id": {"N": str(number)}})
+        return invoke("ExportFunctionName", {})[0] and invoke("ExportFunctionName", {"since": "2020-01-01"})[0]
+
+
+# A policy must have a statement.
+NOTHING = {"Effect": "Deny", "Action": "dynamodb:DeleteTable", "Resource": "*"}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def each_action_is_needed():
+    probes, needed, unseen = Probes(), 0, 0
+    for name in functions:
+        role, probe = physical[f"{name}Role"], getattr(probes, name)
+        aws["iam"].put_role_permissions_boundary(RoleName=role, PermissionsBoundary=physical["Boundary"])
+        check(probe(), f"{name} does its work with all that it may do, inside the boundary")
+        for policy in aws["iam"].list_role_policies(RoleName=role)["PolicyNames"]:
+            document = aws["iam"].get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+            grants = [
+                {**statement, "Action": action, "Resource": resource}
+                for statement in document["Statement"]
+                for action in listed(statement["Action"]) for resource in listed(statement["Resource"])
+            ]
+            for left_out in grants:
+                if left_out["Effect"] == "Deny":
+                    continue
+                if left_out["Action"] in UNSEEN:
+                    unseen += 1
+                    continue
+                fewer = {**document, "Statement": [grant for grant in grants if grant is not left_out] + [NOTHING]}
+                aws["iam"].put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(fewer))
+                what = f"{name} needs {left_out['Action']} on {left_out['Resource'].split(':')[-1]}"
+                check(not probe(), what)
+                needed += 1
+            aws["iam"].put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+        check(probe(), f"{name} does its work again")
+    print(f"policies: {needed} actions taken away one by one, each is missed; {unseen} that the emulator does not ask for")
+
+
+def the_counter_and_the_checkpoint_are_their_owners():
+    """The emulator does not tell its evaluator the partition of a request (`dynamodb:LeadingKeys`). Here it is told."""
+    from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
+
+    def may(function, action, partition):
+        role = physical[f"{function}Role"]
+        documents = [
+            aws["iam"].get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+            for policy in aws["iam"].list_role_policies(RoleName=role)["PolicyNames"]
+        ]
+        table = aws["dynamodb"].describe_table(TableName=outputs["TicketsTableName"])["Table"]["TableArn"]
+        asked = EvalContext(
+            principal_arn=f"arn:aws:sts::000000000000:assumed-role/{role}/x", principal_type="AssumedRole",
+            principal_account="000000000000", action=f"dynamodb:{action}", resource_arn=table, region="us-east-1",
+            service_context={"dynamodb:leadingkeys": [partition]})
+        return evaluate(asked, [parse_policy_document(document) for document in documents]).decision == "Allow"
+
+    for function in ["CreateTicketFunction", "UpdateTicketFunction", "DeleteTicketFunction"]:
+        for partition, allowed in [("42#1", True), ("claim#k.n", True), ("departures#7", True), ("counter", False), ("export", False)]:
+            check(may(function, "PutItem", partition) == allowed, f"{function} puts an item of {partition}: {allowed}")
+    for partition, allowed in [("counter", True), ("42#1", False), ("export", False)]:
+        check(may("CreateTicketFunction", "UpdateItem", partition) == allowed, f"an id is reserved in {partition}: {allowed}")
+    for partition, allowed in [("export", True), ("counter", False), ("42#1", False)]:
+        check(may("ExportTicketsFunction", "PutItem", partition) == allowed, f"a checkpoint is put in {partition}: {allowed}")
+
+
+a_deployment_does_what_it_says()
+what_functions_would_refuse_is_refused_before()
+if "--policies" in sys.argv:
+    the_counter_and_the_checkpoint_are_their_owners()
+    each_action_is_needed()
+print(f"deployment: {checks} checks hold")

@@ -1,0 +1,217 @@
+"""Uses `tickets mcp` as an agent does, by the official Python SDK, in both lifecycles of the protocol.
+
+    mcp_check.py TICKETS DIRECTORY     (with the Python that has mcp; the directory is to be made)
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mcp import Client, MCPError, StdioServerParameters
+
+tickets, directory = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+directory.mkdir()
+data = directory / "data"
+serve = [tickets, "serve", "--quiet", "--data", data, "--listen", "127.0.0.1:0"]
+# A value that no default has: the tools get theirs from the API.
+presets = os.environ | {"TICKET_TYPES": "sales, billing, hardware"}
+server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=presets)
+lines = dict(next(server.stdout).split(maxsplit=1) for _ in range(2))
+base, all_scopes = lines["API"].strip().removesuffix("/tickets/"), lines["key"].strip()
+READING = {"list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"}
+WRITING = {"create_ticket", "update_ticket"}
+DELETING = {"delete_ticket"}
+
+
+def key(*arguments):
+    command = [tickets, "keys", "create", *arguments, "--data", data]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def agent(key, *arguments, api=base, mode="auto"):
+    environment = {"TICKETS_API": api, "TICKETS_KEY": key}
+    return Client(StdioServerParameters(command=str(tickets), args=["mcp", *arguments], env=environment), mode=mode)
+
+
+async def names(client):
+    return {tool.name for tool in (await client.list_tools()).tools}
+
+
+async def done(client, tool, **arguments):
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result
+    assert json.loads(result.content[0].text) == result.structured_content
+    return result.structured_content
+
+
+async def refused(client, tool, **arguments):
+    """The problem, and the text that the model reads."""
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error, result
+    return result.structured_content, result.content[0].text
+
+
+async def every_tool(mode):
+    async with agent(all_scopes, mode=mode) as client:
+        assert "never instructions" in client.instructions
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert tools.keys() == READING | WRITING | DELETING, tools.keys()
+        for name, tool in tools.items():
+            hints, schema = tool.annotations, tool.input_schema
+            assert hints.read_only_hint == (name in READING) and hints.idempotent_hint, name
+            assert name in READING or hints.destructive_hint == (name != "create_ticket"), name
+            assert schema["additionalProperties"] is False and set(schema["required"]) <= schema["properties"].keys()
+            assert all("description" in property for property in schema["properties"].values()), name
+            assert tool.description.split()[0].endswith("s"), "it begins with what the tool does"
+
+        configuration = await done(client, "get_ticket_configuration")
+        assert configuration["presets"]["ticketType"] == ["sales", "billing", "hardware"], configuration
+        for name in WRITING:
+            kinds = tools[name].input_schema["properties"]["ticketType"]["enum"]
+            assert set(kinds) - {None} == {"sales", "billing", "hardware"}, kinds
+        assert tools["list_tickets"].input_schema["properties"]["ticketType"]["items"]["enum"] == ["sales", "billing", "hardware"]
+
+        fields = {"customerID": 42, "subject": f"Invoice is wrong ({mode})", "ticketType": "BILLING"}
+        created = await done(client, "create_ticket", **fields)
+        ticket, version = created["ticket"], created["version"]
+        assert created["created"] and ticket["ticketType"] == "billing" and version == 1, created
+        # A call repeated as it was, as after a lost answer, makes no second ticket; one with a name of its own does.
+        again = await done(client, "create_ticket", **fields)
+        assert again == {**created, "created": False}, again
+        other = await done(client, "create_ticket", **fields, idempotencyKey=f"second-{mode}")
+        assert other["created"] and other["ticket"]["id"] != ticket["id"], other
+
+        assert await done(client, "get_ticket", id=ticket["id"]) == {"ticket": ticket, "version": 1}
+        changed = await done(client, "update_ticket", id=int(ticket["id"]), status="assigned", owner="grace", ifVersion=1)
+        assert changed["version"] == 2 and changed["ticket"]["owner"] == "grace", changed
+        problem, text = await refused(client, "update_ticket", id=ticket["id"], owner="ada", ifVersion=1)
+        assert problem["status"] == 412 and "has changed" in text, problem
+        # A work queue; one that only a scan could answer is refused with what to add.
+        queue = await done(client, "list_tickets", open=True, owner="grace", status=["open", "assigned"], customerID=42)
+        assert ticket["id"] in [found["id"] for found in queue["tickets"]], queue
+        problem, text = await refused(client, "list_tickets", owner="grace")
+        assert problem["status"] == 400 and "open" in text, text
+        cleared = await done(client, "update_ticket", id=ticket["id"], owner=None)
+        assert "owner" not in cleared["ticket"] and cleared["version"] == 3, cleared
+
+        page, entries = {"id": ticket["id"], "limit": 2}, []
+        while page is not None:
+            answer = await done(client, "get_ticket_history", **page)
+            entries += answer["entries"]
+            page = answer.get("next")
+            # What has just changed is recorded within a moment.
+            if page is None and len(entries) < 3:
+                await asyncio.sleep(0.2)
+                page = {"id": ticket["id"], "versionAfter": len(entries)}
+        assert [entry["change"] for entry in entries] == ["created", "updated", "updated"], entries
+        assert entries[1]["fields"] == {"owner": "grace", "status": "assigned"} and entries[2]["fields"] == {"owner": None}
+
+        assert await done(client, "delete_ticket", id=ticket["id"]) == {"deleted": ticket["id"]}
+        problem, text = await refused(client, "get_ticket", id=ticket["id"])
+        assert problem["status"] == 404 and problem["type"] == "urn:tickets:problem:not-found", problem
+
+
+async def pages():
+    subprocess.run([tickets, "seed", "130", "--quiet", "--content", "700", "--customers", "2", "--data", data], check=True)
+    async with agent(all_scopes) as client:
+        for arguments in [{"limit": 50}, {}, {"limit": 50, "customerID": 1, "updatedSince": "2020-01-01"}]:
+            page, found, sizes = arguments, [], []
+            while page is not None:
+                answer = await done(client, "list_tickets", **page)
+                found += [int(ticket["id"]) for ticket in answer["tickets"]]
+                sizes.append(len(answer["tickets"]))
+                texts = [ticket.get("ticketContent", "") for ticket in answer["tickets"]]
+                assert all(len(text) < 520 for text in texts), "long texts are cut"
+                page = answer.get("next")
+            most = arguments.get("limit", 20)
+            assert found == sorted(set(found)) and len(found) > most and set(sizes[:-1]) == {most}, (arguments, sizes)
+        whole = await done(client, "get_ticket", id=str(found[0]))
+        assert len(whole["ticket"].get("ticketContent", "")) > 520, "get_ticket has the whole"
+        problem, text = await refused(client, "list_tickets", limit=51)
+        assert problem["errors"][0]["field"] == "limit" and "from 1 to 50" in text, text
+
+
+async def problems():
+    async with agent(all_scopes) as client:
+        problem, text = await refused(client, "create_ticket", customerID=0, subject="", colour="red", status="done")
+        assert problem["status"] == 422 and problem["title"] == "Invalid fields", problem
+        assert {error["field"] for error in problem["errors"]} == {"customerID", "subject", "colour", "status"}
+        assert all(f"\n  {error['field']}: {error['detail']}" in text for error in problem["errors"]), text
+        problem, text = await refused(client, "list_tickets", updateSince="2026-01-01", createdSince="soon")
+        assert problem["status"] == 400 and "did you mean updatedSince?" in text and "createdSince: " in text, text
+        for tool, arguments, says in [
+            ("get_ticket", {}, "id: is required"),
+            ("get_ticket", {"id": "first"}, "id: must be a whole number"),
+            ("get_ticket", {"id": 1, "ifVersion": 1}, "ifVersion: unknown argument"),
+            ("get_ticket_history", {"id": 1, "limit": 0}, "limit: must be a whole number from 1 to 50"),
+            ("get_ticket_configuration", {"id": 1}, "id: unknown argument; this tool takes none"),
+            ("delete_ticket", {"id": {"a": 1}}, "id: must be a text"),
+            ("update_ticket", {"id": 1, "ifVersion": "new"}, "ifVersion: must be a whole number"),
+            ("create_ticket", {"idempotencyKey": "a\nb"}, "idempotencyKey: must be text"),
+        ]:
+            assert says in (await refused(client, tool, **arguments))[1], says
+        try:
+            await client.call_tool("drop_table", {})
+            raise AssertionError("an unknown tool answers")
+        except MCPError as error:
+            assert "there is no tool drop_table" in str(error), error
+
+
+async def scopes():
+    everything = READING | WRITING | DELETING
+    for arguments, key_scopes, expected in [
+        ([], "read", READING),
+        ([], "write", WRITING),
+        ([], "read,delete", READING | DELETING),
+        ([], "read,write,delete", everything),
+        (["--read-only"], "read,write,delete", READING),
+        (["--read-only"], "write", set()),
+    ]:
+        async with agent(key("--scopes", key_scopes), *arguments) as client:
+            assert await names(client) == expected, (arguments, key_scopes)
+            for tool in everything - expected:
+                try:
+                    await client.call_tool(tool, {"id": "2"})
+                    raise AssertionError(f"{tool} answers a key with {key_scopes}")
+                except MCPError as error:
+                    assert f"there is no tool {tool}" in str(error), error
+    # To learn the scopes nothing was written, and a customer's key sees its customer only.
+    async with agent(key("--scopes", "read", "--customer", "1")) as client:
+        answer = await done(client, "list_tickets", limit=50)
+        assert {ticket["customerID"] for ticket in answer["tickets"]} == {1}
+
+
+def bad_keys():
+    for bad, says in [(f"tk_nobody_{'0' * 64}", "401 Unauthorized"), ("nonsense", "no key")]:
+        environment = {"TICKETS_API": base, "TICKETS_KEY": bad}
+        ended = subprocess.run([tickets, "mcp"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert (ended.returncode, ended.stdout) == (1, "") and says in ended.stderr, ended
+        assert bad not in ended.stderr
+
+
+async def unreachable():
+    """An agent's server is often started before the API is: it lives, and says so call by call."""
+    async with agent(all_scopes, api="http://127.0.0.1:9/backend/api/v1") as client:
+        assert await names(client) == READING | WRITING | DELETING
+        assert "cannot reach" in (await refused(client, "get_ticket", id="1"))[1]
+
+
+async def main():
+    for mode in ["legacy", "auto"]:
+        await every_tool(mode)
+    await pages()
+    await problems()
+    await scopes()
+    bad_keys()
+    await unreachable()
+
+
+try:
+    asyncio.run(main())
+finally:
+    server.kill()
+    server.wait()
+print("tickets mcp: every tool in both lifecycles, pages, problems, scopes, --read-only, bad keys")

@@ -1,0 +1,126 @@
+"""Moves another system's tickets in, through an importer that is killed and started again, and counts them.
+
+    moving_check.py TICKETS_BINARY ROWS
+
+For each example: the commands of its README; then a generated export of so many rows, in the encodings and with the
+line ends that such files come in. What is not the source's is a loss, and is named.
+"""
+
+import csv
+import json
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+binary, rows = str(pathlib.Path(sys.argv[1]).resolve()), int(sys.argv[2])
+root = pathlib.Path(__file__).resolve().parent.parent
+
+# How each file is written: encoding, delimiter, line end.
+WRITTEN = {"zendesk": ("utf-16", "\t", "\r\n"), "freshdesk": ("utf-8-sig", ";", "\r\n")}
+STATUS = {
+    "zendesk": {"New": "open", "Open": "open", "Pending": "assigned", "Hold": "assigned", "Solved": "resolved", "Closed": "closed"},
+    "freshdesk": {"Open": "open", "Pending": "assigned", "Waiting on Customer": "assigned", "Resolved": "resolved", "Closed": "closed"},
+}
+PRIORITY = {
+    "zendesk": {"-": None, "Low": "low", "Normal": "normal", "High": "high", "Urgent": "urgent"},
+    "freshdesk": {"Low": "low", "Medium": "normal", "High": "high", "Urgent": "urgent"},
+}
+NAMES = {
+    "zendesk": ("Id", "Requester id", "Requester email", "Subject", "Status", "Priority", "Created at", "Updated at", "Tags"),
+    "freshdesk": ("Ticket ID", "Contact ID", "Email", "Subject", "Status", "Priority", "Created time", "Last update time", "Tags"),
+}
+
+
+def tickets(*arguments, cwd=None, check=True):
+    return subprocess.run([binary, *arguments], cwd=cwd, check=check, capture_output=True, text=True)
+
+
+def exported(data, cwd):
+    lines = tickets("export", "--table", "--data", str(data), "--include-deleted", "--quiet", cwd=cwd).stdout.splitlines()
+    return {int(record["id"]): record for record in map(json.loads, lines)}
+
+
+def readme(example, work):
+    """Runs what the README shows, as it stands."""
+    shutil.copytree(root / "examples" / example, work / "examples" / example)
+    for block in re.findall(r"```sh\n(.*?)```", (root / "examples" / example / "README.md").read_text(), re.S):
+        for line in block.strip().splitlines():
+            said = tickets(*line.split()[1:], cwd=work).stderr
+    source = list(csv.DictReader((root / "examples" / example / "tickets.csv").open(newline="")))
+    there = exported("moved", work)
+    key, subject = NAMES[example][0], NAMES[example][3]
+    assert [int(row[key]) for row in source] == sorted(there), there
+    for row in source:
+        assert there[int(row[key])]["subject"] == (row[subject] or "(no subject)")
+    assert "Tags" in said, said
+    return len(there)
+
+
+def generate(example, path):
+    """A file like the example's, of so many rows; what its tickets have to be."""
+    draw = random.Random(7)
+    with (root / "examples" / example / "tickets.csv").open(newline="") as file:
+        header = next(csv.reader(file))
+    encoding, delimiter, end = WRITTEN[example]
+    expected = {}
+    with path.open("w", newline="", encoding=encoding) as file:
+        writer = csv.DictWriter(file, header, delimiter=delimiter, lineterminator=end)
+        writer.writeheader()
+        number = 0
+        for at in range(rows):
+            # Deleted tickets are missing from such exports.
+            number += 1 if draw.random() < 0.9 else draw.randrange(2, 30)
+            status, priority = draw.choice(list(STATUS[example])), draw.choice(list(PRIORITY[example]))
+            customer, month = draw.randrange(10**11, 10**11 + rows // 20 + 1), at * 120 // rows
+            created = f"{2015 + month // 12}-{1 + month % 12:02}-{1 + at % 28:02} {8 + at % 12:02}:{at % 60:02}"
+            email = f"c{customer}@customer.example" if draw.random() < 0.99 else "unknown"
+            subject = "" if draw.random() < 0.01 else f'Größe {at}; "{draw.randrange(1000)}",\t{"line" + end + "break" if at % 50 == 0 else "x"}'
+            values = (number, customer, email, subject, status, priority, created, created, "vip" if at % 3 == 0 else "")
+            writer.writerow(dict(zip(NAMES[example], values)))
+            expected[number] = (customer, email if "@" in email else None, subject or "(no subject)", STATUS[example][status], PRIORITY[example][priority])
+    return expected
+
+
+def move(example, work):
+    path, data = work / f"{example}.csv", work / f"{example}-data"
+    expected = generate(example, path)
+    arguments = ["import", str(path), "--map", str(root / "examples" / example / "map.toml"), "--table", "--keep-ids", "--data", str(data)]
+    began = time.monotonic()
+    checked = tickets(*arguments, "--dry-run")
+    checked_in = time.monotonic() - began
+    # Killed twice, wherever it is, and started again.
+    for _ in range(2):
+        process = subprocess.Popen([binary, *arguments], stderr=subprocess.DEVNULL)
+        time.sleep(checked_in + max(0.3, checked_in / 2))
+        process.kill()
+        process.wait()
+    began = time.monotonic()
+    said = tickets(*arguments)
+    took = time.monotonic() - began
+    moved, there = (int(n) for n in re.search(r"moved in (\d+) records(?:, (\d+) were there)?", said.stderr).groups(default=0))
+    assert moved + there == rows, said.stderr
+    table = exported(data, work)
+    assert set(table) == set(expected)
+    for number, (customer, email, subject, status, priority) in expected.items():
+        ticket = table[number]
+        found = (ticket["customerID"], ticket.get("customerEmail"), ticket["subject"], ticket["status"], ticket.get("ticketPriority"))
+        assert found == (customer, email, subject, status, priority), (number, ticket)
+    again = tickets(*arguments)
+    assert f"moved in 0 records, {rows} were there" in again.stderr, again.stderr
+    encoding, delimiter, _ = WRITTEN[example]
+    print(f"{example}: {rows} rows of {encoding} with {delimiter!r}: {len(table)} tickets, {there} of them there after two kills;")
+    print(f"  checked in {checked_in:.1f} s, the last {moved} put, and all checked, in {took:.1f} s")
+    for line in checked.stderr.splitlines():
+        print("  ", line)
+
+
+for example in ("zendesk", "freshdesk"):
+    with tempfile.TemporaryDirectory() as directory:
+        count = readme(example, pathlib.Path(directory))
+        print(f"{example}: README's {count} tickets")
+        move(example, pathlib.Path(directory))

@@ -1,0 +1,141 @@
+//! `tickets erase`: a ticket's content gone, wherever this system keeps it.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::Args;
+use export_tickets::{Bucket, erase};
+use tickets_app::{Config, EXPORT_BUCKET};
+use tickets_domain::{Clock, Error, KeyId, TicketId, Visibility};
+use tickets_repository::erase::Found;
+use tickets_repository::{History, Tickets, schema};
+
+use super::change::confirmed;
+use super::show::{Shown, one_line};
+use super::{CommandError, Tables, connection, open};
+use crate::local::any_port;
+use crate::output;
+use crate::storage::StorageServer;
+use crate::stream;
+
+/// Erase a ticket's content for good: from the table, its history, and the exports
+///
+/// Deletes the ticket if it is not deleted yet. Who changed it and when stays, as after a deletion. It can be
+/// interrupted and repeated. What backups keep, and for how long, is in docs/operations.md.
+#[derive(Debug, Clone, Args)]
+pub struct Erase {
+    /// The ticket's id
+    id: TicketId,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Database to use; without it and --data the one your AWS configuration leads to
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// Store of objects to use; without it and --data your AWS region's S3
+    #[arg(long, env = "AWS_ENDPOINT_URL_S3", value_name = "URL")]
+    s3_endpoint_url: Option<String>,
+    /// Local data directory to use, as `tickets serve` does
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["endpoint_url", "s3_endpoint_url"])]
+    data: Option<PathBuf>,
+    /// Name of the history's table
+    #[arg(long, env = "HISTORY_TABLE", default_value = schema::HISTORY, value_name = "NAME")]
+    history_table: String,
+    /// Name of the exports' bucket
+    #[arg(long, env = "EXPORT_BUCKET", value_name = "NAME", required_unless_present = "data")]
+    export_bucket: Option<String>,
+    #[command(flatten)]
+    tables: Tables,
+}
+
+/// By whom the ticket is deleted, as its history says.
+fn eraser() -> Result<KeyId, Error> {
+    "erase".parse().map_err(Error::internal)
+}
+
+impl Erase {
+    /// Erases.
+    ///
+    /// # Errors
+    /// Where nobody confirms; where the database or the store does not answer: what is done stays done.
+    pub async fn run(self) -> Result<(), CommandError> {
+        let policy = Config::from_env()?.policy;
+        let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+        let tickets =
+            Tickets::new(opened.client.clone(), &self.tables.tickets_table, Clock::system(), policy);
+        let history = History::new(opened.client.clone(), &self.history_table);
+        if !self.is_meant(&tickets).await? {
+            output::note(format!("ticket {} stays", self.id));
+            return Ok(());
+        }
+        // Locally, what the stream still holds goes into the history first.
+        let feed = match &opened.local {
+            Some(local) => local.feed().await?,
+            None => None,
+        };
+        // The store's files are reached without the server that may run, and whose port is not known.
+        let storage = match (&self.data, &opened.local) {
+            (Some(data), Some(local)) => {
+                Some(StorageServer::start(Some(&data.join("s3")), any_port(), local.key.clone()).await?)
+            }
+            _ => None,
+        };
+        let store = match &storage {
+            Some(storage) => storage.connection(),
+            None => connection(self.s3_endpoint_url.as_deref()).await?,
+        };
+        let bucket = Bucket::open(self.export_bucket.as_deref().unwrap_or(EXPORT_BUCKET), store);
+
+        let erased = tickets.erase(self.id, &eraser()?, &history).await?;
+        output::print(match erased.found {
+            Found::Ticket => format!("deleted ticket {}; its history has no values", self.id),
+            Found::Tombstone => format!("ticket {} was deleted before; its history has no values", self.id),
+            Found::Nothing => format!("there is no ticket {}; its history has no values", self.id),
+        })?;
+        let exports = erase::erase(&bucket, self.id, erased.created).await?;
+        output::print(format!(
+            "of {} objects that could hold it, {} are rewritten; {} earlier versions are removed, {} manifests corrected",
+            exports.looked_at, exports.rewritten, exports.removed, exports.corrected
+        ))?;
+        if let Some(data) = &self.data {
+            stream::scrub(data).await.map_err(crate::local::LocalError::from)?;
+            drop(feed);
+            return Ok(output::print(format!("{} has no trace of it in free space", data.display()))?);
+        }
+        output::note(
+            "an export that was under way may have stored it once more: run this again in ten minutes\n\
+             backups keep it until they expire: docs/operations.md, \"Erase\"",
+        );
+        Ok(())
+    }
+
+    /// Whether somebody says so, having seen the ticket.
+    async fn is_meant(&self, tickets: &Tickets) -> Result<bool, CommandError> {
+        if self.yes {
+            return Ok(true);
+        }
+        if !io::stdin().is_terminal() || !console::user_attended_stderr() {
+            return Err(CommandError::Usage("nobody is here to ask: --yes erases without asking".into()));
+        }
+        let question = match tickets.get(self.id, Visibility::All).await {
+            Ok(ticket) => {
+                let json = serde_json::to_string(&ticket).map_err(io::Error::from)?;
+                let shown: Shown = serde_json::from_str(&json).map_err(io::Error::from)?;
+                format!(
+                    "ticket {}, customer {}{}\nerase it, for good?",
+                    self.id,
+                    shown.customer,
+                    one_line(&shown)
+                )
+            }
+            Err(Error::NotFound) => {
+                format!(
+                    "there is no ticket {}\nerase what its history and the exports have of it, for good?",
+                    self.id
+                )
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(confirmed(&question, &mut io::stdin().lock(), &mut console::Term::stderr())?)
+    }
+}

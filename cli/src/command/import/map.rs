@@ -1,0 +1,419 @@
+//! What becomes of another system's columns: a small TOML file says which column makes which field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+
+use chrono::format::{Item, StrftimeItems};
+use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use chrono_tz::Tz;
+use serde::Deserialize;
+use serde_json::Value;
+use tickets_domain::{Error, Form, Presets, Record, Timestamp, Violation};
+
+use crate::command::CommandError;
+use crate::command::export::{COLUMNS, LEFT};
+
+/// The fields that are dates or times.
+const DATES: [&str; 5] =
+    ["createdDate", "updatedDate", "deletedDate", "ticketFollowupDate", "ticketActionRequired"];
+/// Of these the ones that may be a date alone.
+const MAY_BE_A_DAY: [&str; 2] = ["ticketFollowupDate", "ticketActionRequired"];
+/// How local times are written, if no format is said.
+const LOCAL: [&str; 4] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MapFile {
+    /// Columns that make no field, and need not be named.
+    #[serde(default)]
+    ignore: Vec<String>,
+    /// The time zone of times that do not say one.
+    zone: Option<String>,
+    fields: BTreeMap<String, FieldMap>,
+}
+
+/// What makes a field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldMap {
+    /// The column.
+    column: Option<String>,
+    /// The same for every ticket.
+    constant: Option<Text>,
+    /// What becomes of values, whatever their case; others stay as they are.
+    #[serde(default)]
+    values: BTreeMap<String, Text>,
+    /// Instead of a value that the field does not take.
+    otherwise: Option<Text>,
+    /// Instead of an empty cell.
+    empty: Option<Text>,
+    /// How dates are written, as `strftime` has it.
+    format: Option<String>,
+}
+
+/// A text, or a number as a text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a text or a whole number")]
+enum Text {
+    Text(String),
+    Number(i64),
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        match text {
+            Text::Text(text) => text,
+            Text::Number(number) => number.to_string(),
+        }
+    }
+}
+
+/// A map that makes sense.
+pub(super) struct ColumnMap {
+    ignored: BTreeSet<String>,
+    zone: Tz,
+    rules: Vec<Rule>,
+}
+
+struct Rule {
+    field: &'static str,
+    from: Origin,
+}
+
+enum Origin {
+    Constant(String),
+    Column {
+        name: String,
+        values: BTreeMap<String, String>,
+        otherwise: Option<String>,
+        empty: Option<String>,
+        format: Option<String>,
+    },
+}
+
+/// What does not become part of a ticket.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// In how many rows a column has a value and no field.
+    pub(super) columns: BTreeMap<Rc<str>, u64>,
+    /// In how many rows a value was replaced, because its field does not take it.
+    pub(super) replaced: BTreeMap<&'static str, u64>,
+}
+
+/// By which columns and values are compared.
+fn folded(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+impl ColumnMap {
+    /// Reads a map.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or does not make sense; the message says why.
+    pub(super) fn open(path: &Path) -> Result<Self, CommandError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| CommandError::File { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|reason| CommandError::Map {
+            path: path.to_owned(),
+            reason: reason.trim_end().to_owned(),
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let file: MapFile = toml::from_str(text).map_err(|error| error.to_string())?;
+        let zone = file.zone.as_deref().unwrap_or("UTC");
+        let zone = zone.parse().map_err(|_| format!("zone: there is no time zone {zone}"))?;
+        let known: Vec<&'static str> =
+            COLUMNS.into_iter().chain(LEFT).filter(|field| *field != "movedDate").collect();
+        let rules = file.fields.into_iter().map(|(name, field)| {
+            let Some(known) = known.iter().find(|known| **known == name) else {
+                let Violation { field, detail } = Violation::unknown("field", &name, &known);
+                return Err(format!("fields.{field}: {detail}"));
+            };
+            field.rule(known).map_err(|reason| format!("fields.{known}: {reason}"))
+        });
+        let ignored = file.ignore.iter().map(|name| folded(name)).collect();
+        Ok(Self { ignored, zone, rules: rules.collect::<Result<_, _>>()? })
+    }
+
+    /// Refuses columns of the map that the file does not have.
+    ///
+    /// # Errors
+    /// Names them.
+    pub(super) fn check_columns(&self, columns: &[Rc<str>]) -> Result<(), CommandError> {
+        let there: BTreeSet<String> = columns.iter().map(|name| folded(name)).collect();
+        let missing = self.rules.iter().filter_map(|rule| match &rule.from {
+            Origin::Column { name, .. } if !there.contains(&folded(name)) => Some(name.as_str()),
+            Origin::Column { .. } | Origin::Constant(_) => None,
+        });
+        let missing: Vec<&str> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::Columns(format!(
+            "the map names columns that the file does not have: {}; it has {}",
+            missing.join(", "),
+            columns.join(", ")
+        )))
+    }
+
+    /// The ticket that a row's cells make, as JSON.
+    ///
+    /// # Errors
+    /// Dates that are not written as the map says.
+    pub(super) fn apply(
+        &self,
+        cells: &[(Rc<str>, String)],
+        presets: &Presets,
+        now: Timestamp,
+        losses: &mut Losses,
+    ) -> Result<String, Vec<Violation>> {
+        let by_name: BTreeMap<String, &str> =
+            cells.iter().map(|(name, cell)| (folded(name), cell.as_str())).collect();
+        let mut members = serde_json::Map::new();
+        let mut violations = Vec::new();
+        for Rule { field, from } in &self.rules {
+            let text = match from {
+                Origin::Constant(text) => text.clone(),
+                Origin::Column { name, values, otherwise, empty, format } => {
+                    let cell = by_name.get(&folded(name)).copied().unwrap_or_default();
+                    if cell.trim().is_empty() {
+                        empty.clone().unwrap_or_default()
+                    } else {
+                        let mapped = values.get(&folded(cell)).map_or(cell, String::as_str);
+                        let text = if DATES.contains(field) {
+                            self.date(field, mapped.trim(), format.as_deref())
+                        } else {
+                            Ok(mapped.to_owned())
+                        };
+                        let taken = text.and_then(|text| match otherwise {
+                            // Without it, the refusal is the service's own.
+                            Some(_) => takes(field, &text, presets, now).map(|()| text),
+                            None => Ok(text),
+                        });
+                        match (taken, otherwise) {
+                            (Ok(text), _) => text,
+                            (Err(_), Some(otherwise)) => {
+                                *losses.replaced.entry(field).or_default() += 1;
+                                otherwise.clone()
+                            }
+                            (Err(detail), None) => {
+                                violations.push(Violation::new(*field, detail));
+                                continue;
+                            }
+                        }
+                    }
+                }
+            };
+            if !text.is_empty() {
+                members.insert((*field).to_owned(), member(field, &text));
+            }
+        }
+        let used: BTreeSet<String> = self.rules.iter().filter_map(Rule::column).collect();
+        for (name, cell) in cells {
+            let folded = folded(name);
+            if !cell.trim().is_empty() && !used.contains(&folded) && !self.ignored.contains(&folded) {
+                *losses.columns.entry(Rc::clone(name)).or_default() += 1;
+            }
+        }
+        if violations.is_empty() { Ok(Value::from(members).to_string()) } else { Err(violations) }
+    }
+
+    /// A date or time as the service reads it.
+    fn date(&self, field: &str, text: &str, format: Option<&str>) -> Result<String, String> {
+        let written = |format: &str| format!("must be written like {format}: {text:?}");
+        if let Some(format) = format {
+            if let Ok(time) = DateTime::parse_from_str(text, format) {
+                return Ok(time.to_rfc3339());
+            }
+            if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
+                return self.local(time);
+            }
+            let day = NaiveDate::parse_from_str(text, format).map_err(|_| written(format))?;
+            return self.day(field, day);
+        }
+        if let Some(time) = LOCAL.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()) {
+            return self.local(time);
+        }
+        match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+            Ok(day) => self.day(field, day),
+            // It says its zone, or it is refused with the service's reason.
+            Err(_) => Ok(text.to_owned()),
+        }
+    }
+
+    fn day(&self, field: &str, day: NaiveDate) -> Result<String, String> {
+        if MAY_BE_A_DAY.contains(&field) {
+            Ok(day.to_string())
+        } else {
+            self.local(day.and_time(NaiveTime::MIN))
+        }
+    }
+
+    fn local(&self, time: NaiveDateTime) -> Result<String, String> {
+        match self.zone.from_local_datetime(&time) {
+            MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => Ok(time.to_rfc3339()),
+            MappedLocalTime::None => Err(format!("there was no {time} in {}", self.zone)),
+        }
+    }
+}
+
+impl Rule {
+    fn column(&self) -> Option<String> {
+        match &self.from {
+            Origin::Column { name, .. } => Some(folded(name)),
+            Origin::Constant(_) => None,
+        }
+    }
+}
+
+impl FieldMap {
+    fn rule(self, field: &'static str) -> Result<Rule, String> {
+        let Self { column, constant, values, otherwise, empty, format } = self;
+        if let Some(format) = &format {
+            if !DATES.contains(&field) {
+                return Err("is no date; format does not belong to it".into());
+            }
+            if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) {
+                return Err(format!("the format {format:?} is not understood"));
+            }
+        }
+        let from = match (column, constant) {
+            (Some(name), None) => Origin::Column {
+                name,
+                values: values.into_iter().map(|(value, text)| (folded(&value), text.into())).collect(),
+                otherwise: otherwise.map(Text::into),
+                empty: empty.map(Text::into),
+                format,
+            },
+            (None, Some(text))
+                if values.is_empty() && otherwise.is_none() && empty.is_none() && format.is_none() =>
+            {
+                Origin::Constant(text.into())
+            }
+            (None, Some(_)) => return Err("values, otherwise, empty and format belong to a column".into()),
+            (Some(_), Some(_)) => return Err("has a column and a constant; it needs one of them".into()),
+            (None, None) => return Err("needs a column or a constant".into()),
+        };
+        Ok(Rule { field, from })
+    }
+}
+
+/// A text as its field is in JSON.
+pub(super) fn member(field: &str, text: &str) -> Value {
+    match field {
+        "customerID" => text.trim().parse::<u64>().map_or_else(|_| Value::from(text), Value::from),
+        _ => Value::from(text),
+    }
+}
+
+/// Whether a field takes a text, by the service's own rules.
+fn takes(field: &str, text: &str, presets: &Presets, now: Timestamp) -> Result<(), String> {
+    let body = Value::from(serde_json::Map::from_iter([(field.to_owned(), member(field, text))])).to_string();
+    let violation = match Form::parse(body.as_bytes()).and_then(|form| Record::moved(form, presets, now)) {
+        Err(Error::InvalidFields(violations)) => violations.into_iter().find(|found| found.field == field),
+        _ => None,
+    };
+    violation.map_or(Ok(()), |violation| Err(violation.detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use tickets_domain::preset::PresetLists;
+
+    use super::*;
+
+    fn presets() -> Presets {
+        Presets::parse(&PresetLists::default()).unwrap()
+    }
+
+    fn apply(map: &str, cells: &[(&str, &str)]) -> (Result<Value, Vec<Violation>>, Losses) {
+        let map = ColumnMap::parse(map).unwrap();
+        let cells: Vec<_> = cells.iter().map(|(name, cell)| ((*name).into(), (*cell).to_owned())).collect();
+        let mut losses = Losses::default();
+        let now = "2026-11-24T00:00:00Z".parse().unwrap();
+        let applied = map.apply(&cells, &presets(), now, &mut losses);
+        (applied.map(|json| serde_json::from_str(&json).unwrap()), losses)
+    }
+
+    const MAP: &str = r#"
+        zone = "Europe/Berlin"
+        ignore = ["score"]
+        [fields]
+        subject = { column = "Title", empty = "(none)" }
+        customerID = { column = "Company", values = { "Acme Ltd" = 42 } }
+        status = { column = "State", values = { new = "open", Solved = "resolved" }, otherwise = "closed" }
+        ticketType = { constant = "support" }
+        createdDate = { column = "Made" }
+        ticketFollowupDate = { column = "Due", format = "%d.%m.%Y" }
+        customerEmail = { column = "Mail", otherwise = "" }
+    "#;
+
+    #[test]
+    fn columns_become_fields_values_presets_and_local_times_instants() {
+        let (ticket, losses) = apply(
+            MAP,
+            &[
+                ("TITLE", "Help "),
+                ("Company", "acme ltd"),
+                ("State", "NEW"),
+                ("Made", "2024-07-01 12:30"),
+                ("Due", "31.12.2024"),
+                ("Mail", "no address"),
+                ("Score", "5"),
+                ("Brand", "x"),
+                ("Tags", " "),
+            ],
+        );
+        let expected = serde_json::json!({
+            "subject": "Help ", "customerID": 42, "status": "open", "ticketType": "support",
+            "createdDate": "2024-07-01T12:30:00+02:00", "ticketFollowupDate": "2024-12-31",
+        });
+        assert_eq!(ticket.unwrap(), expected);
+        assert_eq!(losses.columns.into_iter().collect::<Vec<_>>(), [("Brand".into(), 1)]);
+        assert_eq!(losses.replaced.into_iter().collect::<Vec<_>>(), [("customerEmail", 1)]);
+    }
+
+    #[test]
+    fn empty_cells_and_values_that_a_field_does_not_take_have_their_substitutes() {
+        let (ticket, losses) =
+            apply(MAP, &[("Title", ""), ("State", "weird"), ("Made", "2024-01-01T10:00:00Z")]);
+        let expected = serde_json::json!({"subject": "(none)", "status": "closed", "ticketType": "support", "createdDate": "2024-01-01T10:00:00Z"});
+        assert_eq!(ticket.unwrap(), expected);
+        assert_eq!(losses.replaced["status"], 1);
+    }
+
+    #[test]
+    fn a_date_that_is_written_otherwise_or_never_was_is_refused() {
+        let (refused, _) = apply(MAP, &[("Due", "12/31/2024"), ("Made", "2024-03-31 02:30")]);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused[0].detail, "there was no 2024-03-31 02:30:00 in Europe/Berlin");
+        assert!(refused[1].detail.starts_with("must be written like %d.%m.%Y"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_map_that_makes_no_sense_is_refused_by_name() {
+        for (map, says) in [
+            ("", "missing field `fields`"),
+            ("[fields]\nsubjct = { column = \"a\" }", "fields.subjct: unknown field; did you mean subject?"),
+            ("[fields]\nsubject = { colum = \"a\" }", "unknown field `colum`"),
+            ("zones = \"UTC\"\n[fields]", "unknown field `zones`"),
+            ("zone = \"Mars\"\n[fields]", "there is no time zone Mars"),
+            ("[fields]\nsubject = {}", "fields.subject: needs a column or a constant"),
+            ("[fields]\nsubject = { column = \"a\", constant = \"b\" }", "it needs one of them"),
+            ("[fields]\nsubject = { constant = \"b\", empty = \"c\" }", "belong to a column"),
+            ("[fields]\nsubject = { column = \"a\", format = \"%Y\" }", "is no date"),
+            ("[fields]\ncreatedDate = { column = \"a\", format = \"%Q\" }", "is not understood"),
+            ("[fields]\nstatus = { column = \"a\", values = { x = true } }", "a text or a whole number"),
+        ] {
+            let error = ColumnMap::parse(map).err().unwrap();
+            assert!(error.contains(says), "{map}: {error}");
+        }
+        let map = ColumnMap::parse("[fields]\nsubject = { column = \"Title\" }").unwrap();
+        assert!(map.check_columns(&["title ".into()]).is_ok());
+        assert!(map.check_columns(&["Tile".into()]).is_err());
+    }
+}

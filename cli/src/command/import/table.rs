@@ -1,0 +1,181 @@
+//! Rows on their way straight into the table, with the ids and dates they have.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use indicatif::ProgressBar;
+use tickets_domain::{Error, KeyId, Record, Timestamp, Violation};
+use tickets_repository::Tickets;
+use tickets_repository::moving::{MovedIn, Room};
+
+use super::report::Report;
+use crate::command::CommandError;
+
+/// How often a record is tried before the import gives up: half a minute of trouble passes.
+const TRIES: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// What the rows of a file say together.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Each id and its line.
+    ids: Vec<(u64, u64)>,
+    earliest: Option<Timestamp>,
+}
+
+/// What became of the records.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    pub(super) new: u64,
+    pub(super) there: u64,
+    pub(super) changed: u64,
+}
+
+impl Survey {
+    pub(super) fn note(&mut self, line: u64, record: &Record) {
+        let key = record.key();
+        self.ids.push((key.id.get(), line));
+        self.earliest = Some(self.earliest.map_or(key.updated, |earliest| earliest.min(key.updated)));
+    }
+
+    /// Refuses rows whose id another row has.
+    pub(super) fn refuse_twins(&mut self, report: &mut Report, progress: &ProgressBar) {
+        self.ids.sort_unstable();
+        for pair in self.ids.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            let violation = Violation::new("id", format!("{} is on line {} too", pair[1].0, pair[0].1));
+            report.refuse(pair[1].1, &[violation], progress);
+        }
+    }
+
+    /// Whether some ids are not free.
+    pub(super) fn is_to_be_looked_for(&self, room: &Room) -> bool {
+        let admits = |id: u64| id.try_into().is_ok_and(|id| room.admits(id));
+        !self.ids.iter().all(|(id, _)| admits(*id))
+    }
+}
+
+/// By whom these records are written.
+fn importer() -> Result<KeyId, Error> {
+    "import".parse().map_err(Error::internal)
+}
+
+/// Refuses rows whose ids are not free, unless they are there already. Writes nothing.
+///
+/// # Errors
+/// Where the database does not answer.
+pub(super) async fn look(
+    tickets: &Tickets,
+    room: &Room,
+    records: impl Iterator<Item = Result<(u64, Record), CommandError>>,
+    parallel: usize,
+    report: &mut Report,
+    progress: &ProgressBar,
+) -> Result<(), CommandError> {
+    let given = records.filter(|record| !matches!(record, Ok((_, record)) if room.admits(record.key().id)));
+    let looks = stream::iter(given).map(|record| async {
+        let (line, record) = record?;
+        let became = patiently(|| tickets.look_for(&record)).await?;
+        Ok::<_, CommandError>((line, record, became))
+    });
+    let mut looks = std::pin::pin!(looks.buffer_unordered(parallel));
+    while let Some(look) = looks.next().await {
+        let (line, record, became) = look?;
+        refusal(&record, became).iter().for_each(|violation| {
+            report.refuse(line, std::slice::from_ref(violation), progress);
+        });
+    }
+    Ok(())
+}
+
+/// Makes room, puts every record that is not there, and starts a new epoch.
+///
+/// # Errors
+/// Where the ids are too far apart; where the database does not answer. It can be repeated.
+pub(super) async fn move_in(
+    tickets: &Tickets,
+    survey: &Survey,
+    records: impl Iterator<Item = Result<(u64, Record), CommandError>>,
+    parallel: usize,
+    report: &mut Report,
+    progress: &ProgressBar,
+) -> Result<Moved, CommandError> {
+    let mut moved = Moved::default();
+    let Some(earliest) = survey.earliest else { return Ok(moved) };
+    let ids: Vec<u64> = survey.ids.iter().map(|(id, _)| *id).collect();
+    let room = patiently(|| tickets.make_room(&ids, earliest)).await?;
+    let room = room.map_err(|sparse| CommandError::TooSparse {
+        count: ids.len(),
+        first: sparse.first,
+        last: sparse.last,
+    })?;
+    let by = importer()?;
+    let puts = stream::iter(records).map(|record| async {
+        let (line, record) = record?;
+        let became = patiently(|| tickets.move_in(&by, &room, &record)).await?;
+        Ok::<_, CommandError>((line, record, became))
+    });
+    let mut puts = std::pin::pin!(puts.buffer_unordered(parallel));
+    while let Some(put) = puts.next().await {
+        let (line, record, became) = put?;
+        progress.inc(1);
+        match became {
+            MovedIn::New => moved.new += 1,
+            MovedIn::There => moved.there += 1,
+            MovedIn::Changed => moved.changed += 1,
+            MovedIn::Taken | MovedIn::GivenOut => {
+                refusal(&record, became)
+                    .iter()
+                    .for_each(|violation| report.refuse(line, std::slice::from_ref(violation), progress));
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// Why a record is not moved in, if it is not.
+fn refusal(record: &Record, became: MovedIn) -> Option<Violation> {
+    let id = record.key().id;
+    match became {
+        MovedIn::New | MovedIn::There | MovedIn::Changed => None,
+        MovedIn::Taken => Some(Violation::new("id", format!("{id} is taken by another ticket"))),
+        MovedIn::GivenOut => Some(Violation::new(
+            "id",
+            format!("{id} is not free: it was given out before, and nothing is under it now"),
+        )),
+    }
+}
+
+/// Tries until the database answers, for half a minute.
+async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Error> {
+    let mut wait = FIRST_WAIT;
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if is_temporary(&error) => {
+                tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await
+            }
+            ended => return ended,
+        }
+        wait *= 2;
+    }
+    attempt().await
+}
+
+fn is_temporary(error: &Error) -> bool {
+    match error {
+        Error::Contended | Error::Throttled(_) | Error::Unavailable(_) | Error::Undecided(_) => true,
+        Error::MalformedBody(_)
+        | Error::InvalidParameters(_)
+        | Error::InvalidFields(_)
+        | Error::Unauthenticated
+        | Error::RateLimited(_)
+        | Error::MissingScope(_)
+        | Error::OtherCustomer(_)
+        | Error::NotFound
+        | Error::VersionMismatch
+        | Error::IdempotencyKeyReused
+        | Error::IdempotencyKeyInUse
+        | Error::Internal(_) => false,
+    }
+}

@@ -1,0 +1,48 @@
+//! `tickets mcp`: the tickets for an agent.
+
+use std::io::{self, IsTerminal};
+
+use clap::Args;
+use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
+
+use super::CommandError;
+use super::change::random_key;
+use crate::client::Api;
+use crate::mcp::Server;
+use crate::output::note;
+
+/// Serve the tickets to an agent: a Model Context Protocol server over standard input and output
+///
+/// An MCP client starts it, with the key in its environment. It offers the tools that the key's scopes allow.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "docs/cli.md has what to put into the client's configuration.")]
+pub struct Mcp {
+    /// Offer only the tools that change nothing
+    #[arg(long)]
+    read_only: bool,
+    #[command(flatten)]
+    api: Api,
+}
+
+impl Mcp {
+    /// Serves until standard input ends.
+    ///
+    /// # Errors
+    /// Where there is no key, or the API does not know it; where what comes in is no such protocol.
+    pub async fn run(self) -> Result<(), CommandError> {
+        if io::stdin().is_terminal() {
+            note("waiting for an MCP client on standard input: it is one that starts this command");
+        }
+        let server = Server::new(self.api.client()?, self.read_only, random_key("mcp")?);
+        server.begin().await?;
+        match server.serve(rmcp::transport::stdio()).await {
+            Ok(running) => {
+                running.waiting().await.map(drop).map_err(|error| CommandError::Mcp(error.to_string()))
+            }
+            // It looked at what there is, and left.
+            Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+            Err(error) => Err(CommandError::Mcp(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `tickets restored`: what a restored table needs before it is used again.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tickets_app::Config;
+use tickets_domain::{Clock, Error};
+use tickets_repository::Tickets;
+
+use super::{CommandError, Tables, open};
+use crate::output::print;
+
+/// Start a new epoch, after the table was restored from an earlier state
+///
+/// A restored table would give out ids a second time, with other content, and no copy would notice. This
+/// moves the counter of ids far ahead, and makes every list say a new Sync-Epoch, at which copies start over.
+/// Run it once, before the API uses the table: docs/operations.md has the whole procedure.
+#[derive(Debug, Clone, Args)]
+pub struct Restored {
+    /// How many ids to leave out: more than were given out since the restored state
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    ahead: u64,
+    /// Database to use; without it and --data the one your AWS configuration leads to
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// Local data directory to use, as `tickets serve` does
+    #[arg(long, value_name = "DIR", conflicts_with = "endpoint_url")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    tables: Tables,
+}
+
+impl Restored {
+    /// Starts the epoch.
+    ///
+    /// # Errors
+    /// Where the table has no tickets, or the database does not answer.
+    pub async fn run(self) -> Result<(), CommandError> {
+        let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+        let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);
+        let tickets = Tickets::new(opened.client.clone(), table, Clock::system(), policy);
+        let restored = match tickets.start_epoch(self.ahead).await {
+            Err(Error::NotFound) => return Err(CommandError::NoTickets(table.clone())),
+            restored => restored?,
+        };
+        let (last, next) = (restored.last, restored.skipped_to + 1);
+        Ok(print(format!(
+            "epoch {}\nthe highest id was {last}, the next ticket gets {next}",
+            restored.epoch
+        ))?)
+    }
+}

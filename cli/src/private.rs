@@ -1,0 +1,193 @@
+//! Files for this user alone: what is kept on a developer's machine is the tickets, and the keys to them. What others
+//! may have planted is refused: links, and files and directories of other users.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// A directory that only this user enters, made if it is not there.
+///
+/// # Errors
+/// Where it is a link, or another user's.
+pub fn directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => builder.create(path)?,
+        Err(error) => return Err(error),
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(refused("it is no directory, or a link to one")),
+    }
+    is_own(&fs::symlink_metadata(path)?)?;
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
+}
+
+/// A file to read and write that only this user opens, made if it is not there.
+///
+/// # Errors
+/// Where it is a link, or another user's.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = opened(path, options().create(true).truncate(false))?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// A secret in a file; `None` where there is no file.
+///
+/// # Errors
+/// Where the file is a link, another user's, or one that others can read or write: it may be known, or planted.
+pub fn read(path: &Path) -> io::Result<Option<String>> {
+    let mut file = match unplanted(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 != 0 {
+        return Err(refused("other users can read or write it: remove it, or take that away with chmod 600"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// A file to read that is no link, and this user's.
+///
+/// # Errors
+/// Where it is neither, or not there.
+pub fn unplanted(path: &Path) -> io::Result<File> {
+    opened(path, options().write(false))
+}
+
+/// A file to read and write that is no link, and this user's; one that is made has the permissions that files of this
+/// user have.
+///
+/// # Errors
+/// Where it is a link, or another user's.
+pub fn create(path: &Path) -> io::Result<File> {
+    let mut options = options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o666);
+    opened(path, options.create(true).truncate(false))
+}
+
+fn opened(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    let file = options.open(path).map_err(explained)?;
+    is_own(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// A new file with this text, in place of what is there under its name.
+///
+/// # Errors
+/// Where the directory does not take it.
+pub fn write(path: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    options().create_new(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// From here on, whatever this process makes is this user's alone: SQLite and the store of objects choose no
+/// permissions for their files.
+pub fn by_default() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// For files that are no links and, where they are made, this user's alone.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    options
+}
+
+fn is_own(metadata: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::uid(metadata) != rustix::process::geteuid().as_raw() {
+        return Err(refused("it is another user's"));
+    }
+    if metadata.is_dir() || metadata.is_file() { Ok(()) } else { Err(refused("it is no ordinary file")) }
+}
+
+fn refused(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+fn explained(error: io::Error) -> io::Error {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return refused("it is a link");
+    }
+    error
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode() & 0o777)
+    }
+
+    #[test]
+    fn what_is_made_is_this_user_s_alone_and_what_is_there_becomes_so() {
+        let work = tempfile::tempdir().unwrap();
+        let (made, there) = (work.path().join("a/made"), work.path().join("there"));
+        fs::create_dir(&there).unwrap();
+        fs::set_permissions(&there, PermissionsExt::from_mode(0o755)).unwrap();
+        for path in [&made, &there] {
+            directory(path).unwrap();
+            assert_eq!(mode(path), 0o700, "{path:?}");
+        }
+        fs::write(there.join("old"), "text").unwrap();
+        for name in ["new", "old"] {
+            open(&there.join(name)).unwrap();
+            assert_eq!(mode(&there.join(name)), 0o600, "{name}");
+        }
+        write(&there.join("old"), "secret").unwrap();
+        assert_eq!(
+            (mode(&there.join("old")), read(&there.join("old")).unwrap().unwrap()),
+            (0o600, "secret".into())
+        );
+    }
+
+    #[test]
+    fn what_others_planted_is_refused() {
+        let work = tempfile::tempdir().unwrap();
+        let at = |name: &str| work.path().join(name);
+        assert!(read(&at("nothing")).unwrap().is_none());
+        write(&at("key"), "tk").unwrap();
+        symlink(at("key"), at("link")).unwrap();
+        for refused in [read(&at("link")).map(drop), open(&at("link")).map(drop)] {
+            assert_eq!(refused.unwrap_err().to_string(), "it is a link");
+        }
+        fs::set_permissions(at("key"), PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(read(&at("key")).unwrap_err().to_string().starts_with("other users can read"));
+        fs::create_dir(at("directory")).unwrap();
+        symlink(at("directory"), at("linked")).unwrap();
+        assert_eq!(directory(&at("linked")).unwrap_err().to_string(), "it is no directory, or a link to one");
+        // Writing replaces a link, not what it leads to.
+        write(&at("link"), "new").unwrap();
+        assert_eq!(fs::read_to_string(at("key")).unwrap(), "tk");
+        // Only root can give a file away.
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(at("key"), PermissionsExt::from_mode(0o600)).unwrap();
+            chown(at("key"), Some(12345), None).unwrap();
+            assert_eq!(read(&at("key")).unwrap_err().to_string(), "it is another user's");
+        }
+    }
+}

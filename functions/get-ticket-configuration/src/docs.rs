@@ -1,0 +1,111 @@
+//! The API's description as a page: Swagger UI with all it needs in one file, so that the page is right behind
+//! any host and path.
+
+use std::io::{self, Read};
+
+use data_encoding::BASE64;
+use flate2::read::GzDecoder;
+use sha2::{Digest, Sha256};
+
+/// Swagger UI: 1.7 MB, of which the binary holds 0.4 MB.
+const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui-bundle.js.gz"));
+const STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.css.gz"));
+
+/// What starts Swagger UI. It never changes, so that the page's policy can name it.
+const START: &str = r##"
+  const { url, key } = document.getElementById("ui").dataset;
+  // The token in the link was for once.
+  history.replaceState(null, "", location.pathname + location.hash);
+  const ui = SwaggerUIBundle({
+    url,
+    dom_id: "#ui",
+    deepLinking: true,
+    tryItOutEnabled: true,
+    displayRequestDuration: true,
+    validatorUrl: null,
+    onComplete: () => { if (key) ui.preauthorizeApiKey("key", key); },
+  });
+"##;
+
+/// A page, and the policy that a browser is to hold it to (`Content-Security-Policy`).
+#[derive(Debug)]
+pub struct Page {
+    /// The page.
+    pub html: String,
+    /// It runs its own scripts, talks to its own host, and stands in no other page.
+    pub security_policy: String,
+}
+
+/// The page over the description at `url`; with a key, "try it" works at once.
+///
+/// # Errors
+/// Where what the build packed cannot be unpacked.
+pub fn page(url: &str, key: Option<&str>) -> io::Result<Page> {
+    let (style, script) = (unpacked(STYLE)?, unpacked(SCRIPT)?);
+    let hash = |script: &str| format!("'sha256-{}'", BASE64.encode(&Sha256::digest(script)));
+    let security_policy = format!(
+        "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash(&script),
+        hash(START)
+    );
+    let key = key.map(|key| format!(" data-key=\"{}\"", escaped(key))).unwrap_or_default();
+    let html = [
+        r##"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Tickets API</title>
+<link rel="icon" href="data:,">
+<style>"##,
+        &style,
+        "</style>\n<div id=\"ui\" data-url=\"",
+        &escaped(url),
+        "\"",
+        &key,
+        "></div>\n<script>",
+        &script,
+        "</script>\n<script>",
+        START,
+        "</script>\n</html>\n",
+    ];
+    Ok(Page { html: html.concat(), security_policy })
+}
+
+/// A text as the value of an attribute.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+}
+
+fn unpacked(compressed: &[u8]) -> io::Result<String> {
+    let mut text = String::new();
+    GzDecoder::new(compressed).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_swagger_ui_ends_the_element_it_is_in() {
+        let (style, script) = (unpacked(STYLE).unwrap(), unpacked(SCRIPT).unwrap());
+        assert!(style.contains(".swagger-ui") && script.contains("SwaggerUIBundle"));
+        assert!(!style.to_lowercase().contains("</style") && !script.to_lowercase().contains("</script"));
+    }
+
+    #[test]
+    fn a_page_without_a_key_has_none() {
+        let page = |key| page("/api/v1/openapi.json", key).unwrap().html;
+        assert!(page(None).contains("<div id=\"ui\" data-url=\"/api/v1/openapi.json\"></div>"));
+        assert!(page(Some("tk_a_b")).contains(" data-key=\"tk_a_b\"></div>"));
+    }
+
+    #[test]
+    fn a_base_path_is_no_markup() {
+        // Where the API is, the page has from the request.
+        let page = page("/\"><script>alert(1)</script>/openapi.json", None).unwrap();
+        assert!(!page.html.contains("<script>alert"));
+        assert!(page.security_policy.contains("frame-ancestors 'none'"));
+    }
+}

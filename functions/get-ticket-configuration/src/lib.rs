@@ -1,0 +1,44 @@
+//! `GET /ticket-configuration/`: the presets and limits. It also serves, without a key, what describes the API:
+//! `GET /openapi.json`, and where the deployment wants it `GET /docs`.
+
+pub mod docs;
+
+use std::sync::Arc;
+
+use tickets_app::App;
+use tickets_domain::Error;
+use tickets_http::route::{DOCS, OPENAPI};
+use tickets_http::{Problem, Request, Response, TicketConfiguration, openapi, reply, route};
+
+/// Answers an event: a document, or after the guard the configuration.
+pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
+    let service = app.service(&route::GET_TICKET_CONFIGURATION);
+    match route::document(&event) {
+        Some(path) => service.respond_to_anyone(event, path, |request| document(&app, path, &request)),
+        None => service.respond(event, async |_, _| configuration(&app)).await,
+    }
+}
+
+fn configuration(app: &App) -> Result<Response, Problem> {
+    let policy = app.tickets.policy();
+    reply::of(&TicketConfiguration::new(&app.presets, policy.settle, policy.keep_tombstones))
+}
+
+/// Makes a document when it is asked for: no start waits for it.
+fn document(app: &App, path: &'static str, request: &Request) -> Result<Response, Problem> {
+    // Where the API is for this client: behind a custom domain's mapping it is not the published base.
+    let written = request.path();
+    let base = written.trim_end_matches('/').trim_end_matches(path);
+    match path {
+        OPENAPI => {
+            let mut document = openapi::document(&app.presets);
+            document["servers"][0]["url"] = base.into();
+            Ok(reply::document("application/json", document.to_string()))
+        }
+        DOCS if app.serve_docs => {
+            let page = docs::page(&format!("{base}{OPENAPI}"), None).map_err(Error::internal)?;
+            reply::page(page.html, &page.security_policy)
+        }
+        _ => Err(Problem::no_such_path()),
+    }
+}

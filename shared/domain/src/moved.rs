@@ -1,0 +1,198 @@
+//! From a JSON object to a record that comes from elsewhere, with the id and the dates it had there: an export
+//! that is restored, or another system's tickets.
+
+use crate::draft::required;
+use crate::error::{Error, Result};
+use crate::form::Form;
+use crate::id::{CustomerId, MAX_SAFE_INTEGER, TicketId, Version};
+use crate::preset::Presets;
+use crate::ticket::{Record, TEXT_FIELDS, Ticket, TicketFields, Tombstone};
+use crate::time::Timestamp;
+
+/// The highest id that can be moved in: it leaves a million million ids for new tickets.
+pub const HIGHEST_ID: u64 = MAX_SAFE_INTEGER - 1_000_000_000_000;
+
+impl Record {
+    /// The record as it was elsewhere: a ticket, or with a `deletedDate` what is left of a deleted one. What is
+    /// absent stays absent, but for `updatedDate`, which then is the `createdDate`, or the `deletedDate`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every violation at once. Dates may not lie after `now`.
+    pub fn moved(mut form: Form, presets: &Presets, now: Timestamp) -> Result<Self> {
+        let id = required(&mut form, "id", |form| form.text("id", movable));
+        let created =
+            required(&mut form, "createdDate", |form| form.text("createdDate", |text| past(text, now)));
+        let updated = form.text("updatedDate", |text| past(text, now)).value();
+        let deleted = form.text("deletedDate", |text| past(text, now)).value();
+        if form.has("movedDate") {
+            let _ = form.raw_text("movedDate");
+            form.refuse("movedDate", "says that a ticket has left this customer; export the tickets of all");
+        }
+        let updated = updated.or(deleted).or(created);
+        if let (Some(created), Some(updated)) = (created, updated)
+            && updated < created
+        {
+            form.refuse("updatedDate", "is earlier than the createdDate");
+        }
+        let record = match deleted {
+            None => TicketFields::taken(&mut form, presets).and_then(|fields| {
+                let (created, updated) = (created?, updated?);
+                Some(Self::Live(Ticket { id: id?, fields, created, updated, version: Version::FIRST }))
+            }),
+            Some(deleted) => {
+                for (field, _) in TEXT_FIELDS {
+                    let given = form.has(field);
+                    let _ = form.ignore(field);
+                    if given {
+                        form.refuse(field, "is given, but a deleted ticket has none");
+                    }
+                }
+                if updated != Some(deleted) {
+                    form.refuse("deletedDate", "is not the updatedDate: nothing changes after a deletion");
+                }
+                let customer =
+                    required(&mut form, "customerID", |form| form.number("customerID", CustomerId::try_from));
+                customer.and_then(|customer| {
+                    let (id, created, version) = (id?, created?, Version::FIRST.next());
+                    Some(Self::Deleted(Tombstone {
+                        id,
+                        customer,
+                        created,
+                        updated: deleted,
+                        deleted,
+                        version,
+                    }))
+                })
+            }
+        };
+        let violations = form.finish();
+        match record {
+            Some(record) if violations.is_empty() => Ok(record),
+            _ => Err(Error::InvalidFields(violations)),
+        }
+    }
+}
+
+fn movable(text: &str) -> Result<TicketId, String> {
+    let id: TicketId = text.parse().map_err(|error: crate::id::InvalidId| error.to_string())?;
+    if id.get() > HIGHEST_ID { Err(format!("must be at most {HIGHEST_ID}")) } else { Ok(id) }
+}
+
+/// A time that a ticket can have been changed at. Lists of changes go month by month, from the earliest on.
+fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let time: Timestamp = text.parse().map_err(|error: crate::time::InvalidTime| error.to_string())?;
+    match time {
+        time if time > now => Err(format!("lies in the future: it is {now}")),
+        time if time.year() < 1970 => Err("lies before 1970".into()),
+        time => Ok(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preset::PresetLists;
+
+    fn moved(body: &str) -> Result<Record, Vec<(String, String)>> {
+        let presets = Presets::parse(&PresetLists::default()).unwrap();
+        let now = "2026-11-24T00:00:00Z".parse().unwrap();
+        Record::moved(Form::parse(body.as_bytes()).unwrap(), &presets, now).map_err(|error| match error {
+            Error::InvalidFields(violations) => violations.into_iter().map(|v| (v.field, v.detail)).collect(),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_record_is_as_it_was() {
+        for body in [
+            r#"{"id":"7","customerID":1,"subject":"s","createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z"}"#,
+            r#"{"id":"7","customerID":1,"createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z","deletedDate":"2021-01-01T00:00:00.000Z"}"#,
+        ] {
+            assert_eq!(serde_json::to_string(&moved(body).unwrap()).unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn every_violation_is_named_at_once() {
+        let bad = |body: &str| -> Vec<String> {
+            let mut fields: Vec<_> = moved(body).unwrap_err().into_iter().map(|(field, _)| field).collect();
+            fields.sort();
+            fields
+        };
+        assert_eq!(bad("{}"), ["createdDate", "customerID", "id", "subject"]);
+        assert_eq!(
+            bad(
+                r#"{"id":"0","customerID":1,"subject":"s","status":"done","createdDate":"2027-01-01","updatedDate":"1969-12-31"}"#
+            ),
+            ["createdDate", "id", "status", "updatedDate"]
+        );
+        assert_eq!(
+            bad(
+                r#"{"id":"1","customerID":1,"subject":"s","createdDate":"2020-01-02","deletedDate":"2020-01-03"}"#
+            ),
+            ["subject"]
+        );
+        assert_eq!(
+            bad(
+                r#"{"id":"1","customerID":1,"subject":"s","createdDate":"2020-01-02","updatedDate":"2020-01-01"}"#
+            ),
+            ["updatedDate"]
+        );
+        assert_eq!(
+            bad(
+                r#"{"id":"1","customerID":1,"subject":"s","createdDate":"2020-01-01","movedDate":"2020-01-02"}"#
+            ),
+            ["movedDate"]
+        );
+        let highest =
+            format!(r#"{{"id":"{}","customerID":1,"subject":"s","createdDate":"2020-01-01"}}"#, HIGHEST_ID);
+        assert!(moved(&highest).is_ok());
+        assert_eq!(bad(&highest.replace(&HIGHEST_ID.to_string(), &(HIGHEST_ID + 1).to_string())), ["id"]);
+    }
+
+    #[test]
+    fn ids_are_left_for_a_million_million_new_tickets() {
+        assert_eq!(MAX_SAFE_INTEGER - HIGHEST_ID, 1_000_000_000_000);
+    }
+
+    #[test]
+    fn a_date_lies_from_1970_to_now() {
+        let created = |text: &str| {
+            moved(&format!(r#"{{"id":"1","customerID":1,"subject":"s","createdDate":"{text}"}}"#)).map(drop)
+        };
+        assert!(created("2026-11-24T00:00:00Z").is_ok() && created("1970-01-01").is_ok());
+        let refused = |text: &str| created(text).unwrap_err().swap_remove(0);
+        let (field, detail) = refused("2026-11-24T00:00:00.001Z");
+        assert_eq!(field, "createdDate");
+        assert!(detail.starts_with("lies in the future"), "{detail}");
+        assert_eq!(refused("1969-12-31T23:59:59.999Z").1, "lies before 1970");
+    }
+
+    #[test]
+    fn a_ticket_that_never_changed_was_last_changed_when_it_was_created() {
+        let body = r#"{"id":"1","customerID":1,"subject":"s","createdDate":"2020-01-02"}"#;
+        let Record::Live(ticket) = moved(body).unwrap() else { panic!() };
+        assert_eq!((ticket.updated, ticket.version), (ticket.created, Version::FIRST));
+        let same = body.replace('}', r#","updatedDate":"2020-01-02"}"#);
+        assert_eq!(moved(&same).unwrap(), Record::Live(ticket));
+    }
+
+    #[test]
+    fn a_deletion_is_the_last_change_and_leaves_no_field() {
+        let deleted = |members: &str| {
+            let stamps = r#""id":"1","customerID":1,"createdDate":"2020-01-02","deletedDate":"2020-01-03""#;
+            moved(&format!("{{{stamps}{members}}}"))
+        };
+        let Record::Deleted(tombstone) = deleted("").unwrap() else { panic!() };
+        assert_eq!((tombstone.updated, tombstone.version), (tombstone.deleted, Version::FIRST.next()));
+        for (members, field) in [
+            (r#","updatedDate":"2020-01-02""#, "deletedDate"),
+            (r#","updatedDate":"2020-01-04""#, "deletedDate"),
+            (r#","status":"open""#, "status"),
+            (r#","users":"u""#, "users"),
+        ] {
+            assert_eq!(deleted(members).unwrap_err()[0].0, field, "{members}");
+        }
+        assert!(deleted(r#","owner":null,"updatedDate":"2020-01-03""#).is_ok(), "null is no value");
+    }
+}

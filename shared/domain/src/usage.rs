@@ -1,0 +1,104 @@
+//! What a request asked of the database: counted for the log, by whoever makes the calls.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What was asked of the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Read units consumed.
+    pub read_units: f64,
+    /// Write units consumed, but for those of writes whose condition did not hold: the database does not tell them.
+    pub write_units: f64,
+    /// Calls, a write's each time it was tried.
+    pub attempts: u32,
+    /// Writes that had to be tried again, or decided anew: others were faster, or the database was too slow.
+    pub contention: u32,
+    /// Creates that had taken effect before.
+    pub replays: u32,
+}
+
+/// Adds up the usage of one request; its clones add to the same. The default one counts nothing, and has nothing
+/// asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Option<Arc<Mutex<Usage>>>);
+
+impl Meter {
+    /// A meter that counts.
+    pub fn counting() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Whether it counts.
+    pub fn counts(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What was counted so far.
+    pub fn usage(&self) -> Usage {
+        self.locked().map(|usage| *usage).unwrap_or_default()
+    }
+
+    /// The units consumed since this was last asked, of reads and writes together.
+    pub fn take(&self) -> f64 {
+        let usage = self.locked().map(|mut usage| std::mem::take(&mut *usage)).unwrap_or_default();
+        usage.read_units + usage.write_units
+    }
+
+    /// Counts a read that consumed so many units.
+    pub fn add_read(&self, units: f64) {
+        self.change(|usage| {
+            (usage.attempts, usage.read_units) = (usage.attempts + 1, usage.read_units + units)
+        });
+    }
+
+    /// Counts a write that consumed so many units.
+    pub fn add_write(&self, units: f64) {
+        self.change(|usage| {
+            (usage.attempts, usage.write_units) = (usage.attempts + 1, usage.write_units + units)
+        });
+    }
+
+    /// Counts a write that did not take effect, or may not have.
+    pub fn add_lost(&self) {
+        self.change(|usage| (usage.attempts, usage.contention) = (usage.attempts + 1, usage.contention + 1));
+    }
+
+    /// Counts a create that had taken effect before.
+    pub fn add_replay(&self) {
+        self.change(|usage| usage.replays += 1);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Usage)) {
+        if let Some(mut usage) = self.locked() {
+            change(&mut usage);
+        }
+    }
+
+    fn locked(&self) -> Option<MutexGuard<'_, Usage>> {
+        self.0.as_ref().map(|usage| usage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_count_together_and_meters_apart() {
+        let (meter, other) = (Meter::counting(), Meter::counting());
+        meter.clone().add_read(0.5);
+        meter.add_write(2.0);
+        meter.add_lost();
+        meter.add_replay();
+        let usage = Usage { read_units: 0.5, write_units: 2.0, attempts: 3, contention: 1, replays: 1 };
+        assert_eq!((meter.usage(), other.usage()), (usage, Usage::default()));
+        assert_eq!((meter.take(), meter.take()), (2.5, 0.0));
+    }
+
+    #[test]
+    fn the_default_meter_counts_nothing() {
+        let meter = Meter::default();
+        meter.add_write(1.0);
+        assert!(!meter.counts() && meter.usage() == Usage::default() && meter.take() == 0.0);
+    }
+}

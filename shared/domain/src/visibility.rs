@@ -1,0 +1,56 @@
+//! Which tickets exist for a key: the one mechanism by which a restricted key sees one customer.
+
+use crate::error::{Error, Result};
+use crate::id::CustomerId;
+
+/// Which tickets exist for whoever asks. Every call of the repository takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// All of them.
+    All,
+    /// Only this customer's: others are as if they had never been.
+    Only(CustomerId),
+}
+
+impl Visibility {
+    /// That of a key restricted to a customer, or to none.
+    pub fn of(restricted_to: Option<CustomerId>) -> Self {
+        restricted_to.map_or(Self::All, Self::Only)
+    }
+
+    /// Whether this customer's tickets exist.
+    pub fn includes(self, customer: CustomerId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(own) => own == customer,
+        }
+    }
+
+    /// Refuses to give a ticket to a customer whose tickets do not exist.
+    ///
+    /// # Errors
+    /// [`Error::OtherCustomer`] with the customer the key is restricted to.
+    pub fn admit(self, customer: CustomerId) -> Result<()> {
+        match self {
+            Self::Only(own) if own != customer => Err(Error::OtherCustomer(own)),
+            Self::All | Self::Only(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_a_restricted_key_there_is_one_customer_and_for_others_there_are_all() {
+        let [own, other] = [7, 8].map(|number: u64| CustomerId::try_from(number).unwrap());
+        let restricted = Visibility::of(Some(own));
+        assert!(restricted.includes(own) && !restricted.includes(other));
+        assert!(restricted.admit(own).is_ok());
+        assert!(matches!(restricted.admit(other), Err(Error::OtherCustomer(named)) if named == own));
+        let all = Visibility::of(None);
+        assert!(all.includes(own) && all.includes(other));
+        assert!(all.admit(own).is_ok() && all.admit(other).is_ok());
+    }
+}

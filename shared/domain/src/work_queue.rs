@@ -1,0 +1,329 @@
+//! The work-queue filters: whose turn a ticket is.
+//!
+//! Which statuses are closed is asked here, when a list is read. It is never stored, so a change of
+//! configuration needs no rewrite.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::preset::{Choice, InvalidChoice, Preset, Presets};
+use crate::time::{DateOrTime, Timestamp};
+
+/// Statuses, by which an index finds tickets. Values are in lower case: they are compared without case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statuses {
+    values: BTreeSet<String>,
+    /// Tickets without a status too.
+    unset: bool,
+}
+
+impl Statuses {
+    /// Those of tickets that are open, or that are not. A ticket without a status is open.
+    pub fn open(open: bool, presets: &Presets) -> Self {
+        let values = if open { presets.status.values() } else { presets.closed.values() };
+        let values = values.iter().filter(|status| open != presets.is_closed(status));
+        Self { values: values.map(|status| status.to_lowercase()).collect(), unset: open }
+    }
+
+    /// These and no others.
+    pub fn any_of(choices: &[Choice]) -> Self {
+        Self { values: choices.iter().map(Choice::to_lowercase).collect(), unset: false }
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self {
+            values: self.values.intersection(&other.values).cloned().collect(),
+            unset: self.unset && other.unset,
+        }
+    }
+
+    /// Each of them; `None` is that of a ticket without a status.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
+        self.values.iter().map(|status| Some(status.as_str())).chain(self.unset.then_some(None))
+    }
+
+    /// Whether none of them is a closed one.
+    pub fn are_open(&self, presets: &Presets) -> bool {
+        !self.values.iter().any(|status| presets.is_closed(status))
+    }
+
+    fn include(&self, status: Option<&Choice>) -> bool {
+        status.map_or(self.unset, |status| self.values.contains(&status.to_lowercase()))
+    }
+}
+
+/// Any of these values, compared without case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnyOf(BTreeSet<String>);
+
+impl AnyOf {
+    /// Any of these.
+    pub fn of(choices: &[Choice]) -> Self {
+        Self(choices.iter().map(Choice::to_lowercase).collect())
+    }
+
+    fn include(&self, value: Option<&Choice>) -> bool {
+        value.is_some_and(|value| self.0.contains(&value.to_lowercase()))
+    }
+}
+
+/// Which tickets are in a work queue. It holds tickets only: what is left of a deleted one has no owner and
+/// no status.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkQueue {
+    /// Only tickets with one of these statuses.
+    pub statuses: Option<Statuses>,
+    /// Only of one of these types.
+    pub types: Option<AnyOf>,
+    /// Only of one of these priorities.
+    pub priorities: Option<AnyOf>,
+    /// Only with one of these owners.
+    pub owners: Option<AnyOf>,
+    /// Only with a follow-up date at this instant or earlier.
+    pub followup_until: Option<Timestamp>,
+    /// Only with an action date at this instant or earlier.
+    pub action_until: Option<Timestamp>,
+}
+
+/// What the filters ask of a ticket: read from its JSON, or, without the status, from the index of statuses.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct QueueFields {
+    /// `status`.
+    #[serde(default)]
+    pub status: Option<Choice>,
+    /// `ticketType`.
+    #[serde(rename = "ticketType", default)]
+    pub ticket_type: Option<Choice>,
+    /// `ticketPriority`.
+    #[serde(rename = "ticketPriority", default)]
+    pub priority: Option<Choice>,
+    /// `owner`.
+    #[serde(default)]
+    pub owner: Option<Choice>,
+    /// `ticketFollowupDate`.
+    #[serde(rename = "ticketFollowupDate", default)]
+    pub followup: Option<DateOrTime>,
+    /// `ticketActionRequired`.
+    #[serde(rename = "ticketActionRequired", default)]
+    pub action_required: Option<DateOrTime>,
+}
+
+impl WorkQueue {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a ticket is in it.
+    pub fn includes(&self, fields: &QueueFields) -> bool {
+        self.statuses.as_ref().is_none_or(|statuses| statuses.include(fields.status.as_ref()))
+            && self.includes_whatever_its_status(fields)
+    }
+
+    /// Whether a ticket is in it if its status is one of those asked for.
+    pub fn includes_whatever_its_status(&self, fields: &QueueFields) -> bool {
+        let any = |asked: &Option<AnyOf>, value: &Option<Choice>| {
+            asked.as_ref().is_none_or(|asked| asked.include(value.as_ref()))
+        };
+        let until = |until: Option<Timestamp>, date: Option<DateOrTime>| {
+            until.is_none_or(|until| date.is_some_and(|date| date.begins() <= until))
+        };
+        any(&self.types, &fields.ticket_type)
+            && any(&self.priorities, &fields.priority)
+            && any(&self.owners, &fields.owner)
+            && until(self.followup_until, fields.followup)
+            && until(self.action_until, fields.action_required)
+    }
+}
+
+impl Presets {
+    /// The statuses that a filter may name: those there are, and closed ones of former times.
+    pub fn any_status(&self) -> Preset {
+        self.status.with(&self.closed)
+    }
+}
+
+impl Preset {
+    /// The values that a comma-separated text names.
+    ///
+    /// # Errors
+    /// The first that is none of them, or empty.
+    pub fn choose_any(&self, text: &str) -> Result<Vec<Choice>, InvalidChoice> {
+        let choose = |value: &str| match value.trim() {
+            "" if self.values().is_empty() => Err(InvalidChoice::Empty),
+            value => self.choose(value),
+        };
+        text.split(',').map(choose).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TicketFields;
+    use crate::preset::PresetLists;
+
+    fn presets(statuses: &str, closed: &str) -> Presets {
+        Presets::parse(&PresetLists { statuses, closed, ..PresetLists::default() }).unwrap()
+    }
+
+    #[test]
+    fn what_is_open_follows_the_configuration() {
+        let presets = presets("New, Waiting, Done", "done, solved");
+        let open: Vec<_> =
+            Statuses::open(true, &presets).iter().map(|status| status.map(str::to_owned)).collect();
+        assert_eq!(open, [Some("new".to_owned()), Some("waiting".to_owned()), None]);
+        let closed = Statuses::open(false, &presets);
+        assert_eq!(closed.iter().collect::<Vec<_>>(), [Some("done"), Some("solved")]);
+        assert!(!closed.are_open(&presets) && Statuses::open(true, &presets).are_open(&presets));
+    }
+
+    #[test]
+    fn open_and_a_status_are_what_is_both() {
+        let presets = presets("new, done", "done");
+        let named = Statuses::any_of(&presets.any_status().choose_any("New,Done").unwrap());
+        let both = Statuses::open(true, &presets).and(&named);
+        assert_eq!(both.iter().collect::<Vec<_>>(), [Some("new")]);
+    }
+
+    #[test]
+    fn a_ticket_without_a_value_is_in_no_queue_that_asks_for_one() {
+        let owners = Some(AnyOf::of(&presets("a", "").owner.choose_any("grace, Ada").unwrap()));
+        let queue = WorkQueue { owners, ..WorkQueue::default() };
+        let fields = |owner| QueueFields { owner, ..QueueFields::default() };
+        assert_eq!(presets("a", "").owner.choose_any("grace,"), Err(InvalidChoice::Empty));
+        let grace = presets("a", "").owner.choose("GRACE").unwrap();
+        assert!(queue.includes_whatever_its_status(&fields(Some(grace))));
+        assert!(!queue.includes_whatever_its_status(&fields(None)));
+    }
+
+    /// A ticket that has everything a queue can ask for: its dates begin at 1000 and 2000.
+    fn ticket() -> TicketFields {
+        let body = r#"{"customerID":1,"subject":"s","ticketType":"billing","ticketPriority":"high","owner":"Ada",
+            "ticketFollowupDate":"1970-01-01T00:00:01Z","ticketActionRequired":"1970-01-01T00:00:02Z"}"#;
+        TicketFields::draft(crate::Form::parse(body.as_bytes()).unwrap(), &presets("open, done", "done"))
+            .unwrap()
+    }
+
+    fn is_in(queue: &WorkQueue, fields: &TicketFields) -> bool {
+        // By way of a ticket's JSON, as a list asks.
+        queue.includes(&serde_json::from_str(&serde_json::to_string(fields).unwrap()).unwrap())
+    }
+
+    /// A queue for each filter, of which the ticket above is in the first and not in the second.
+    fn queues() -> Vec<(&'static str, WorkQueue, WorkQueue)> {
+        let presets = presets("open, done", "done");
+        let any = |preset: &Preset, text: &str| Some(AnyOf::of(&preset.choose_any(text).unwrap()));
+        let at = |millis: i64| Some(Timestamp::from_millis(millis).unwrap());
+        let all = WorkQueue::default;
+        let status = |open: bool| Some(Statuses::open(open, &presets));
+        let (types, priorities, owners) = (&presets.ticket_type, &presets.priority, &presets.owner);
+        vec![
+            (
+                "status",
+                WorkQueue { statuses: status(true), ..all() },
+                WorkQueue { statuses: status(false), ..all() },
+            ),
+            (
+                "ticketType",
+                WorkQueue { types: any(types, "sales,billing"), ..all() },
+                WorkQueue { types: any(types, "sales"), ..all() },
+            ),
+            (
+                "ticketPriority",
+                WorkQueue { priorities: any(priorities, "HIGH"), ..all() },
+                WorkQueue { priorities: any(priorities, "low"), ..all() },
+            ),
+            (
+                "owner",
+                WorkQueue { owners: any(owners, "ada"), ..all() },
+                WorkQueue { owners: any(owners, "grace"), ..all() },
+            ),
+            (
+                "followupUntil",
+                WorkQueue { followup_until: at(1000), ..all() },
+                WorkQueue { followup_until: at(999), ..all() },
+            ),
+            (
+                "actionUntil",
+                WorkQueue { action_until: at(2000), ..all() },
+                WorkQueue { action_until: at(1999), ..all() },
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_ticket_is_in_a_queue_that_asks_for_what_it_has() {
+        for (filter, with, without) in queues() {
+            assert!(is_in(&with, &ticket()), "{filter}");
+            assert!(!is_in(&without, &ticket()), "{filter}");
+            assert!(!with.is_empty() && !without.is_empty(), "{filter}");
+        }
+        assert!(WorkQueue::default().is_empty() && is_in(&WorkQueue::default(), &ticket()));
+    }
+
+    #[test]
+    fn a_ticket_without_what_a_queue_asks_for_is_in_none_but_that_of_open_tickets() {
+        let bare = TicketFields {
+            status: None,
+            ticket_type: None,
+            priority: None,
+            owner: None,
+            followup: None,
+            action_required: None,
+            ..ticket()
+        };
+        for (filter, with, _) in queues() {
+            assert_eq!(is_in(&with, &bare), filter == "status", "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_has_to_have_everything_that_a_queue_asks_for() {
+        for (one, with, without) in queues() {
+            for (other, beside, _) in queues().into_iter().filter(|(other, ..)| *other != one) {
+                let both = |queue: WorkQueue| WorkQueue {
+                    statuses: queue.statuses.or(beside.statuses.clone()),
+                    types: queue.types.or(beside.types.clone()),
+                    priorities: queue.priorities.or(beside.priorities.clone()),
+                    owners: queue.owners.or(beside.owners.clone()),
+                    followup_until: queue.followup_until.or(beside.followup_until),
+                    action_until: queue.action_until.or(beside.action_until),
+                };
+                assert!(is_in(&both(with.clone()), &ticket()), "{one} and {other}");
+                assert!(!is_in(&both(without.clone()), &ticket()), "{one} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ticket_without_a_status_is_open_and_has_none_of_those_that_are_named() {
+        let presets = presets("open, done", "done");
+        let (open, closed) = (Statuses::open(true, &presets), Statuses::open(false, &presets));
+        assert!(open.include(None) && !closed.include(None));
+        let named = Statuses::any_of(&presets.status.choose_any("OPEN").unwrap());
+        assert!(named.include(Some(&presets.status.choose("Open").unwrap())) && !named.include(None));
+        assert!(!open.clone().and(&named).include(None), "what is both has a status");
+        assert!(open.clone().and(&open).include(None));
+    }
+
+    #[test]
+    fn values_are_separated_by_commas_and_each_is_a_configured_one() {
+        let presets = presets("open, done", "done");
+        let chosen = presets.status.choose_any(" Open ,done").unwrap();
+        assert_eq!(chosen.iter().map(Choice::as_str).collect::<Vec<_>>(), ["open", "done"]);
+        for empty in ["", "open,", " , done"] {
+            let refused = presets.status.choose_any(empty);
+            assert!(
+                matches!(refused, Err(InvalidChoice::NotListed(_))),
+                "it says which there are: {empty:?}"
+            );
+        }
+        assert_eq!(presets.owner.choose_any("Ada, Grace").unwrap().len(), 2);
+        assert_eq!(presets.owner.choose_any(""), Err(InvalidChoice::Empty));
+        assert_eq!(presets.any_status().values(), ["open", "done"]);
+    }
+}

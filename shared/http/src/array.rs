@@ -1,0 +1,144 @@
+//! A JSON array in a response: written value by value as they arrive, cut where no more fits.
+
+use serde::Serialize;
+use tickets_domain::{Error, Taken};
+
+/// Lambda refuses a reply of more bytes than this, after the function has returned it (AWS Lambda
+/// quotas: 6 MB; the error message gives the exact number).
+pub const MAX_REPLY: usize = 6_291_556;
+/// What status and headers need of it, generously.
+const ENVELOPE: usize = 16 * 1024;
+/// What the body may need, escaped as it is inside the reply.
+const MAX_ESCAPED: usize = MAX_REPLY - ENVELOPE;
+
+/// An array being written.
+#[derive(Debug)]
+pub(crate) struct JsonArray {
+    body: String,
+    /// The body's size once it is a JSON string in Lambda's reply.
+    escaped: usize,
+    failed: Option<serde_json::Error>,
+}
+
+impl Default for JsonArray {
+    fn default() -> Self {
+        // The brackets; a comma is counted with its value.
+        Self { body: "[".into(), escaped: 2, failed: None }
+    }
+}
+
+impl JsonArray {
+    /// Writes a value, unless it does not fit any more.
+    pub(crate) fn push(&mut self, value: &impl Serialize) -> Taken {
+        match serde_json::to_string(value) {
+            Ok(json) => self.push_json(&json),
+            Err(error) => {
+                self.failed = Some(error);
+                Taken::Full
+            }
+        }
+    }
+
+    /// Writes a value that is JSON already, unless it does not fit any more. One always fits: a ticket of 256 KiB
+    /// takes 1.8 MB at worst.
+    pub(crate) fn push_json(&mut self, json: &str) -> Taken {
+        let is_first = self.body.len() == 1;
+        let escaped = escaped_len(json) + usize::from(!is_first);
+        if !is_first && self.escaped + escaped > MAX_ESCAPED {
+            return Taken::Full;
+        }
+        if !is_first {
+            self.body.push(',');
+        }
+        self.body.push_str(json);
+        self.escaped += escaped;
+        Taken::Accepted
+    }
+
+    /// The array as text.
+    ///
+    /// # Errors
+    /// Where a value could not be written.
+    pub(crate) fn into_text(mut self) -> Result<String, Error> {
+        if let Some(error) = self.failed {
+            return Err(Error::internal(error));
+        }
+        self.body.push(']');
+        Ok(self.body)
+    }
+}
+
+/// The length of a JSON text inside a JSON string: quotes and backslashes double. It holds no
+/// control characters, and what is not ASCII stays as it is.
+fn escaped_len(json: &str) -> usize {
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A text whose JSON takes so many bytes inside a JSON string: four of them are its quotes.
+    fn text(escaped: usize) -> String {
+        "x".repeat(escaped - 4)
+    }
+
+    #[test]
+    fn values_are_written_with_commas_between() {
+        let mut array = JsonArray::default();
+        assert_eq!([array.push(&1), array.push(&"a"), array.push(&[2])], [Taken::Accepted; 3]);
+        assert_eq!(array.into_text().unwrap(), r#"[1,"a",[2]]"#);
+        assert_eq!(JsonArray::default().into_text().unwrap(), "[]");
+    }
+
+    #[test]
+    fn an_array_fills_a_reply_to_its_last_byte_and_no_further() {
+        // What Lambda takes, less 16 KiB for status and headers.
+        let most = 6_291_556 - 16_384;
+        let fill = |size: usize| {
+            let mut array = JsonArray::default();
+            assert_eq!([array.push(&text(500)), array.push(&text(500))], [Taken::Accepted; 2]);
+            // The brackets and the commas take four.
+            let taken = array.push(&text(size - 1000 - 4));
+            (taken, array)
+        };
+        assert_eq!(fill(most).0, Taken::Accepted);
+        let (taken, mut array) = fill(most + 1);
+        assert_eq!(taken, Taken::Full);
+        assert_eq!(array.push(&7), Taken::Accepted, "what did not fit has left no trace");
+        assert_eq!(array.into_text().unwrap(), format!("[\"{0}\",\"{0}\",7]", text(500)));
+    }
+
+    #[test]
+    fn what_was_written_before_counts() {
+        let mut array = JsonArray::default();
+        let fit = (0..100).take_while(|_| array.push(&text(1_000_000)) == Taken::Accepted).count();
+        assert_eq!(fit, 6);
+    }
+
+    #[test]
+    fn one_value_fits_whatever_its_size() {
+        let mut array = JsonArray::default();
+        assert_eq!(array.push(&text(MAX_REPLY)), Taken::Accepted);
+        assert_eq!(array.push(&1), Taken::Full);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_written_is_a_fault_and_no_gap() {
+        let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let mut array = JsonArray::default();
+        assert_eq!(array.push(&no_json), Taken::Full);
+        assert!(matches!(array.into_text(), Err(Error::Internal(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn the_escaped_length_is_what_serde_makes_of_it(text in ".{0,200}") {
+            let json = serde_json::to_string(&text).unwrap();
+            let inside = serde_json::to_string(&json).unwrap();
+            prop_assert_eq!(escaped_len(&json), inside.len() - 2);
+        }
+    }
+}

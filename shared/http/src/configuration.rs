@@ -1,0 +1,124 @@
+//! What a client has to know of a deployment: the presets, what a new ticket gets, and every limit.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tickets_domain::Presets;
+use tickets_domain::error::MOST_VIOLATIONS;
+use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::form::MOST_ROWS;
+use tickets_domain::id::MAX_SAFE_INTEGER;
+use tickets_domain::idempotency::{KEPT, KEY_CHARACTERS};
+use tickets_domain::preset::Choice;
+use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
+
+use crate::list::MAX_REPLY;
+use crate::problem::MAX_BODY;
+
+/// The presets, what a new ticket gets, and every limit.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct TicketConfiguration<'a> {
+    presets: TicketPresets<'a>,
+    /// The statuses of tickets that are done. May name one that a new ticket cannot get any more.
+    closed_statuses: &'a [String],
+    defaults: TicketDefaults,
+    limits: TicketLimits,
+}
+
+/// The allowed values of each preset field, in order, in the spelling they are stored in.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+struct TicketPresets<'a> {
+    ticket_type: &'a [String],
+    status: &'a [String],
+    ticket_priority: &'a [String],
+    /// Empty where any text is allowed.
+    owner: &'a [String],
+}
+
+/// What a new ticket gets in fields that are not given.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+struct TicketDefaults {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Choice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket_priority: Option<Choice>,
+}
+
+/// The limits that requests and responses keep. Bytes are of UTF-8.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+struct TicketLimits {
+    /// The largest body of a request.
+    body_bytes: u64,
+    /// The largest reply of a function, counted as a JSON string: a list without `limit` is cut below it.
+    reply_bytes: u64,
+    /// The largest `limit` of a list.
+    list_tickets: u64,
+    /// The most tickets that one request creates.
+    batch_tickets: u64,
+    /// The most invalid fields that an answer names.
+    problem_errors: u64,
+    /// The highest id of a ticket or customer.
+    highest_id: u64,
+    subject_characters: u64,
+    ticket_content_bytes: u64,
+    customer_email_characters: u64,
+    users_bytes: u64,
+    departments_bytes: u64,
+    ticket_suppliers_bytes: u64,
+    /// Where `owner` takes any text.
+    owner_bytes: u64,
+    idempotency_key_characters: u64,
+    /// How long an `Idempotency-Key` is remembered.
+    idempotency_hours: u64,
+    /// How far `Sync-Until` is behind the time of a request.
+    settle_seconds: u64,
+    /// How long deletions and departures are shown.
+    tombstone_days: u64,
+}
+
+impl<'a> TicketConfiguration<'a> {
+    /// The configuration of a deployment with these presets, settle window and time to show deletions.
+    pub fn new(presets: &'a Presets, settle: Duration, keep_tombstones: Duration) -> Self {
+        const HOUR: u64 = 60 * 60;
+        Self {
+            presets: TicketPresets {
+                ticket_type: presets.ticket_type.values(),
+                status: presets.status.values(),
+                ticket_priority: presets.priority.values(),
+                owner: presets.owner.values(),
+            },
+            closed_statuses: presets.closed.values(),
+            defaults: TicketDefaults {
+                status: presets.new_status(),
+                ticket_priority: presets.new_priority(),
+            },
+            limits: TicketLimits {
+                body_bytes: MAX_BODY as u64,
+                reply_bytes: MAX_REPLY as u64,
+                list_tickets: MAX_LIMIT as u64,
+                batch_tickets: MOST_ROWS as u64,
+                problem_errors: MOST_VIOLATIONS as u64,
+                highest_id: MAX_SAFE_INTEGER,
+                subject_characters: SUBJECT_CHARACTERS as u64,
+                ticket_content_bytes: CONTENT_BYTES as u64,
+                customer_email_characters: EMAIL_CHARACTERS as u64,
+                users_bytes: NOTE_BYTES as u64,
+                departments_bytes: NOTE_BYTES as u64,
+                ticket_suppliers_bytes: NOTE_BYTES as u64,
+                owner_bytes: NOTE_BYTES as u64,
+                idempotency_key_characters: KEY_CHARACTERS as u64,
+                idempotency_hours: KEPT.as_secs() / HOUR,
+                settle_seconds: settle.as_secs(),
+                tombstone_days: keep_tombstones.as_secs() / (24 * HOUR),
+            },
+        }
+    }
+}

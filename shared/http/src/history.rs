@@ -1,0 +1,82 @@
+//! The history of a ticket: its parameters, and its response.
+
+use lambda_http::http::header::LINK;
+use tickets_domain::error::Violations;
+use tickets_domain::{Error, HistoryEntry, Taken, Version, Violation};
+
+use crate::array::JsonArray;
+use crate::list::header;
+use crate::query::{self, Parameters};
+use crate::{Problem, Request, Response, reply};
+
+const VERSION_AFTER: &str = "versionAfter";
+const LIMIT: &str = "limit";
+
+/// Every parameter a history knows.
+pub const PARAMETERS: [&str; 2] = [VERSION_AFTER, LIMIT];
+
+/// What a history was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only later versions.
+    pub version_after: u64,
+    /// At most so many entries.
+    pub limit: Option<usize>,
+}
+
+impl HistoryQuery {
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// 400 with every violation.
+    pub fn parse(given: Vec<(&str, &str)>) -> Result<Self, Problem> {
+        let mut parameters = Parameters { given, violations: Violations::default() };
+        let version_after = parameters.take(VERSION_AFTER, query::integer);
+        let limit = parameters.take(LIMIT, query::limit);
+        let Parameters { given, mut violations } = parameters;
+        for (name, _) in &given {
+            violations.push_with(|| Violation::unknown("parameter", name, &PARAMETERS));
+        }
+        if violations.is_empty() {
+            Ok(Self { version_after: version_after.unwrap_or(0), limit })
+        } else {
+            Err(Error::InvalidParameters(violations).into())
+        }
+    }
+
+    fn next(&self, last: Version) -> String {
+        let limit = self.limit.map(|limit| format!("{LIMIT}={limit}&")).unwrap_or_default();
+        format!("?{limit}{VERSION_AFTER}={}", last.get())
+    }
+}
+
+/// A history being written.
+#[derive(Debug, Default)]
+pub struct HistoryReply {
+    array: JsonArray,
+    last: Option<Version>,
+}
+
+impl HistoryReply {
+    /// Writes an entry, unless it does not fit any more. One always fits.
+    pub fn push(&mut self, entry: &HistoryEntry) -> Taken {
+        let taken = self.array.push(entry);
+        if taken == Taken::Accepted {
+            self.last = Some(entry.version);
+        }
+        taken
+    }
+
+    /// The response. If there are more entries, they are a `Link` away.
+    ///
+    /// # Errors
+    /// 500 where an entry could not be written.
+    pub fn finish(self, request: &Request, query: &HistoryQuery, more: bool) -> Result<Response, Problem> {
+        let mut response = reply::json(self.array.into_text()?);
+        if let (true, Some(last)) = (more, self.last) {
+            let next = format!("{}{}", request.path(), query.next(last));
+            response.headers_mut().insert(LINK, header(&format!("<{next}>; rel=\"next\""))?);
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,188 @@
+//! The values that the document shows. Problems are made by the code that answers them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tickets_domain::preset::Preset;
+use tickets_domain::{Error, Form, Presets, TicketFields, TicketId, Timestamp, Violation, Visibility};
+
+use crate::query::ListQuery;
+use crate::{Problem, TicketConfiguration};
+
+/// The customer of the examples.
+pub(super) const CUSTOMER: u64 = 42;
+
+/// A new ticket, as a body.
+pub(super) fn create(presets: &Presets) -> Value {
+    json!({
+        "customerID": CUSTOMER,
+        "ticketType": a_value(&presets.ticket_type, "billing"),
+        "customerEmail": "ada@example.com",
+        "subject": "Invoice 2026-118 is wrong",
+        "ticketContent": "We were charged twice in October.",
+        "ticketFollowupDate": "2026-11-30",
+    })
+}
+
+/// A batch, as a body. Its second row is refused, for what no schema can say: no February has 30 days.
+pub(super) fn batch(presets: &Presets) -> Value {
+    json!([create(presets), refused_row()])
+}
+
+fn refused_row() -> Value {
+    json!({"customerID": CUSTOMER, "subject": "Invoice 2026-119 is wrong", "ticketFollowupDate": "2026-02-30"})
+}
+
+/// What became of the batch.
+pub(super) fn batch_results(presets: &Presets) -> Value {
+    let form = Form::parse(refused_row().to_string().as_bytes());
+    let refused = form.and_then(|form| TicketFields::draft(form, presets)).err().map(Problem::from);
+    let refused =
+        refused.map(|problem| json!({"status": problem.status().as_u16(), "problem": problem.body()}));
+    let made = json!({"status": 201, "ticket": ticket(presets)});
+    [made].into_iter().chain(refused).collect()
+}
+
+/// What an update changes, as a body; it also clears a field.
+pub(super) fn patch(presets: &Presets) -> Value {
+    json!({
+        "status": a_value(&presets.status, "assigned"),
+        "owner": a_value(&presets.owner, "grace"),
+        "ticketFollowupDate": null,
+    })
+}
+
+/// A whole ticket with a change, as a body.
+pub(super) fn put(presets: &Presets) -> Value {
+    let mut ticket = ticket(presets);
+    ticket["ticketPriority"] = a_value(&presets.priority, "high").into();
+    ticket
+}
+
+/// The ticket that [`create`] makes.
+pub(super) fn ticket(presets: &Presets) -> Value {
+    let mut ticket = create(presets);
+    ticket["id"] = "43".into();
+    ticket["status"] = json!(presets.new_status());
+    ticket["ticketPriority"] = json!(presets.new_priority());
+    ticket["createdDate"] = "2026-11-23T17:45:00.123Z".into();
+    ticket["updatedDate"] = "2026-11-23T17:45:00.123Z".into();
+    ticket
+}
+
+/// The configuration of a deployment that changes nothing but its presets.
+pub(super) fn configuration(presets: &Presets) -> Value {
+    json!(TicketConfiguration::new(presets, Duration::from_secs(10), Duration::from_secs(90 * 24 * 60 * 60)))
+}
+
+/// Pages of the list of all tickets, by name.
+pub(super) fn list(presets: &Presets) -> Value {
+    let deleted = json!({
+        "id": "44",
+        "customerID": CUSTOMER,
+        "createdDate": "2026-11-23T17:50:00.000Z",
+        "updatedDate": "2026-11-24T08:00:00.000Z",
+        "deletedDate": "2026-11-24T08:00:00.000Z",
+    });
+    json!({
+        "tickets": {"summary": "Tickets", "value": [ticket(presets)]},
+        "deleted": {"summary": "With `includeDeleted`", "value": [ticket(presets), deleted]},
+        "none": {"summary": "No ticket, and no further page", "value": []},
+    })
+}
+
+/// Pages of a customer's list, by name.
+pub(super) fn customer_list(presets: &Presets) -> Value {
+    let moved = json!({
+        "id": "45",
+        "customerID": CUSTOMER,
+        "createdDate": "2026-11-23T17:55:00.000Z",
+        "updatedDate": "2026-11-24T09:00:00.000Z",
+        "movedDate": "2026-11-24T09:00:00.000Z",
+    });
+    json!({
+        "tickets": {"summary": "Tickets", "value": [ticket(presets)]},
+        "moved": {"summary": "With `includeDeleted`", "value": [ticket(presets), moved]},
+    })
+}
+
+/// A history: the ticket that [`create`] makes, and what [`patch`] changes of it.
+pub(super) fn history(presets: &Presets) -> Value {
+    let mut fields = create(presets);
+    fields["status"] = json!(presets.new_status());
+    fields["ticketPriority"] = json!(presets.new_priority());
+    let entry = |version: u64, date: &str, change: &str, fields: Value| json!({"version": version, "date": date, "change": change, "by": "7f3kq2", "fields": fields});
+    let created = entry(1, "2026-11-23T17:45:00.123Z", "created", fields);
+    let updated = entry(2, "2026-11-24T08:00:00.000Z", "updated", patch(presets));
+    json!({"history": {"summary": "A ticket that was assigned", "value": [created, updated]}})
+}
+
+/// A query with mistakes.
+pub(super) fn invalid_query(presets: &Presets) -> Option<Problem> {
+    let query = vec![("limit", "5000"), ("updateSince", "2026-11-01")];
+    ListQuery::parse(query, None, Visibility::All, presets, Timestamp::MAX).err()
+}
+
+/// A path whose id is none.
+pub(super) fn invalid_id() -> Option<Problem> {
+    let invalid = "first".parse::<TicketId>().err();
+    invalid.map(|error| Error::InvalidParameters(Violation::new("id", error).into()).into())
+}
+
+/// A body that is no JSON.
+pub(super) fn malformed_body() -> Option<Problem> {
+    Form::parse(br#"{"subject": "Invoice 2026-118 is wrong""#).err().map(Problem::from)
+}
+
+/// A ticket with mistakes.
+pub(super) fn invalid_fields(presets: &Presets) -> Option<Problem> {
+    let body = br#"{"customerID": 42, "subject": "", "stauts": "open", "ticketType": "question"}"#;
+    Form::parse(body).and_then(|form| TicketFields::draft(form, presets)).err().map(Problem::from)
+}
+
+/// A value of a preset: the preferred one where it is configured, or any will do.
+fn a_value<'a>(preset: &'a Preset, preferred: &'a str) -> &'a str {
+    match preset.values() {
+        [] => preferred,
+        [first, ..] => preset.values().iter().find(|value| *value == preferred).unwrap_or(first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickets_domain::{PresetLists, Ticket, TicketChange};
+
+    use super::*;
+
+    fn every_presets() -> [Presets; 2] {
+        let own = PresetLists {
+            types: "Frage",
+            statuses: "Offen, Erledigt",
+            closed: "Erledigt",
+            priorities: "p1, p2",
+            owners: "Ada",
+        };
+        [PresetLists::default(), own].map(|lists| Presets::parse(&lists).unwrap())
+    }
+
+    #[test]
+    fn the_example_of_a_body_makes_the_example_of_a_ticket() {
+        for presets in every_presets() {
+            let form = Form::parse(create(&presets).to_string().as_bytes()).unwrap();
+            let fields = TicketFields::draft(form, &presets).unwrap();
+            let made =
+                Ticket::new("43".parse().unwrap(), fields, "2026-11-23T17:45:00.123Z".parse().unwrap());
+            assert_eq!(serde_json::to_value(made).unwrap(), ticket(&presets));
+        }
+    }
+
+    #[test]
+    fn the_examples_of_updates_are_valid() {
+        for presets in every_presets() {
+            for body in [put(&presets), patch(&presets)] {
+                let form = Form::parse(body.to_string().as_bytes()).unwrap();
+                assert!(TicketChange::parse(form, &presets).is_ok(), "{body}");
+            }
+        }
+    }
+}

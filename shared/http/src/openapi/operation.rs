@@ -1,0 +1,277 @@
+//! What each operation is called, what it takes and what it answers: one function each.
+
+use lambda_http::http::Method;
+use serde_json::{Map, Value, json};
+use tickets_domain::Presets;
+use tickets_domain::form::MOST_ROWS;
+
+use super::refusal::{self, Refusal};
+use super::{TICKETS, answer, example, parameter, schema};
+use crate::route::{
+    CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS,
+    LIST_TICKET_HISTORY, LIST_TICKETS, Route, UPDATE_TICKET,
+};
+
+/// One operation.
+pub(super) struct Operation {
+    pub(super) route: Route,
+    pub(super) method: Method,
+    id: &'static str,
+    summary: &'static str,
+    /// Begins with what it does: some readers see no more than that.
+    description: &'static str,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    /// Whether it is described at the other form of its path, where the published one has the same method for
+    /// another body. Both forms do both; generators want one type for each.
+    pub(super) at_other_form: bool,
+    success: Vec<(&'static str, Value)>,
+    pub(super) refusals: Vec<Refusal>,
+}
+
+/// Every operation.
+pub(super) fn all(presets: &Presets) -> [Operation; 10] {
+    [
+        get_ticket(presets),
+        list_tickets(presets),
+        list_customer_tickets(presets),
+        create_ticket(presets),
+        create_tickets(presets),
+        put_ticket(presets),
+        patch_ticket(presets),
+        delete_ticket(),
+        get_ticket_configuration(presets),
+        get_ticket_history(presets),
+    ]
+}
+
+impl Operation {
+    /// The operation as it stands in the document.
+    pub(super) fn into_json(self) -> Value {
+        let refusals = self.refusals.iter().map(|refusal| (refusal.status, refusal.reference()));
+        let responses = self.success.into_iter().chain(refusals);
+        let responses: Map<_, _> =
+            responses.map(|(status, response)| (status.to_owned(), response)).collect();
+        let mut operation = json!({
+            "operationId": self.id,
+            "summary": self.summary,
+            "description": format!("{} Needs a key with the scope `{}`.", self.description, self.route.scope),
+            "tags": [TICKETS],
+            "responses": responses,
+        });
+        if !self.parameters.is_empty() {
+            operation["parameters"] = self.parameters.into();
+        }
+        if let Some(body) = self.body {
+            operation["requestBody"] = body;
+        }
+        operation
+    }
+}
+
+fn get_ticket(presets: &Presets) -> Operation {
+    Operation {
+        route: GET_TICKET,
+        method: Method::GET,
+        id: "getTicket",
+        summary: "Get a ticket",
+        description: "Returns the ticket with this id, and its version as `ETag`. A deleted ticket is a 404.",
+        parameters: vec![parameter::ticket_id(), parameter::if_none_match()],
+        body: None,
+        at_other_form: false,
+        success: vec![
+            ("200", answer::ticket("The ticket", presets)),
+            ("304", answer::not_modified("The ticket is at the version that `If-None-Match` names")),
+        ],
+        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND]),
+    }
+}
+
+fn list_tickets(presets: &Presets) -> Operation {
+    Operation {
+        route: LIST_TICKETS,
+        method: Method::GET,
+        id: "listTickets",
+        summary: "List tickets",
+        description: "Returns tickets, ascending by id: all of them, or those that every parameter given lets \
+            through. A response that does not hold everything carries a `Link` to the next page. Without `limit` \
+            a page can be 6 MB long.",
+        parameters: parameter::of_lists(presets),
+        body: None,
+        at_other_form: false,
+        success: vec![("200", answer::list("A page of tickets", example::list(presets)))],
+        refusals: refused(&[refusal::INVALID_QUERY]),
+    }
+}
+
+fn list_customer_tickets(presets: &Presets) -> Operation {
+    let mut parameters = vec![parameter::customer_id()];
+    parameters.extend(parameter::of_lists(presets));
+    Operation {
+        route: LIST_CUSTOMER_TICKETS,
+        method: Method::GET,
+        id: "listCustomerTickets",
+        summary: "List a customer's tickets",
+        description: "Returns the tickets of one customer, ascending by id: all of them, or those that every \
+            parameter given lets through. A response that does not hold everything carries a `Link` to the next \
+            page. A customer without tickets, or one that the key may not see, has an empty list.",
+        parameters,
+        body: None,
+        at_other_form: false,
+        success: vec![(
+            "200",
+            answer::list("A page of the customer's tickets", example::customer_list(presets)),
+        )],
+        refusals: refused(&[refusal::INVALID_QUERY]),
+    }
+}
+
+fn create_ticket(presets: &Presets) -> Operation {
+    Operation {
+        route: CREATE_TICKET,
+        method: Method::POST,
+        id: "createTicket",
+        summary: "Create a ticket",
+        description: "Creates a ticket and returns it, with its id and its dates. `customerID` and `subject` are \
+            required. With an `Idempotency-Key` the request may be repeated, and makes one ticket.",
+        parameters: vec![parameter::idempotency_key()],
+        body: Some(body(schema::CREATE, "A ticket with some of its fields", example::create(presets))),
+        at_other_form: false,
+        success: vec![("201", answer::created("The new ticket", presets))],
+        refusals: refused(&[
+            refusal::INVALID_REQUEST,
+            refusal::KEY_IN_USE,
+            refusal::TOO_LARGE,
+            refusal::NOT_JSON,
+            refusal::INVALID_FIELDS,
+        ]),
+    }
+}
+
+fn create_tickets(presets: &Presets) -> Operation {
+    let results = json!({"type": "array", "items": schema::reference(schema::BATCH_RESULT)});
+    let batch = json!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MOST_ROWS,
+        "items": schema::reference(schema::CREATE),
+    });
+    Operation {
+        id: "createTickets",
+        summary: "Create up to 100 tickets",
+        description: "Creates the tickets of an array and returns as many results, in the same order. Rows do not \
+            depend on each other. An `Idempotency-Key` covers each row by its place: a repeated batch replays the \
+            rows that were made, and makes those that were not.",
+        body: Some(json!({"required": true, "content": {"application/json": {
+            "schema": batch,
+            "examples": {"batch": {"summary": "Two, of which one is refused", "value": example::batch(presets)}},
+        }}})),
+        at_other_form: true,
+        success: vec![(
+            "207",
+            json!({"description": "What became of each row", "content": {"application/json": {
+                "schema": results,
+                "examples": {"results": {"value": example::batch_results(presets)}},
+            }}}),
+        )],
+        refusals: refused(&[refusal::INVALID_REQUEST, refusal::TOO_LARGE, refusal::NOT_JSON]),
+        ..create_ticket(presets)
+    }
+}
+
+fn put_ticket(presets: &Presets) -> Operation {
+    Operation {
+        method: Method::PUT,
+        id: "putTicket",
+        summary: "Send back a ticket with changes",
+        description: "Updates a ticket and returns it. It does what PATCH does: fields that are left out stay as \
+            they are, `null` clears one. A ticket may be sent back whole, as it was fetched.",
+        body: Some(body(schema::UPDATE, "A ticket as it was fetched, changed", example::put(presets))),
+        ..patch_ticket(presets)
+    }
+}
+
+fn patch_ticket(presets: &Presets) -> Operation {
+    Operation {
+        route: UPDATE_TICKET,
+        method: Method::PATCH,
+        id: "patchTicket",
+        summary: "Update fields of a ticket",
+        description: "Updates the fields given and returns the ticket: fields that are left out stay as they are, \
+            `null` clears one. With `If-Match` nothing is overwritten that the caller has not seen.",
+        parameters: vec![parameter::ticket_id(), parameter::if_match()],
+        body: Some(body(schema::UPDATE, "Assign it, and clear a date", example::patch(presets))),
+        at_other_form: false,
+        success: vec![("200", answer::ticket("The ticket as it is now", presets))],
+        refusals: refused(&[
+            refusal::INVALID_REQUEST,
+            refusal::NOT_FOUND,
+            refusal::VERSION_MISMATCH,
+            refusal::TOO_LARGE,
+            refusal::NOT_JSON,
+            refusal::INVALID_FIELDS,
+        ]),
+    }
+}
+
+fn delete_ticket() -> Operation {
+    Operation {
+        route: DELETE_TICKET,
+        method: Method::DELETE,
+        id: "deleteTicket",
+        summary: "Delete a ticket",
+        description: "Deletes a ticket and its content. Lists show with `includeDeleted` that it was there.",
+        parameters: vec![parameter::ticket_id(), parameter::if_match()],
+        body: None,
+        at_other_form: false,
+        success: vec![("204", json!({"description": "The ticket is deleted"}))],
+        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND, refusal::VERSION_MISMATCH]),
+    }
+}
+
+fn get_ticket_configuration(presets: &Presets) -> Operation {
+    Operation {
+        route: GET_TICKET_CONFIGURATION,
+        method: Method::GET,
+        id: "getTicketConfiguration",
+        summary: "Get the configuration",
+        description: "Returns the allowed values of preset fields, in order, what a new ticket gets, and every limit.",
+        parameters: vec![],
+        body: None,
+        at_other_form: false,
+        success: vec![("200", answer::configuration("The configuration", presets))],
+        refusals: refused(&[]),
+    }
+}
+
+fn get_ticket_history(presets: &Presets) -> Operation {
+    let mut parameters = vec![parameter::ticket_id()];
+    parameters.extend(parameter::of_histories());
+    Operation {
+        route: LIST_TICKET_HISTORY,
+        method: Method::GET,
+        id: "getTicketHistory",
+        summary: "Get a ticket's history",
+        description: "Returns who changed what, when: one entry for each version of the ticket, ascending, a moment \
+            after the change. Of a deleted ticket who, when and which fields, without their values.",
+        parameters,
+        body: None,
+        at_other_form: false,
+        success: vec![("200", answer::history("A page of the history", example::history(presets)))],
+        refusals: refused(&[refusal::INVALID_QUERY, refusal::NOT_FOUND]),
+    }
+}
+
+/// The refusals of one operation, and those of all.
+fn refused(own: &[Refusal]) -> Vec<Refusal> {
+    [own, &refusal::OF_ALL].concat()
+}
+
+/// A request's body, with an example.
+fn body(schema: &str, summary: &str, example: Value) -> Value {
+    let content = json!({
+        "schema": schema::reference(schema),
+        "examples": {"ticket": {"summary": summary, "value": example}},
+    });
+    json!({"required": true, "content": {"application/json": content}})
+}

@@ -1,0 +1,145 @@
+//! What operations take beside a body: parameters in paths, queries and headers.
+
+use serde_json::{Value, json};
+use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::id::CustomerId;
+use tickets_domain::idempotency::KEY_CHARACTERS;
+use tickets_domain::preset::Preset;
+use tickets_domain::time::DateOrTime;
+use tickets_domain::{Presets, TicketId};
+
+use super::schema;
+
+/// The id in the path of a ticket.
+pub(super) fn ticket_id() -> Value {
+    in_path("The ticket's id", schema::of::<TicketId>())
+}
+
+/// The id in the path of a customer's tickets.
+pub(super) fn customer_id() -> Value {
+    in_path("The customer's id", schema::of::<CustomerId>())
+}
+
+/// The parameters of a ticket's history.
+pub(super) fn of_histories() -> [Value; 2] {
+    let version = json!({"type": "integer", "format": "int64", "examples": [3]});
+    [in_query("versionAfter", "Only later versions", version), limit()]
+}
+
+/// The parameters of lists.
+pub(super) fn of_lists(presets: &Presets) -> Vec<Value> {
+    let time = schema::of::<DateOrTime>;
+    vec![
+        in_query(
+            "idAfter",
+            "Only higher ids",
+            json!({"type": "integer", "format": "int64", "examples": [43]}),
+        ),
+        in_query("createdSince", "Only tickets created then or later", time()),
+        in_query("updatedSince", "Only tickets changed then or later", time()),
+        in_query("updatedUntil", "Only tickets last changed then or earlier", time()),
+        limit(),
+        flag(
+            "includeDeleted",
+            "Also what is left of deleted tickets and, in a customer's list, which have moved to another customer",
+        ),
+        flag(
+            "settled",
+            "Hold back what is fresher than `Sync-Until`, for clients that remember the greatest `updatedDate` \
+             they saw; follow the `Link` from page to page",
+        ),
+        in_query(
+            "open",
+            "`true`: only tickets whose status is not a closed one; `false`: only closed ones",
+            json!({"type": "boolean"}),
+        ),
+        any_of("status", "Only tickets with one of these statuses", &presets.any_status()),
+        any_of("ticketType", "Only tickets of one of these types", &presets.ticket_type),
+        any_of("ticketPriority", "Only tickets of one of these priorities", &presets.priority),
+        any_of("owner", "Only tickets with one of these owners", &presets.owner),
+        in_query(
+            "followupUntil",
+            "Only tickets whose follow-up date is then or earlier; a date means the whole day",
+            time(),
+        ),
+        in_query(
+            "actionUntil",
+            "Only tickets whose action date is then or earlier; a date means the whole day",
+            time(),
+        ),
+        in_query(
+            "continuation",
+            "Opaque; comes with a `Link` and spares the next page what this one found out",
+            json!({"type": "string"}),
+        ),
+    ]
+}
+
+fn limit() -> Value {
+    in_query(
+        "limit",
+        "At most so many; as many as fit if not said",
+        json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT, "examples": [50]}),
+    )
+}
+
+/// `Idempotency-Key`
+pub(super) fn idempotency_key() -> Value {
+    in_header(
+        "Idempotency-Key",
+        "However often a request with this key is repeated within 24 hours, there is one ticket",
+        json!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": KEY_CHARACTERS,
+            "pattern": "^[!-~]([ -~]*[!-~])?$",
+            "examples": ["7a2c9d1e-invoice-2026-118"],
+        }),
+    )
+}
+
+/// `If-Match`
+pub(super) fn if_match() -> Value {
+    in_header("If-Match", "Only if the ticket is at this version, as its `ETag` says; `*` for any", etag())
+}
+
+/// `If-None-Match`
+pub(super) fn if_none_match() -> Value {
+    in_header("If-None-Match", "Only if the ticket is at another version: else 304", etag())
+}
+
+/// One tag, or several with commas between.
+fn etag() -> Value {
+    let pattern = "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$";
+    json!({"type": "string", "pattern": pattern, "examples": ["\"1\""]})
+}
+
+fn in_path(description: &str, schema: Value) -> Value {
+    json!({"name": "id", "in": "path", "required": true, "description": description, "schema": schema})
+}
+
+fn in_query(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "description": description, "schema": schema})
+}
+
+/// A parameter that takes values of a preset, with commas between.
+fn any_of(name: &str, description: &str, preset: &Preset) -> Value {
+    let mut value = json!({"type": "string", "minLength": 1});
+    if !preset.values().is_empty() {
+        value = json!({"type": "string", "enum": preset.values()});
+    }
+    let mut parameter = in_query(name, description, json!({"type": "array", "minItems": 1, "items": value}));
+    (parameter["style"], parameter["explode"]) = ("form".into(), false.into());
+    parameter
+}
+
+fn in_header(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "header", "description": description, "schema": schema})
+}
+
+/// A parameter that is true or false; `?settled` alone says yes.
+fn flag(name: &str, description: &str) -> Value {
+    let mut parameter = in_query(name, description, json!({"type": "boolean", "default": false}));
+    parameter["allowEmptyValue"] = true.into();
+    parameter
+}

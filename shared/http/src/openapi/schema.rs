@@ -1,0 +1,195 @@
+//! The types of what goes in and out, as JSON Schemas (2020-12).
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+use tickets_domain::preset::Preset;
+use tickets_domain::{Departure, HistoryEntry, Presets, Ticket, TicketFields, Tombstone};
+
+use crate::{TicketConfiguration, problem};
+
+/// The name of what a list holds.
+pub(super) const LISTED: &str = "TicketOrTombstone";
+/// The name of what a history holds.
+pub(super) const HISTORY_ENTRY: &str = "HistoryEntry";
+/// The name of a new ticket, as a body.
+pub(super) const CREATE: &str = "TicketCreate";
+/// The name of an update, as a body.
+pub(super) const UPDATE: &str = "TicketUpdate";
+
+/// The name of what becomes of a row of a batch.
+pub(super) const BATCH_RESULT: &str = "BatchResult";
+
+/// The schema of a value.
+pub(super) fn of<T: JsonSchema>() -> Value {
+    let mut schema = generator().into_root_schema_for::<T>();
+    for not_of_a_part in ["$schema", "title"] {
+        schema.remove(not_of_a_part);
+    }
+    schema.to_value()
+}
+
+/// How something refers to a schema by its name.
+pub(super) fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// The schemas that have a name.
+pub(super) fn all(presets: &Presets) -> Map<String, Value> {
+    let mut schemas = answered(presets);
+    schemas.insert(CREATE.into(), create(presets));
+    schemas.insert(UPDATE.into(), update(presets));
+    schemas.insert(BATCH_RESULT.into(), batch_result());
+    schemas
+}
+
+/// What goes out.
+fn answered(presets: &Presets) -> Map<String, Value> {
+    let [mut ticket, tombstone, departure] =
+        [of::<Ticket>(), of::<Tombstone>(), of::<Departure>()].map(never_null);
+    for (name, preset) in preset_fields(presets) {
+        // A ticket may have a value that is no longer configured: these are examples, not all there are.
+        ticket["properties"][name]["examples"] = preset.values().into();
+    }
+    let mut generator = generator();
+    generator.subschema_for::<problem::Body<'_>>();
+    generator.subschema_for::<TicketConfiguration<'_>>();
+    let mut schemas = generator.take_definitions(true);
+    schemas.values_mut().for_each(signed);
+    if let Some(mut problem) = schemas.remove("Body") {
+        // API Gateway cannot put a status into its problems.
+        optional(&mut problem, |name| name == "status");
+        schemas.insert("Problem".into(), problem);
+    }
+    schemas.insert(HISTORY_ENTRY.into(), of::<HistoryEntry>());
+    schemas.insert(LISTED.into(), listed(&ticket, [&tombstone, &departure]));
+    schemas.insert("Ticket".into(), ticket);
+    schemas
+}
+
+/// A record of a list: the fields of a ticket and of what is left of one, in a single type. A union would tell more,
+/// but generators differ: of `anyOf` typescript-fetch makes a type in which every field is required, of `oneOf`
+/// Go's client needs a module and refuses fields that it does not know.
+fn listed(ticket: &Value, left: [&Value; 2]) -> Value {
+    let mut listed = ticket.clone();
+    listed["description"] =
+        "A ticket, which has a `subject`. With `includeDeleted` also what is left of a deleted \
+        one, which has a `deletedDate`, and in a customer's list that one has left the customer, which has a \
+        `movedDate`."
+            .into();
+    for record in left {
+        for (name, property) in record["properties"].as_object().into_iter().flatten() {
+            if listed["properties"].get(name).is_none() {
+                listed["properties"][name] = property.clone();
+            }
+        }
+        let required = record["required"].as_array().cloned().unwrap_or_default();
+        optional(&mut listed, |name| !required.contains(name));
+    }
+    listed
+}
+
+/// Whole numbers as generators know them.
+fn signed(schema: &mut Value) {
+    for property in schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if property["format"] == "uint64" {
+            property["format"] = "int64".into();
+        }
+    }
+}
+
+/// Takes names out of those that an object must have.
+fn optional(schema: &mut Value, is_optional: impl Fn(&Value) -> bool) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| !is_optional(name));
+        if required.is_empty() {
+            schema.remove("required");
+        }
+    }
+}
+
+/// A new ticket, as a body.
+fn create(presets: &Presets) -> Value {
+    let mut create = of::<TicketFields>();
+    create["description"] = "A new ticket. What is not given is preset or absent.".into();
+    given(create, presets)
+}
+
+/// An update, as a body: all that a ticket has, and nothing that must be there.
+fn update(presets: &Presets) -> Value {
+    let mut update = of::<Ticket>();
+    update["description"] =
+        "The fields to change; `null` clears one. `id`, `createdDate` and `updatedDate` may be \
+        sent back as they were fetched."
+            .into();
+    optional(&mut update, |_| true);
+    given(update, presets)
+}
+
+/// What becomes of a row of a batch.
+fn batch_result() -> Value {
+    json!({
+        "description": "What became of a row: 201 and its ticket, or another status and its problem.",
+        "type": "object",
+        "properties": {
+            "status": {
+                "type": "integer", "format": "int32", "minimum": 201, "maximum": 599,
+                "description": "The status code that the row alone would have been answered",
+            },
+            "ticket": reference("Ticket"),
+            "problem": reference("Problem"),
+        },
+        "required": ["status"],
+    })
+}
+
+/// What comes in: other fields are refused, and preset fields take the values configured.
+fn given(mut schema: Value, presets: &Presets) -> Value {
+    schema["additionalProperties"] = false.into();
+    for (name, preset) in preset_fields(presets) {
+        if !preset.values().is_empty() {
+            choose(&mut schema["properties"][name], preset);
+        }
+    }
+    schema
+}
+
+fn preset_fields(presets: &Presets) -> [(&'static str, &Preset); 4] {
+    [
+        ("ticketType", &presets.ticket_type),
+        ("status", &presets.status),
+        ("ticketPriority", &presets.priority),
+        ("owner", &presets.owner),
+    ]
+}
+
+/// A field that takes the values of a preset, or `null`: in the type for generators, among the values for
+/// validators.
+fn choose(property: &mut Value, preset: &Preset) {
+    let description = property["description"].as_str().unwrap_or_default().trim_end_matches('.').to_owned();
+    let values = preset.values().iter().map(|value| json!(value)).chain([Value::Null]);
+    *property = json!({
+        "description": format!("{description}: one of {}; without regard to case.", preset.values().join(", ")),
+        "type": ["string", "null"],
+        "enum": values.collect::<Vec<_>>(),
+    });
+}
+
+fn generator() -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into());
+    settings.for_serialize().into_generator()
+}
+
+/// The schema without `null`: a field that was never set is absent.
+fn never_null(mut schema: Value) -> Value {
+    for property in schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some([kind, Value::String(null)]) = property["type"].as_array().map(Vec::as_slice)
+            && null == "null"
+        {
+            property["type"] = kind.clone();
+        }
+    }
+    schema
+}

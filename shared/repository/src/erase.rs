@@ -1,0 +1,64 @@
+//! Erasure: a ticket's content out of the table and the history, for good.
+
+use tickets_domain::id::Precondition;
+use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp, Visibility};
+
+use crate::history::History;
+use crate::item;
+use crate::primary_key::PrimaryKey;
+use crate::schema::EXPIRES;
+use crate::tickets::Tickets;
+
+/// What an erasure found in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The ticket, which is now deleted.
+    Ticket,
+    /// What is left of a deleted ticket.
+    Tombstone,
+    /// Nothing: it was deleted long ago, or never was.
+    Nothing,
+}
+
+/// What became of a ticket in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErasedRecord {
+    /// What was found.
+    pub found: Found,
+    /// When the ticket was created, where anything tells.
+    pub created: Option<Timestamp>,
+}
+
+impl Tickets {
+    /// Leaves no content of a ticket in the table and in the history: deletes it if it is not deleted, and takes the
+    /// values from the entries of its history, those included that the stream has not delivered yet. It can be
+    /// repeated.
+    ///
+    /// # Errors
+    /// Where the database does not answer. What is done stays done; the same call goes on.
+    pub async fn erase(&self, id: TicketId, by: &KeyId, history: &History) -> Result<ErasedRecord> {
+        let deleted = match self.delete(id, by, Visibility::All, &Precondition::None).await {
+            Ok(()) => true,
+            Err(Error::NotFound) => false,
+            Err(error) => return Err(error),
+        };
+        let left = self.read(PrimaryKey::ticket(id)).await?;
+        let expires = left.as_ref().and_then(|item| item.get(EXPIRES)).cloned();
+        let expires = expires.map(serde_dynamo::from_attribute_value).transpose().map_err(Error::internal)?;
+        let tombstone = match left.map(item::stored).transpose()?.and_then(|stored| stored.record) {
+            Some(Record::Deleted(tombstone)) => Some(tombstone),
+            Some(Record::Live(_) | Record::Departed(_)) => return Err(Error::Contended),
+            None => None,
+        };
+        if let (Some(tombstone), Some(expires)) = (&tombstone, expires) {
+            history.erase_before(id, tombstone.version, expires).await?;
+        }
+        history.erase_values(id).await?;
+        let found = match (deleted, &tombstone) {
+            (true, _) => Found::Ticket,
+            (false, Some(_)) => Found::Tombstone,
+            (false, None) => Found::Nothing,
+        };
+        Ok(ErasedRecord { found, created: tombstone.map(|tombstone| tombstone.created) })
+    }
+}

@@ -1,0 +1,423 @@
+//! The history's table: an item for each version of a ticket, made of the stream of the tickets' table.
+//!
+//! A stream delivers every record at least once, and a record that fails is delivered again later, perhaps
+//! after younger ones. So writing an entry must be repeatable, and right in any order:
+//! - an entry is put if nothing is under its version;
+//! - a deletion *erases* every version before its own: what is there loses its values, and where nothing is,
+//!   an item without anything is put. The entry that comes later finds it, and adds who, when and which
+//!   fields, and no values.
+//!
+//! Of a put with values and an erasure one comes first, on one item: no order of events brings a value back.
+//! The deletion's own entry is put last: where it is, no version before it has values.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::{
+    ChangeKind, Error, HistoryEntry, KeyId, Meter, Record, RecordState, Result, Taken, TicketId, Timestamp,
+    Version, Visibility,
+};
+
+use crate::capacity::Metering as _;
+use crate::failure::Failure;
+use crate::item::{self, Expiry, Item, WriteId, millis};
+use crate::primary_key::PrimaryKey;
+use crate::schema::EXPIRES;
+use crate::tickets::Tickets;
+
+/// What an entry says of the fields; a deletion takes it away.
+const VALUES: &str = "values";
+/// Erasures sent at the same time: with more, the one partition they are in would throttle them.
+const AT_ONCE: usize = 8;
+
+/// The history's table.
+#[derive(Debug, Clone)]
+pub struct History {
+    client: Client,
+    table: String,
+    meter: Meter,
+}
+
+/// A record of the tickets' table's stream: an item before and after a write.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StreamRecord {
+    /// Its place in the stream.
+    #[serde(rename = "SequenceNumber")]
+    pub sequence_number: String,
+    #[serde(rename = "NewImage", default)]
+    new: Option<serde_dynamo::Item>,
+    #[serde(rename = "OldImage", default)]
+    old: Option<serde_dynamo::Item>,
+}
+
+/// A version of a ticket, as the stream has it.
+#[derive(Debug, Clone)]
+pub struct StreamedVersion {
+    /// Whose version it is.
+    pub ticket: TicketId,
+    /// What it did.
+    pub entry: HistoryEntry,
+    /// When what is left of a deleted ticket may be removed.
+    expires: Option<Expiry>,
+    /// Whether the table has had versions before this one.
+    has_earlier: bool,
+}
+
+/// Which versions of a ticket exist for a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryRange {
+    ticket: TicketId,
+    first: Version,
+    last: Version,
+    /// Whether the ticket is deleted: no value is shown any more.
+    deleted: bool,
+}
+
+/// An entry.
+#[derive(Serialize, Deserialize)]
+struct EntryItem {
+    ticket: u64,
+    version: Version,
+    #[serde(with = "millis")]
+    date: Timestamp,
+    change: ChangeKind,
+    by: KeyId,
+    /// The fields that changed. They stay when the values go.
+    names: Vec<String>,
+    /// The values of those that were not cleared; absent once they are erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    values: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<Expiry>,
+}
+
+impl StreamRecord {
+    /// The version of a ticket that was written; `None` where it was something else, or nothing: the counter, a
+    /// claim, a void, a departure, an export's checkpoint, what TTL removed.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn version(self) -> Result<Option<StreamedVersion>> {
+        let Some(new) = self.new.map(Item::from) else { return Ok(None) };
+        if !is_version(&new) {
+            return Ok(None);
+        }
+        let old = self.old.map(Item::from).filter(is_version);
+        let writer = WriteId::of(&new).ok_or_else(|| Error::internal("a version without its writer"))?;
+        let expires = new.get(EXPIRES).cloned().map(serde_dynamo::from_attribute_value).transpose();
+        let before = old.map(item::stored).transpose()?.and_then(|stored| stored.record);
+        let stored = item::stored(new)?;
+        let after = stored.record.ok_or_else(|| Error::internal("a version of no ticket"))?;
+        let entry = HistoryEntry::of(before.as_ref(), &after, writer.key()?)?;
+        let expires = expires.map_err(Error::internal)?;
+        Ok(entry.map(|entry| StreamedVersion {
+            ticket: stored.id,
+            entry,
+            expires,
+            has_earlier: before.is_some(),
+        }))
+    }
+}
+
+/// Whether an item is a version of a ticket: it lies where the ticket of its id does, and has a version, which a
+/// void has not.
+fn is_version(item: &Item) -> bool {
+    let number = |name: &str| item.get(name)?.as_n().ok()?.parse().ok();
+    let bucket = item.get("bucket").and_then(|bucket| bucket.as_s().ok());
+    let key = number("id").and_then(|id| item::ticket_id(id).ok()).map(PrimaryKey::ticket);
+    item::version(item).is_some() && bucket.is_some() && bucket == key.as_ref().map(|key| &key.bucket)
+}
+
+impl From<StreamedVersion> for EntryItem {
+    fn from(StreamedVersion { ticket, entry, expires, .. }: StreamedVersion) -> Self {
+        let names = entry.fields.keys().cloned().collect();
+        let values = entry.fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        Self {
+            ticket: ticket.get(),
+            version: entry.version,
+            date: entry.date,
+            change: entry.change,
+            by: entry.by,
+            names,
+            values: Some(values),
+            expires,
+        }
+    }
+}
+
+impl From<EntryItem> for HistoryEntry {
+    fn from(item: EntryItem) -> Self {
+        let mut values = item.values.unwrap_or_default();
+        let field = |name: String| {
+            let value = values.remove(&name).unwrap_or(Value::Null);
+            (name, value)
+        };
+        Self {
+            version: item.version,
+            date: item.date,
+            change: item.change,
+            by: item.by,
+            fields: item.names.into_iter().map(field).collect(),
+        }
+    }
+}
+
+impl History {
+    /// The table of this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into(), meter: Meter::default() }
+    }
+
+    /// The same table, with what its calls consume counted.
+    #[must_use]
+    pub fn metered(&self, meter: Meter) -> Self {
+        Self { meter, ..self.clone() }
+    }
+
+    /// Has an entry for a version, however often and in whatever order this is called. The SDK may repeat the
+    /// calls: each has its effect once.
+    ///
+    /// # Errors
+    /// Where the database does not answer. What is done stays done; the same call goes on.
+    pub async fn record(&self, version: StreamedVersion) -> Result<()> {
+        let StreamedVersion { ticket, expires, has_earlier, .. } = version;
+        if let (ChangeKind::Deleted, Some(expires), true) = (version.entry.change, expires, has_earlier) {
+            self.erase_before(ticket, version.entry.version, expires).await?;
+        }
+        let entry = EntryItem::from(version);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item::to_item(&entry)?))
+            .condition_expression("attribute_not_exists(#version)")
+            .expression_attribute_names("#version", "version")
+            .set_return_consumed_capacity(self.meter.level());
+        match put.send().await {
+            Ok(output) => {
+                self.meter.wrote(output.consumed_capacity());
+                Ok(())
+            }
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                self.fill(entry).await
+            }
+            Err(error) => Err(Failure::of(error).into()),
+        }
+    }
+
+    /// Adds who, when and which fields to what a deletion left for this version, if it left anything.
+    async fn fill(&self, entry: EntryItem) -> Result<()> {
+        let key = key(entry.ticket, entry.version);
+        let known = item::to_item(EntryItem { values: None, expires: None, ..entry })?;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .update_expression("SET #date = :date, #change = :change, #by = :by, #names = :names")
+            .condition_expression("attribute_exists(#version) AND attribute_not_exists(#date)")
+            .expression_attribute_names("#version", "version")
+            .set_return_consumed_capacity(self.meter.level());
+        let update = ["date", "change", "by", "names"].into_iter().fold(update, |update, name| {
+            let value = known.get(name).cloned().unwrap_or(AttributeValue::Null(true));
+            update
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":{name}"), value)
+        });
+        match update.send().await {
+            Ok(output) => {
+                self.meter.wrote(output.consumed_capacity());
+                Ok(())
+            }
+            // It was recorded before.
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(())
+            }
+            Err(error) => Err(Failure::of(error).into()),
+        }
+    }
+
+    /// Takes the values from every version before `deletion`, also from those that are not here yet.
+    pub(crate) async fn erase_before(
+        &self,
+        ticket: TicketId,
+        deletion: Version,
+        expires: Expiry,
+    ) -> Result<()> {
+        let erased: HashSet<_> = self.versions_with(ticket, EXPIRES, false).await?.into_iter().collect();
+        let versions = (Version::FIRST.get()..deletion.get()).map(Version::new);
+        let erasures: Vec<_> = versions
+            .filter(|version| !erased.contains(version))
+            .map(|version| self.erase(ticket, version, expires))
+            .collect();
+        stream::iter(erasures).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Takes the values from every version that is here, whatever a deletion did or did not come to.
+    pub(crate) async fn erase_values(&self, ticket: TicketId) -> Result<()> {
+        for version in self.versions_with(ticket, VALUES, true).await? {
+            let update = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key(ticket.get(), version)))
+                .update_expression("REMOVE #values")
+                .condition_expression("attribute_exists(#version)")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_names("#values", VALUES)
+                .set_return_consumed_capacity(self.meter.level());
+            match update.send().await {
+                Ok(output) => self.meter.wrote(output.consumed_capacity()),
+                // TTL was first.
+                Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                }
+                Err(error) => return Err(Failure::of(error).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The versions of a ticket whose entries have this attribute.
+    async fn versions_with(
+        &self,
+        ticket: TicketId,
+        attribute: &str,
+        consistent: bool,
+    ) -> Result<Vec<Version>> {
+        let (mut versions, mut start) = (Vec::new(), None);
+        loop {
+            let query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("#ticket = :ticket")
+                .filter_expression("attribute_exists(#attribute)")
+                .projection_expression("#version")
+                .expression_attribute_names("#ticket", "ticket")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_names("#attribute", attribute)
+                .expression_attribute_values(":ticket", AttributeValue::N(ticket.to_string()))
+                .consistent_read(consistent)
+                .set_exclusive_start_key(start)
+                .set_return_consumed_capacity(self.meter.level());
+            let output = query.send().await.map_err(Failure::of)?;
+            self.meter.read(output.consumed_capacity());
+            versions.extend(output.items.iter().flatten().filter_map(item::version));
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(versions);
+            }
+        }
+    }
+
+    async fn erase(&self, ticket: TicketId, version: Version, expires: Expiry) -> Result<()> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(ticket.get(), version)))
+            .update_expression("SET #expires = :expires REMOVE #values")
+            .expression_attribute_names("#expires", EXPIRES)
+            .expression_attribute_names("#values", VALUES)
+            .expression_attribute_values(
+                ":expires",
+                serde_dynamo::to_attribute_value(expires).map_err(Error::internal)?,
+            )
+            .set_return_consumed_capacity(self.meter.level());
+        let output = update.send().await.map_err(Failure::of)?;
+        self.meter.wrote(output.consumed_capacity());
+        Ok(())
+    }
+
+    /// Hands out the entries of a range after a version, ascending, until `take` has no room or there are `limit`.
+    /// Returns whether there are more.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn list(
+        &self,
+        range: &HistoryRange,
+        after: u64,
+        limit: Option<usize>,
+        mut take: impl FnMut(&HistoryEntry) -> Taken,
+    ) -> Result<bool> {
+        let first = range.first.get().max(after.saturating_add(1));
+        if first > range.last.get() {
+            return Ok(false);
+        }
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let (mut taken, mut start) = (0, None);
+        loop {
+            // One more than asked for tells whether there are more.
+            let wanted = limit.map_or(MAX_LIMIT, |limit| limit + 1 - taken);
+            let query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("#ticket = :ticket AND #version BETWEEN :first AND :last")
+                .expression_attribute_names("#ticket", "ticket")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":ticket", number(range.ticket.get()))
+                .expression_attribute_values(":first", number(first))
+                .expression_attribute_values(":last", number(range.last.get()))
+                .set_limit(i32::try_from(wanted).ok())
+                .set_exclusive_start_key(start)
+                .set_return_consumed_capacity(self.meter.level());
+            let output = query.send().await.map_err(Failure::of)?;
+            self.meter.read(output.consumed_capacity());
+            // What a deletion left for an entry that has not come is none.
+            for item in output.items.into_iter().flatten().filter(|item| item.contains_key("date")) {
+                let entry = HistoryEntry::from(item::from_item::<EntryItem>(item)?);
+                let entry = if range.deleted { entry.without_values() } else { entry };
+                if limit == Some(taken) || take(&entry) == Taken::Full {
+                    return Ok(true);
+                }
+                taken += 1;
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+fn key(ticket: u64, version: Version) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("ticket".into(), AttributeValue::N(ticket.to_string())),
+        ("version".into(), AttributeValue::N(version.get().to_string())),
+    ])
+}
+
+impl Tickets {
+    /// Which versions of a ticket exist for the caller: for one who sees a single customer's tickets, those since
+    /// it came to that customer. There are none above the version that the ticket has now, so that a move right
+    /// after this shows nothing of the next customer.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there never was a ticket, or it does not exist for the caller.
+    pub async fn history(&self, id: TicketId, visibility: Visibility) -> Result<HistoryRange> {
+        let stored = self.read(PrimaryKey::ticket(id)).await?.map(item::stored).transpose()?;
+        let (record, customer_since) = stored
+            .and_then(|stored| Some((stored.record?, stored.customer_since)))
+            .filter(|(record, _)| visibility.includes(record.key().customer))
+            .ok_or(Error::NotFound)?;
+        let first = match visibility {
+            Visibility::All => Version::FIRST,
+            Visibility::Only(_) => customer_since.unwrap_or(Version::FIRST),
+        };
+        let last = match &record {
+            Record::Live(ticket) => ticket.version,
+            Record::Deleted(tombstone) => tombstone.version,
+            Record::Departed(_) => return Err(Error::NotFound),
+        };
+        let deleted = record.key().state == RecordState::Deleted;
+        Ok(HistoryRange { ticket: id, first, last, deleted })
+    }
+}

@@ -1,0 +1,377 @@
+//! Ids: the counter they are reserved from, and which missing ids are open.
+//!
+//! Reserving is one `UpdateItem` without a condition, so it cannot conflict; a create then puts its ticket
+//! under its id. So 43 can be there before 42. A reader that goes by id must not pass 42 and lose it: a
+//! missing id is *open* while its ticket may still come, and *closed* once its reservation is older than any
+//! write can last. When it was reserved is known from the next ticket, which stores it.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use serde::Deserialize;
+use tickets_domain::{Epoch, Error, Result, Timestamp};
+
+use crate::backoff::Backoff;
+use crate::capacity::Metering as _;
+use crate::client::one_attempt;
+use crate::failure::Failure;
+use crate::item::{self, millis};
+use crate::list::Entry;
+use crate::month::Month;
+use crate::primary_key::PrimaryKey;
+use crate::tickets::{Policy, Tickets};
+use crate::write::{Attempt, Outcome, until_known};
+
+pub(crate) fn new_epoch() -> Epoch {
+    Epoch::new(format!("{:016x}", fastrand::u64(..)))
+}
+
+/// The counter's item. Every reservation writes `last` and `reserved`; the rest is set with the first one.
+#[derive(Debug, Deserialize)]
+struct CounterItem {
+    last: u64,
+    #[serde(rename = "firstMonth")]
+    first_month: Month,
+    epoch: Epoch,
+    #[serde(default)]
+    skipped: Vec<(u64, u64)>,
+}
+
+/// What the counter says.
+#[derive(Debug, Clone)]
+pub(crate) struct Counter {
+    /// The highest id reserved; 0 before the first.
+    pub(crate) last: u64,
+    /// The month of the earliest change; `None` before the first.
+    pub(crate) first_month: Option<Month>,
+    pub(crate) epoch: Epoch,
+    /// Ranges of ids that were never given out, first and last: a walk leaves them out.
+    pub(crate) skipped: Vec<(u64, u64)>,
+}
+
+impl Counter {
+    /// This id, or the first one after it that was not left out.
+    pub(crate) fn given_from(&self, mut id: u64) -> u64 {
+        while let Some((_, to)) = self.skipped.iter().find(|(from, to)| (*from..=*to).contains(&id)) {
+            id = to + 1;
+        }
+        id
+    }
+}
+
+/// Ids that are this writer's alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reservation {
+    /// The first of them.
+    pub(crate) first: u64,
+    /// When the id before the first was reserved; `None` where there is none.
+    pub(crate) previous_reserved: Option<Timestamp>,
+    /// When these were.
+    pub(crate) reserved: Timestamp,
+}
+
+/// What [`Tickets::start_epoch`] did.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// The highest id the restored table had given out.
+    pub last: u64,
+    /// The next ticket's id is higher than this.
+    pub skipped_to: u64,
+    /// The new epoch.
+    pub epoch: Epoch,
+}
+
+impl Tickets {
+    /// The counter, as it is now.
+    pub(crate) async fn counter(&self) -> Result<Counter> {
+        let item = self.read(PrimaryKey::counter()).await?.map(item::from_item::<CounterItem>).transpose()?;
+        Ok(match item {
+            Some(CounterItem { last, first_month, epoch, skipped }) => {
+                Counter { last, first_month: Some(first_month), epoch, skipped }
+            }
+            None => Counter { last: 0, first_month: None, epoch: Epoch::none(), skipped: Vec::new() },
+        })
+    }
+
+    /// Reserves `count` ids. A reservation whose answer is lost is not looked for: its ids stay missing, and
+    /// close when it is old.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] or [`Error::Unavailable`] after the deadline.
+    pub(crate) async fn reserve(&self, count: u64, backoff: &mut Backoff) -> Result<Reservation> {
+        match until_known(backoff, || self.reserve_once(count), async || Ok(None)).await {
+            Ok((Outcome::Written(reservation), _)) => Ok(reservation),
+            Ok((Outcome::Refused(_), _)) => Err(Error::internal("a reservation has no condition")),
+            // Nobody knows of the ids, so nothing was written.
+            Err(Error::Undecided(cause)) => Err(Error::Unavailable(cause)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn reserve_once(&self, count: u64) -> Result<Attempt<Reservation>> {
+        #[derive(Deserialize)]
+        struct Old {
+            last: u64,
+            #[serde(default, with = "millis::optional")]
+            reserved: Option<Timestamp>,
+        }
+        let now = self.clock.now();
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(PrimaryKey::counter().into_key()))
+            .update_expression(
+                "ADD #last :count SET #reserved = :now, #month = if_not_exists(#month, :month), \
+                 #epoch = if_not_exists(#epoch, :epoch)",
+            )
+            .expression_attribute_names("#last", "last")
+            .expression_attribute_names("#reserved", "reserved")
+            .expression_attribute_names("#month", "firstMonth")
+            .expression_attribute_names("#epoch", "epoch")
+            .expression_attribute_values(":count", AttributeValue::N(count.to_string()))
+            .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
+            .expression_attribute_values(":month", AttributeValue::S(Month::of(now).to_string()))
+            .expression_attribute_values(":epoch", AttributeValue::S(new_epoch().to_string()))
+            .return_values(ReturnValue::UpdatedOld)
+            .set_return_consumed_capacity(self.meter.level())
+            .customize()
+            .config_override(one_attempt())
+            .send()
+            .await;
+        let output = match sent {
+            Ok(output) => output,
+            Err(error) => {
+                self.meter.add_lost();
+                return Failure::of(error).into_attempt();
+            }
+        };
+        self.meter.wrote(output.consumed_capacity());
+        let old = output.attributes.filter(|old| !old.is_empty());
+        let old = old.map(item::from_item).transpose()?.unwrap_or(Old { last: 0, reserved: None });
+        Ok(Attempt::Written(Reservation {
+            first: old.last + 1,
+            previous_reserved: old.reserved,
+            reserved: now,
+        }))
+    }
+
+    /// Notes that there is a change as old as this month, which lists of changes go back to.
+    pub(crate) async fn lower_first_month(&self, month: Month) -> Result<()> {
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(PrimaryKey::counter().into_key()))
+            .update_expression("SET #month = :month")
+            .condition_expression("#month > :month")
+            .expression_attribute_names("#month", "firstMonth")
+            .expression_attribute_values(":month", AttributeValue::S(month.to_string()))
+            .send()
+            .await;
+        match sent {
+            Err(error)
+                if !error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+            {
+                Err(Failure::of(error).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts a new epoch, for a table that got records with dates of the past: whoever keeps a copy starts
+    /// over, and so do exports.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn renew_epoch(&self) -> Result<Epoch> {
+        let epoch = new_epoch();
+        let update = self.client.update_item().table_name(&self.table);
+        update
+            .set_key(Some(PrimaryKey::counter().into_key()))
+            .update_expression("SET #epoch = :epoch")
+            .condition_expression("attribute_exists(#last)")
+            .expression_attribute_names("#last", "last")
+            .expression_attribute_names("#epoch", "epoch")
+            .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()))
+            .send()
+            .await
+            .map_err(Failure::of)?;
+        self.forget_checkpoints().await?;
+        Ok(epoch)
+    }
+
+    /// Starts a new epoch, for a table that was restored from an earlier state: the counter moves `ahead` by
+    /// that many ids, because those after its `last` were given out before, with other tickets; and exports
+    /// begin anew.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a table without tickets; [`Error::Contended`] where ids are being reserved all
+    /// the time; where the database does not answer.
+    pub async fn start_epoch(&self, ahead: u64) -> Result<Restored> {
+        let mut backoff = Backoff::within(Duration::from_secs(10));
+        loop {
+            let Counter { last, first_month, skipped, .. } = self.counter().await?;
+            if first_month.is_none() {
+                return Err(Error::NotFound);
+            }
+            let (skipped_to, epoch) = (last + ahead, new_epoch());
+            let number = |number: u64| AttributeValue::N(number.to_string());
+            let range = |(from, to): (u64, u64)| AttributeValue::L(vec![number(from), number(to)]);
+            let skipped = skipped.into_iter().chain([(last + 1, skipped_to)]).map(range).collect();
+            let sent = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(PrimaryKey::counter().into_key()))
+                .update_expression("SET #last = :next, #epoch = :epoch, #skipped = :skipped")
+                .condition_expression("#last = :last")
+                .expression_attribute_names("#last", "last")
+                .expression_attribute_names("#epoch", "epoch")
+                .expression_attribute_names("#skipped", "skipped")
+                .expression_attribute_values(":last", number(last))
+                .expression_attribute_values(":next", number(skipped_to))
+                .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()))
+                .expression_attribute_values(":skipped", AttributeValue::L(skipped))
+                .customize()
+                .config_override(one_attempt())
+                .send()
+                .await;
+            match sent {
+                Ok(_) => {
+                    self.forget_checkpoints().await?;
+                    return Ok(Restored { last, skipped_to, epoch });
+                }
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+                {
+                    if !backoff.wait().await {
+                        return Err(Error::Contended);
+                    }
+                }
+                // Done or not: run again, it only skips more ids.
+                Err(error) => return Err(Failure::of(error).into()),
+            }
+        }
+    }
+}
+
+/// One part in so many of the settle window is kept for clocks that differ. A list leaves out what comes after
+/// an open id, and the next pass asks only for what is younger than `Sync-Until`. So an id has to close before
+/// anything that comes after it is that old.
+const CLOCKS: u32 = 10;
+
+/// Follows the ids of a list that goes by id, and tells where it must not go on.
+#[derive(Debug)]
+pub(crate) struct Gaps<'a> {
+    counter: &'a Counter,
+    /// Ids reserved then or earlier are closed.
+    closed: Timestamp,
+    /// The id that should come next.
+    expected: u64,
+    /// The first id that is missing, where nothing has yet told when it was reserved.
+    missing: Option<u64>,
+}
+
+impl<'a> Gaps<'a> {
+    /// Of a list of the ids after `id_after`, read from `began` on.
+    pub(crate) fn after(id_after: u64, counter: &'a Counter, began: Timestamp, policy: &Policy) -> Self {
+        let closed = began.minus(policy.settle - policy.settle / CLOCKS);
+        Self { counter, closed, expected: counter.given_from(id_after.saturating_add(1)), missing: None }
+    }
+
+    /// What comes next in the list. The first open id before it, if there is one.
+    pub(crate) fn before(&mut self, next: &Entry) -> Option<u64> {
+        let id = next.id.get();
+        if id > self.expected && self.missing.is_none() {
+            self.missing = Some(self.expected);
+        }
+        self.expected = self.counter.given_from(id + 1);
+        let first = self.missing?;
+        match next.previous_reserved {
+            Some(reserved) if reserved > self.closed => return Some(first),
+            // A void's writer does not always know; a ticket's does, but for the first one. Before one that was
+            // moved in all ids are closed.
+            None if next.row.is_none() => return None,
+            Some(_) | None => self.missing = None,
+        }
+        None
+    }
+
+    /// The ids before `expected` were found after all.
+    pub(crate) fn filled(&mut self) {
+        self.missing = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickets_domain::TicketId;
+
+    use super::*;
+
+    fn time(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    /// A void, where `previous_reserved` alone matters; a ticket otherwise is never missing it.
+    fn void(id: u64, previous_reserved: Option<i64>) -> Entry {
+        let id = TicketId::try_from(id).unwrap();
+        Entry { id, row: None, previous_reserved: previous_reserved.map(time) }
+    }
+
+    fn counter(skipped: &[(u64, u64)]) -> Counter {
+        Counter { last: 50, first_month: None, epoch: Epoch::none(), skipped: skipped.to_vec() }
+    }
+
+    #[test]
+    fn a_missing_id_is_open_until_its_reservation_is_old() {
+        let counter = counter(&[]);
+        let gaps = || Gaps::after(40, &counter, time(100_000), &Policy::default());
+        // The window is ten seconds, less a tenth.
+        assert_eq!(gaps().before(&void(43, Some(91_001))), Some(41));
+        assert_eq!(gaps().before(&void(43, Some(91_000))), None);
+        assert_eq!(gaps().before(&void(41, Some(99_999))), None, "nothing is missing");
+    }
+
+    #[test]
+    fn an_id_that_was_left_out_is_not_missing() {
+        let counter = counter(&[(42, 44), (45, 46)]);
+        let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
+        assert_eq!(gaps.before(&void(41, None)), None);
+        assert_eq!(gaps.before(&void(47, Some(99_000))), None);
+        assert_eq!(
+            Gaps::after(42, &counter, time(100_000), &Policy::default()).before(&void(47, Some(99_000))),
+            None
+        );
+        assert_eq!(gaps.before(&void(49, Some(99_000))), Some(48));
+    }
+
+    #[test]
+    fn where_a_void_does_not_tell_the_record_after_it_does() {
+        let counter = counter(&[]);
+        let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
+        assert_eq!(gaps.before(&void(42, None)), None);
+        assert_eq!(gaps.before(&void(43, None)), None);
+        assert_eq!(gaps.before(&void(44, Some(99_000))), Some(41));
+        gaps.filled();
+        assert_eq!(gaps.before(&void(45, Some(99_000))), None);
+    }
+
+    #[test]
+    fn ids_that_were_never_given_are_passed_over_to_the_first_that_was() {
+        let counter = counter(&[(42, 44), (45, 46), (60, 60)]);
+        for (from, given) in [(41, 41), (42, 47), (44, 47), (45, 47), (47, 47), (60, 61), (61, 61)] {
+            assert_eq!(counter.given_from(from), given, "{from}");
+        }
+    }
+
+    #[test]
+    fn epochs_are_told_apart() {
+        let (one, other) = (new_epoch(), new_epoch());
+        assert_ne!(one, other);
+        assert_eq!(one.to_string().len(), 16);
+    }
+}

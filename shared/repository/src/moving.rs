@@ -1,0 +1,334 @@
+//! Records from elsewhere, under the ids they had there: another system's tickets, or an export that is
+//! restored. The API may run meanwhile.
+//!
+//! First the counter moves over all of their ids, in one step on the condition that it still is what was read:
+//! no writer reserves them any more, and none has before. The counter keeps which ranges these are, so that an
+//! import that died can be repeated. An id that was given out before is not put, even where nothing is under
+//! it: its ticket may still come. Every record is put if nothing is under its id, and never over anything.
+//!
+//! Lists by id end before an open id, and rely on it that what they leave out is shown later as a change. What
+//! is moved in is not, for its dates lie in the past. So nothing is put before every id ahead of the range is
+//! closed: until then its writer may still be at work. Then the ids that the file leaves out are closed too. Far
+//! leaps between ids are left out of the range, and noted as ids that were never given. For copies that poll for
+//! changes a new epoch at the end says that they start over.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Deserialize;
+use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp};
+
+use crate::backoff::Backoff;
+use crate::client::{WRITE_DEADLINE, one_attempt};
+use crate::failure::Failure;
+use crate::ids::new_epoch;
+use crate::item::{self, Item, Origin, WriteId};
+use crate::month::Month;
+use crate::primary_key::PrimaryKey;
+use crate::tickets::Tickets;
+use crate::write::{Condition, Outcome, Put};
+
+/// A leap over so many ids is left out of the range: a list would read ten empty buckets to cross it.
+const LEAP: u64 = 10_000;
+/// The most ranges that one import makes: the counter's item stays small.
+const MOST_RANGES: usize = 100;
+/// The most ids that the ranges may hold besides those of records, for each record: lists by id read buckets,
+/// and nearly empty ones cost without end.
+const SPARSE: u64 = 100;
+/// Fewer ids than this are never too sparse.
+const FEW: u64 = 1_000_000;
+
+/// A range of ids, first and last.
+type IdRange = (u64, u64);
+
+/// A range of ids that are free for records from elsewhere, and when the last id ahead of it was reserved, in
+/// milliseconds; 0 where there is none.
+type FreeRange = (u64, u64, i64);
+
+/// Which ids records from elsewhere may have.
+#[derive(Debug, Clone)]
+pub struct Room {
+    last: u64,
+    ranges: Vec<FreeRange>,
+}
+
+/// What became of a record from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MovedIn {
+    /// It was put.
+    New,
+    /// It is there already, as it is.
+    There,
+    /// It is there already, and has changed since.
+    Changed,
+    /// Something else is under its id.
+    Taken,
+    /// Nothing is under its id, but the id was given out: a ticket may still come, or is gone.
+    GivenOut,
+}
+
+/// Why there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooSparse {
+    /// The lowest of the ids.
+    pub first: u64,
+    /// The highest.
+    pub last: u64,
+}
+
+/// What the counter says of ids.
+#[derive(Debug, Default, Deserialize)]
+struct Numbers {
+    last: u64,
+    #[serde(default)]
+    reserved: i64,
+    #[serde(default)]
+    skipped: Vec<(u64, u64)>,
+    #[serde(default)]
+    moved: Vec<FreeRange>,
+}
+
+impl Room {
+    /// Whether a record may be put under this id, if nothing is there: it is free, or above every id there is.
+    pub fn admits(&self, id: TicketId) -> bool {
+        id.get() > self.last || self.is_free(id)
+    }
+
+    fn is_free(&self, id: TicketId) -> bool {
+        self.ranges.iter().any(|(from, to, _)| (*from..=*to).contains(&id.get()))
+    }
+}
+
+impl From<Numbers> for Room {
+    fn from(Numbers { last, moved, .. }: Numbers) -> Self {
+        Self { last, ranges: moved }
+    }
+}
+
+/// The ranges that hold the ids above `last`, without far leaps; and the leaps.
+fn ranges(last: u64, ids: &[u64]) -> (Vec<IdRange>, Vec<IdRange>) {
+    let above: Vec<u64> = std::iter::once(last).chain(ids.iter().copied().filter(|id| *id > last)).collect();
+    let mut leaps: Vec<IdRange> = above
+        .windows(2)
+        .filter(|pair| pair[1] - pair[0] > LEAP)
+        .map(|pair| (pair[0] + 1, pair[1] - 1))
+        .collect();
+    // The longest of them, where there are many.
+    leaps.sort_by_key(|(from, to)| std::cmp::Reverse(to - from));
+    leaps.truncate(MOST_RANGES);
+    leaps.sort_unstable();
+    let mut ranges = Vec::new();
+    let mut from = last + 1;
+    for (first, end) in &leaps {
+        if from < *first {
+            ranges.push((from, first - 1));
+        }
+        from = end + 1;
+    }
+    if let Some(highest) = above.last().filter(|highest| from <= **highest) {
+        ranges.push((from, *highest));
+    }
+    (ranges, leaps)
+}
+
+impl Tickets {
+    /// Which ids records from elsewhere may have, as the table is now.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn room(&self) -> Result<Room> {
+        Ok(self.numbers().await?.unwrap_or_default().into())
+    }
+
+    async fn numbers(&self) -> Result<Option<Numbers>> {
+        self.read(PrimaryKey::counter()).await?.map(item::from_item).transpose()
+    }
+
+    /// Makes room for records with these ids, in ascending order, that were changed no earlier than `earliest`:
+    /// from now on no writer reserves their ids, and lists of changes go back to then. Those that it does not
+    /// admit were given out before. It returns when the writers of these have come to an end: after the settle
+    /// window at most.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] where ids are being reserved all the time; where the database does not answer. The
+    /// inner error: the ids are too far apart.
+    pub async fn make_room(&self, ids: &[u64], earliest: Timestamp) -> Result<Result<Room, TooSparse>> {
+        let mut backoff = Backoff::within(Duration::from_secs(10));
+        let room = loop {
+            let found = self.numbers().await?;
+            let is_new = found.is_none();
+            let found = found.unwrap_or_default();
+            let Some(highest) = ids.last().copied().filter(|highest| *highest > found.last) else {
+                break Room::from(found);
+            };
+            let (free, leaps) = ranges(found.last, ids);
+            let size: u64 = free.iter().map(|(from, to)| to - from + 1).sum();
+            if size > FEW.max(SPARSE * ids.len() as u64) {
+                return Ok(Err(TooSparse { first: ids[0], last: highest }));
+            }
+            if self.move_counter(&found, is_new, highest, free, leaps, earliest).await? {
+                continue; // to see it there
+            }
+            if !backoff.wait().await {
+                return Err(Error::Contended);
+            }
+        };
+        self.lower_first_month(Month::of(earliest)).await?;
+        let reserved = room.ranges.iter().map(|(_, _, reserved)| *reserved).max();
+        let closed = Timestamp::from_millis(reserved.unwrap_or(0)).map_err(Error::internal)?;
+        let left = closed.plus(self.policy.settle).millis() - self.clock.now().millis();
+        tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))).await;
+        Ok(Ok(room))
+    }
+
+    /// Moves the counter to `highest`, if it still is what was read. Whether it may have moved.
+    async fn move_counter(
+        &self,
+        found: &Numbers,
+        is_new: bool,
+        highest: u64,
+        free: Vec<IdRange>,
+        leaps: Vec<IdRange>,
+        earliest: Timestamp,
+    ) -> Result<bool> {
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let free = free.into_iter().map(|(from, to)| (from, to, found.reserved));
+        let moved = found.moved.iter().copied().chain(free).map(|(from, to, reserved)| {
+            AttributeValue::L(vec![number(from), number(to), AttributeValue::N(reserved.to_string())])
+        });
+        let skipped = found.skipped.iter().copied().chain(leaps);
+        let skipped = skipped.map(|(from, to)| AttributeValue::L(vec![number(from), number(to)]));
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(PrimaryKey::counter().into_key()))
+            .update_expression(
+                "SET #last = :next, #moved = :moved, #skipped = :skipped, \
+                 #month = if_not_exists(#month, :month), #epoch = if_not_exists(#epoch, :epoch)",
+            )
+            .expression_attribute_names("#last", "last")
+            .expression_attribute_names("#moved", "moved")
+            .expression_attribute_names("#skipped", "skipped")
+            .expression_attribute_names("#month", "firstMonth")
+            .expression_attribute_names("#epoch", "epoch")
+            .expression_attribute_values(":next", number(highest))
+            .expression_attribute_values(":moved", AttributeValue::L(moved.collect()))
+            .expression_attribute_values(":skipped", AttributeValue::L(skipped.collect()))
+            .expression_attribute_values(":month", AttributeValue::S(Month::of(earliest).to_string()))
+            .expression_attribute_values(":epoch", AttributeValue::S(new_epoch().to_string()));
+        let update = if is_new {
+            update.condition_expression("attribute_not_exists(#last)")
+        } else {
+            update
+                .condition_expression("#last = :last")
+                .expression_attribute_values(":last", number(found.last))
+        };
+        match update.customize().config_override(one_attempt()).send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => match Failure::of(error) {
+                // Repeated it finds the counter moved, if it was.
+                Failure::Throttled(_) | Failure::Conflict | Failure::Unknown(_) => Ok(false),
+                Failure::Fault(cause) => Err(Error::Internal(cause)),
+            },
+        }
+    }
+
+    /// Puts a record under its id, if nothing is there and the room that was made admits it.
+    ///
+    /// # Errors
+    /// Where the database does not answer, or does not tell whether it was put. It can be repeated.
+    pub async fn move_in(&self, by: &KeyId, room: &Room, record: &Record) -> Result<MovedIn> {
+        let id = record.key().id;
+        if !room.is_free(id) {
+            return self.look_for(record).await;
+        }
+        let write_id = WriteId::new(by);
+        // Without a time of reservation: the ids before it are closed.
+        let origin = Origin::first(write_id.clone(), None);
+        let item = match record {
+            Record::Live(ticket) => item::ticket_item(ticket, &origin)?,
+            Record::Deleted(tombstone) => {
+                item::tombstone_item(tombstone, origin, self.policy.keep_tombstones)?
+            }
+            Record::Departed(_) => return Err(Error::internal("a departure is no version of a ticket")),
+        };
+        let put = Put { key: PrimaryKey::ticket(id), item, write_id, condition: Condition::Absent };
+        match self.put(&put, &mut Backoff::within(WRITE_DEADLINE)).await? {
+            Outcome::Written(()) => Ok(MovedIn::New),
+            Outcome::Refused(Some(found)) => compare(found, record),
+            // What refused has gone since.
+            Outcome::Refused(None) => Err(Error::Contended),
+        }
+    }
+
+    /// Whether a record is there already, or something else under its id. Writes nothing.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn look_for(&self, record: &Record) -> Result<MovedIn> {
+        match self.read(PrimaryKey::ticket(record.key().id)).await? {
+            Some(found) => compare(found, record),
+            None => Ok(MovedIn::GivenOut),
+        }
+    }
+}
+
+/// Whether an item is the record, in whatever version: the id and the `createdDate` tell.
+fn compare(found: Item, record: &Record) -> Result<MovedIn> {
+    let is_it = item::created(&found) == Some(record.key().created);
+    let as_it_is = match (item::stored(found)?.record, record) {
+        (Some(Record::Live(found)), Record::Live(record)) => {
+            found.fields == record.fields && found.updated == record.updated
+        }
+        (Some(Record::Deleted(found)), Record::Deleted(record)) => {
+            found.customer == record.customer && found.deleted == record.deleted
+        }
+        _ => false,
+    };
+    Ok(match (is_it, as_it_is) {
+        (true, true) => MovedIn::There,
+        (true, false) => MovedIn::Changed,
+        (false, _) => MovedIn::Taken,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_every_id_above_the_last_and_no_far_leap() {
+        assert_eq!(ranges(0, &[1, 2, 3]), (vec![(1, 3)], vec![]));
+        assert_eq!(ranges(10, &[1, 2, 12, 20]), (vec![(11, 20)], vec![]));
+        assert_eq!(ranges(10, &[10_010, 10_011]), (vec![(11, 10_011)], vec![]));
+        assert_eq!(ranges(10, &[10_011, 10_012]), (vec![(10_011, 10_012)], vec![(11, 10_010)]));
+        assert_eq!(
+            ranges(0, &[1, 50_000, 50_002, 1_000_000]),
+            (vec![(1, 1), (50_000, 50_002), (1_000_000, 1_000_000)], vec![(2, 49_999), (50_003, 999_999)])
+        );
+    }
+
+    #[test]
+    fn of_many_leaps_the_longest_are_left_out() {
+        let ids: Vec<u64> = (1..=300).map(|n: u64| n * (LEAP + 1 + n % 2)).collect();
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        let (ranges, leaps) = ranges(0, &sorted);
+        assert_eq!(leaps.len(), MOST_RANGES);
+        assert!(sorted.iter().all(|id| ranges.iter().any(|(from, to)| (*from..=*to).contains(id))));
+        assert!(leaps.iter().all(|(from, to)| !sorted.iter().any(|id| (*from..=*to).contains(id))));
+    }
+
+    #[test]
+    fn only_free_ids_and_those_above_the_last_are_admitted() {
+        let room = Room { last: 20, ranges: vec![(5, 9, 0)] };
+        let admitted = (1..30).filter(|id| room.admits(TicketId::try_from(*id).unwrap()));
+        assert_eq!(admitted.collect::<Vec<_>>(), [5, 6, 7, 8, 9, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+    }
+}

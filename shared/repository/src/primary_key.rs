@@ -1,0 +1,138 @@
+//! How every item of the tickets' table is addressed, shards included: the only code that knows.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tickets_domain::TicketId;
+use tickets_domain::id::CustomerId;
+use tickets_domain::idempotency::Idempotency;
+
+use crate::checkpoint::ExportKind;
+use crate::month::Month;
+
+/// Over so many partitions new tickets and fresh changes are spread: DynamoDB takes about 1,000 write units a
+/// second on one partition key (docs/performance.md says how the number would grow).
+pub const SHARDS: u64 = 4;
+
+/// Tickets per bucket, over all its shards.
+pub(crate) const BUCKET_SIZE: u64 = 1000;
+
+/// The partition of what is kept of exports. The exporting function may write to no other.
+pub const CHECKPOINTS: &str = "export";
+
+/// The partition of the counter of ids.
+pub const COUNTER: &str = "counter";
+
+/// What the partition of a customer's departures begins with.
+const DEPARTURES: &str = "departures#";
+
+/// The base key of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PrimaryKey {
+    pub(crate) bucket: String,
+    pub(crate) id: u64,
+}
+
+impl PrimaryKey {
+    /// A ticket's, computed from its id.
+    pub(crate) fn ticket(id: TicketId) -> Self {
+        let id = id.get();
+        Self { bucket: bucket(id / BUCKET_SIZE, shard(id)), id }
+    }
+
+    /// That of the one item from which ids are reserved.
+    pub(crate) fn counter() -> Self {
+        Self { bucket: COUNTER.into(), id: 0 }
+    }
+
+    /// That of the claim of a request that must not take effect twice.
+    pub(crate) fn claim(request: &Idempotency) -> Self {
+        Self { bucket: format!("claim#{}", request.scoped_name()), id: 0 }
+    }
+
+    /// That of a ticket's departure from a customer.
+    pub(crate) fn departure(id: TicketId, customer: CustomerId) -> Self {
+        Self { bucket: format!("{DEPARTURES}{customer}"), id: id.get() }
+    }
+
+    /// That of what is kept of an export.
+    pub(crate) fn checkpoint(export: ExportKind) -> Self {
+        Self { bucket: CHECKPOINTS.into(), id: export.number() }
+    }
+
+    pub(crate) fn into_key(self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            ("bucket".into(), AttributeValue::S(self.bucket)),
+            ("id".into(), AttributeValue::N(self.id.to_string())),
+        ])
+    }
+}
+
+/// Which shard a ticket is in: consecutive ids are in different ones.
+pub(crate) fn shard(id: u64) -> u64 {
+    id % SHARDS
+}
+
+/// The partition of one shard of the bucket whose ids begin at `number * BUCKET_SIZE`.
+pub(crate) fn bucket(number: u64, shard: u64) -> String {
+    format!("{number}#{shard}")
+}
+
+/// The partition of `byUpdated` that holds one shard of a month's changes.
+pub(crate) fn month_shard(month: Month, shard: u64) -> String {
+    format!("{month}#{shard}")
+}
+
+/// The partition of `byStatus` that holds one shard of the tickets with a status. In lower case, so that a
+/// status whose configured spelling has changed is still the same.
+pub(crate) fn status_shard(status: Option<&str>, shard: u64) -> String {
+    format!("{}#{shard}", status.unwrap_or_default().to_lowercase())
+}
+
+/// Whether items of this partition are departures.
+pub(crate) fn holds_departures(bucket: &str) -> bool {
+    bucket.starts_with(DEPARTURES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consecutive_tickets_lie_in_different_partitions_of_one_bucket() {
+        let buckets: Vec<_> =
+            (998..1002).map(|id| PrimaryKey::ticket(id.try_into().unwrap()).bucket).collect();
+        assert_eq!(buckets, ["0#2", "0#3", "1#0", "1#1"]);
+    }
+
+    #[test]
+    fn every_item_has_an_address_of_its_own_kind() {
+        let (id, customer) = ("43".parse().unwrap(), "42".parse().unwrap());
+        let request = Idempotency::new(
+            "ada".parse().unwrap(),
+            "k".parse().unwrap(),
+            tickets_domain::idempotency::Fingerprint::new([0; 32]),
+        );
+        let address = |key: PrimaryKey| (key.bucket, key.id);
+        assert_eq!(address(PrimaryKey::ticket(id)), ("0#3".into(), 43));
+        assert_eq!(address(PrimaryKey::counter()), ("counter".into(), 0));
+        assert_eq!(address(PrimaryKey::claim(&request)), (format!("claim#{}", request.scoped_name()), 0));
+        assert_eq!(address(PrimaryKey::departure(id, customer)), ("departures#42".into(), 43));
+        assert_eq!(address(PrimaryKey::checkpoint(ExportKind::Scheduled)), ("export".into(), 0));
+        assert_eq!(address(PrimaryKey::checkpoint(ExportKind::Again)), ("export".into(), 1));
+        assert!(holds_departures(&PrimaryKey::departure(id, customer).bucket));
+        assert!(!holds_departures(&PrimaryKey::ticket(id).bucket) && !holds_departures(COUNTER));
+        let key = PrimaryKey::ticket(id).into_key();
+        assert_eq!(key["bucket"], AttributeValue::S("0#3".into()));
+        assert_eq!((key["id"].clone(), key.len()), (AttributeValue::N("43".into()), 2));
+    }
+
+    #[test]
+    fn indexes_are_spread_as_tickets_are() {
+        assert_eq!((0..8).map(shard).collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1, 2, 3]);
+        let month = Month::of("2026-11-23".parse().unwrap());
+        assert_eq!((month_shard(month, 2), bucket(42, 3)), ("2026-11#2".into(), "42#3".into()));
+        assert_eq!(status_shard(Some("In Progress"), 1), "in progress#1", "however it is spelled");
+        assert_eq!(status_shard(None, 1), "#1");
+    }
+}

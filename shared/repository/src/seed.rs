@@ -1,0 +1,82 @@
+//! Many tickets at once, with dates of their own: sample data.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, Timestamp, Version};
+
+use crate::backoff::Backoff;
+use crate::client::WRITE_DEADLINE;
+use crate::failure::Failure;
+use crate::item::{self, Item, Origin, WriteId};
+use crate::list::left_unprocessed;
+use crate::month::Month;
+use crate::tickets::Tickets;
+
+/// The most tickets of one chunk.
+pub const MAX_CHUNK: usize = 100;
+/// The most items of one `BatchWriteItem`.
+const BATCH: usize = 25;
+/// Batches sent at the same time.
+const AT_ONCE: usize = 4;
+
+/// A ticket from elsewhere, without an id.
+#[derive(Debug, Clone)]
+pub struct SeedTicket {
+    /// Its fields.
+    pub fields: TicketFields,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it last changed, no earlier.
+    pub updated: Timestamp,
+}
+
+impl Tickets {
+    /// Adds up to [`MAX_CHUNK`] tickets under ids reserved for them. Their dates lie in the past: a sync job
+    /// that polls for changes does not see them.
+    ///
+    /// # Errors
+    /// Where the database does not answer or refuses. Some of the tickets may be there then.
+    pub async fn append(&self, by: &KeyId, seeds: &[SeedTicket]) -> Result<()> {
+        let Some(earliest) = seeds.iter().map(|seed| seed.updated).min() else { return Ok(()) };
+        let reservation = self.reserve(seeds.len() as u64, &mut Backoff::within(WRITE_DEADLINE)).await?;
+        self.lower_first_month(Month::of(earliest)).await?;
+        let mut items = Vec::with_capacity(seeds.len());
+        let mut previous_reserved = reservation.previous_reserved;
+        for (id, seed) in (reservation.first..).zip(seeds) {
+            let ticket = Ticket {
+                id: item::ticket_id(id)?,
+                fields: seed.fields.clone(),
+                created: seed.created,
+                updated: seed.updated,
+                version: Version::FIRST,
+            };
+            items.push(item::ticket_item(&ticket, &Origin::first(WriteId::new(by), previous_reserved))?);
+            previous_reserved = Some(reservation.reserved);
+        }
+        let batches: Vec<_> = items.chunks(BATCH).map(|batch| self.write_batch(batch.to_vec())).collect();
+        stream::iter(batches).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Puts items that are nowhere yet. Those left unprocessed are sent again.
+    async fn write_batch(&self, items: Vec<Item>) -> Result<()> {
+        let mut backoff = Backoff::within(WRITE_DEADLINE);
+        let request = |item| {
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(Error::internal)?;
+            Ok(WriteRequest::builder().put_request(put).build())
+        };
+        let mut left: Vec<_> = items.into_iter().map(request).collect::<Result<_>>()?;
+        loop {
+            let sent = self.client.batch_write_item().request_items(&self.table, left).send().await;
+            let output = sent.map_err(Failure::of)?;
+            left = output.unprocessed_items.into_iter().flat_map(HashMap::into_values).flatten().collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if !backoff.wait().await {
+                return Err(left_unprocessed());
+            }
+        }
+    }
+}

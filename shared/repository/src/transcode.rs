@@ -1,0 +1,663 @@
+//! DynamoDB's JSON read straight into what a list needs.
+//!
+//! The SDK makes a map of attributes of each item, which takes more time than all else that a list does. But the
+//! JSON of a ticket's texts is the same in the response as in a list: [`Transcoder`] takes the items out of a
+//! response before the SDK reads it, and copies their texts as they stand. The SDK reads the rest: keys to go on
+//! after, what was left unprocessed, what was consumed.
+//!
+//! Only what is common goes this way: a ticket with valid fields, or the key of a record. Every other item becomes
+//! the SDK's map after all and goes the ordinary way ([`crate::item`]), and so does a whole response that is not
+//! what it should be. So both ways give the same rows and the same errors (a property below).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use aws_sdk_dynamodb::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_types::body::SdkBody;
+use http_body::{Body, Frame};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use tickets_domain::Result;
+
+use crate::item::Item;
+
+/// What is made of an item.
+pub(crate) trait FromItem: Send + Sized + 'static {
+    /// The quick way, for what is common.
+    fn from_attributes(attributes: &Attributes<'_>) -> Option<Self>;
+
+    /// The ordinary way, for everything.
+    fn from_item(item: Item) -> Result<Self>;
+}
+
+/// Where a response has its items.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Member {
+    /// A `Query`'s: an array.
+    Items,
+    /// A `BatchGetItem`'s: an array for each table.
+    Responses,
+}
+
+impl Member {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Items => "Items",
+            Self::Responses => "Responses",
+        }
+    }
+}
+
+/// What was made of the items of a response.
+type Made<T> = Result<Vec<T>>;
+
+/// Takes the items out of one call's response.
+pub(crate) struct Transcoder<T> {
+    member: Member,
+    /// `None` where the SDK has read the items.
+    made: Arc<Mutex<Option<Made<T>>>>,
+}
+
+impl<T> Clone for Transcoder<T> {
+    fn clone(&self) -> Self {
+        Self { member: self.member, made: Arc::clone(&self.made) }
+    }
+}
+
+impl<T> fmt::Debug for Transcoder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transcoder").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+impl<T: FromItem> Transcoder<T> {
+    /// For a call whose items are in this member.
+    pub(crate) fn new(member: Member) -> Self {
+        Self { member, made: Arc::default() }
+    }
+
+    /// What was made of the items; `items` are those that the SDK has read.
+    pub(crate) fn read(&self, items: Vec<Item>) -> Made<T> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        made.unwrap_or_else(|| items.into_iter().map(T::from_item).collect())
+    }
+
+    /// What is left of a response for the SDK.
+    fn take(&self, response: Vec<u8>) -> Vec<u8> {
+        let read = std::str::from_utf8(&response).ok().and_then(|text| transcode(text, self.member));
+        let (made, rest) = match read {
+            Some((made, rest)) => (Some(made), rest),
+            None => (None, response),
+        };
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = made;
+        rest
+    }
+}
+
+#[dyn_dispatch_hint]
+impl<T: FromItem> Intercept for Transcoder<T> {
+    fn name(&self) -> &'static str {
+        "Transcoder"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        let response = context.response_mut();
+        if response.status().is_success() {
+            let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+            let rest = Rest { body, response: Some(Vec::new()), transcoder: self.clone() };
+            *response.body_mut() = SdkBody::from_body_1_x(rest);
+        }
+        Ok(())
+    }
+}
+
+/// A response's body without its items. It is read whole before anything of it is handed on.
+struct Rest<T> {
+    body: SdkBody,
+    /// What was read so far; `None` at the end.
+    response: Option<Vec<u8>>,
+    transcoder: Transcoder<T>,
+}
+
+impl<T: FromItem> Body for Rest<T> {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Self::Data>, BoxError>>> {
+        let this = &mut *self;
+        while let Some(response) = &mut this.response {
+            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        response.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => {
+                    this.response = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let rest = this.response.take().map(|response| this.transcoder.take(response));
+                    return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest.into()))));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+/// What is made of the items of a response, and the rest of it. `None` where it is not what it should be.
+fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Vec<u8>)> {
+    let mut made = Ok(Vec::new());
+    let mut json = serde_json::Deserializer::from_str(response);
+    let rest = Response { member, made: &mut made }.deserialize(&mut json).ok()?;
+    json.end().ok()?;
+    Some((made, rest))
+}
+
+/// A response: its other members are copied.
+struct Response<'m, T> {
+    member: Member,
+    made: &'m mut Made<T>,
+}
+
+impl<'de, T: FromItem> DeserializeSeed<'de> for Response<'_, T> {
+    type Value = Vec<u8>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<Vec<u8>, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de, T: FromItem> Visitor<'de> for Response<'_, T> {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a response")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Vec<u8>, A::Error> {
+        let mut rest = b"{".to_vec();
+        while let Some(name) = members.next_key::<&str>()? {
+            if name == self.member.name() {
+                match self.member {
+                    Member::Items => members.next_value_seed(Items(self.made))?,
+                    Member::Responses => members.next_value_seed(Tables(self.made))?,
+                }
+            } else {
+                let value: &RawValue = members.next_value()?;
+                if rest.len() > 1 {
+                    rest.push(b',');
+                }
+                // The name had no escape, or it would not be borrowed.
+                rest.extend([b"\"", name.as_bytes(), b"\":", value.get().as_bytes()].concat());
+            }
+        }
+        rest.push(b'}');
+        Ok(rest)
+    }
+}
+
+/// Items by table.
+struct Tables<'m, T>(&'m mut Made<T>);
+
+impl<'de, T: FromItem> DeserializeSeed<'de> for Tables<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de, T: FromItem> Visitor<'de> for Tables<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("items by table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut tables: A) -> std::result::Result<(), A::Error> {
+        while tables.next_key::<IgnoredAny>()?.is_some() {
+            tables.next_value_seed(Items(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// An array of items.
+struct Items<'m, T>(&'m mut Made<T>);
+
+impl<'de, T: FromItem> DeserializeSeed<'de> for Items<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: FromItem> Visitor<'de> for Items<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<(), A::Error> {
+        let mut attributes = Attributes(Vec::new());
+        while items.next_element_seed(&mut attributes)?.is_some() {
+            let Ok(made) = self.0 else { continue };
+            let one = match T::from_attributes(&attributes) {
+                Some(one) => Ok(one),
+                None => attributes
+                    .to_item()
+                    .ok_or_else(|| A::Error::custom("an attribute the ordinary way has to read"))
+                    .map(T::from_item)?,
+            };
+            match one {
+                Ok(one) => made.push(one),
+                Err(error) => *self.0 = Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An item's attributes, in the order of the response.
+#[derive(Debug)]
+pub(crate) struct Attributes<'a>(Vec<(&'a str, Attribute<'a>)>);
+
+/// An attribute's value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attribute<'a> {
+    /// A string's JSON, its quotes included.
+    Text(&'a str),
+    /// A number.
+    Number(&'a str),
+    Null,
+    /// A type that no attribute of ours has.
+    Foreign,
+}
+
+impl<'a> Attributes<'a> {
+    pub(crate) fn get(&self, name: &str) -> Option<Attribute<'a>> {
+        // Of a name that comes twice the SDK keeps the last.
+        self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, attribute)| *attribute)
+    }
+
+    /// The number under a name.
+    pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
+        match self.get(name)? {
+            Attribute::Number(number) => number.parse().ok(),
+            Attribute::Text(_) | Attribute::Null | Attribute::Foreign => None,
+        }
+    }
+
+    /// The text under a name.
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        match self.get(name)? {
+            Attribute::Text(json) => text(json),
+            Attribute::Number(_) | Attribute::Null | Attribute::Foreign => None,
+        }
+    }
+
+    /// The text under a name as it goes out.
+    pub(crate) fn json_text(&self, name: &str) -> Option<JsonText<'a>> {
+        match self.get(name)? {
+            Attribute::Text(json) => JsonText::parse(json),
+            Attribute::Number(_) | Attribute::Null | Attribute::Foreign => None,
+        }
+    }
+
+    /// About how long the JSON of all attributes is.
+    pub(crate) fn json_len(&self) -> usize {
+        let len = |attribute: &Attribute<'_>| match attribute {
+            Attribute::Text(json) | Attribute::Number(json) => json.len(),
+            Attribute::Null | Attribute::Foreign => 0,
+        };
+        self.0.iter().map(|(name, attribute)| name.len() + len(attribute) + 4).sum()
+    }
+
+    /// The item as the SDK has it; `None` where it has a foreign attribute.
+    fn to_item(&self) -> Option<Item> {
+        let value = |attribute| match attribute {
+            Attribute::Text(json) => Some(AttributeValue::S(text(json)?.into_owned())),
+            Attribute::Number(number) => Some(AttributeValue::N(number.to_owned())),
+            Attribute::Null => Some(AttributeValue::Null(true)),
+            Attribute::Foreign => None,
+        };
+        self.0.iter().map(|(name, attribute)| Some(((*name).to_owned(), value(*attribute)?))).collect()
+    }
+}
+
+/// A text, and its JSON as `serde_json` writes it.
+pub(crate) struct JsonText<'a> {
+    pub(crate) decoded: Cow<'a, str>,
+    pub(crate) json: Cow<'a, str>,
+}
+
+impl<'a> JsonText<'a> {
+    /// A text whose JSON this is, perhaps with other escapes.
+    fn parse(json: &'a str) -> Option<Self> {
+        let decoded = text(json)?;
+        let json = match &decoded {
+            Cow::Owned(text) if !has_usual_escapes(json) => Cow::Owned(serde_json::to_string(text).ok()?),
+            Cow::Borrowed(_) | Cow::Owned(_) => Cow::Borrowed(json),
+        };
+        Some(Self { decoded, json })
+    }
+}
+
+/// Whether a string's JSON has only escapes that `serde_json` writes too: the lines and quotes of a text.
+fn has_usual_escapes(json: &str) -> bool {
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'\\' && !bytes.next().is_some_and(|escaped| br#""\nrtbf"#.contains(&escaped)) {
+            return false;
+        }
+    }
+    true
+}
+
+/// What a string's JSON says.
+fn text(json: &str) -> Option<Cow<'_, str>> {
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') {
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inside))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Attributes<'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
+        self.0.clear();
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Attributes<'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an item")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
+        while let Some(name) = members.next_key::<&str>()? {
+            let attribute = members.next_value_seed(AttributeVisitor)?;
+            self.0.push((name, attribute));
+        }
+        Ok(())
+    }
+}
+
+/// Reads `{"S": "…"}` and its like.
+struct AttributeVisitor;
+
+impl<'de> DeserializeSeed<'de> for AttributeVisitor {
+    type Value = Attribute<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<Attribute<'de>, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AttributeVisitor {
+    type Value = Attribute<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an attribute")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Attribute<'de>, A::Error> {
+        let attribute = match members.next_key::<&str>()? {
+            Some("S") => {
+                let json = members.next_value::<&RawValue>()?.get();
+                // A raw value may have half of a surrogate pair, which is no text.
+                if json.contains("\\u") && text(json).is_none() {
+                    return Err(A::Error::custom("a string that is no text"));
+                }
+                Attribute::Text(json)
+            }
+            Some("N") => Attribute::Number(members.next_value()?),
+            Some("NULL") if members.next_value()? => Attribute::Null,
+            // DynamoDB has no other.
+            Some("NULL") => return Err(A::Error::custom("a null that is none")),
+            Some(_) => {
+                members.next_value::<IgnoredAny>()?;
+                Attribute::Foreign
+            }
+            None => return Err(A::Error::custom("an attribute without a type")),
+        };
+        match members.next_key::<&str>()? {
+            None => Ok(attribute),
+            Some(_) => Err(A::Error::custom("an attribute of two types")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use aws_sdk_dynamodb::Client;
+    use aws_sdk_dynamodb::config::http::HttpRequest;
+    use aws_sdk_dynamodb::config::retry::RetryConfig;
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use tickets_domain::RecordKey;
+    use tickets_domain::ticket::TEXT_FIELDS;
+
+    use super::*;
+    use crate::failure::Failure;
+    use crate::list::Entry;
+
+    /// A DynamoDB that answers this, whatever it is asked.
+    #[derive(Debug, Clone)]
+    struct Answer(u16, String);
+
+    impl HttpConnector for Answer {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let Self(status, body) = self.clone();
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(status.try_into().unwrap(), body.into())))
+        }
+    }
+
+    fn client(status: u16, body: &str) -> Client {
+        let connector = SharedHttpConnector::new(Answer(status, body.to_owned()));
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
+            .retry_config(RetryConfig::disabled())
+            .http_client(http_client_fn(move |_, _| connector.clone()));
+        Client::from_conf(config.build())
+    }
+
+    /// What a call comes to: what was made of the items, and what the SDK says of the rest; or the error.
+    type Outcome<T> = std::result::Result<(std::result::Result<Vec<T>, String>, String), String>;
+
+    async fn query<T: FromItem>(client: &Client, transcoded: bool) -> Outcome<T> {
+        let transcoder = Transcoder::<T>::new(Member::Items);
+        let mut call = client.query().table_name("Tickets").customize();
+        if transcoded {
+            call = call.interceptor(transcoder.clone());
+        }
+        let output = call.send().await.map_err(|error| format!("{:?}", Failure::of(error)))?;
+        let last: Option<BTreeMap<_, _>> =
+            output.last_evaluated_key.clone().map(|last| last.into_iter().collect());
+        let rest = format!("{:?} {} {last:?}", output.consumed_capacity, output.count);
+        let made = transcoder.read(output.items.unwrap_or_default());
+        // Which of several mistakes is named, the order of a map decides.
+        Ok((made.map_err(|error| error.to_string()), rest))
+    }
+
+    /// Both ways come to the same. Returns whether the items went the quick way.
+    fn agree<T: FromItem + PartialEq + fmt::Debug>(status: u16, body: &str) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = client(status, body);
+        let quick = runtime.block_on(query::<T>(&client, true));
+        let ordinary = runtime.block_on(query::<T>(&client, false));
+        assert_eq!(quick, ordinary, "{body}");
+        transcode::<T>(body, Member::Items).is_some()
+    }
+
+    /// A string's JSON, with escapes as other writers make them.
+    fn escaped(text: &str, style: u8) -> String {
+        let plain = serde_json::to_string(text).unwrap();
+        match style % 4 {
+            0 => plain,
+            1 => plain.replace('/', "\\/"),
+            2 => format!(
+                "\"{}\"",
+                text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<String>()
+            ),
+            // Half of a pair, which is no text.
+            _ => plain.replacen('"', "\"\\ud83d", 1),
+        }
+    }
+
+    fn attribute(name: &'static str) -> impl Strategy<Value = (String, String)> {
+        let usual = match name {
+            "id" | "customerID" | "version" | "customerSince" => "[1-9][0-9]{0,3}".prop_map(number).boxed(),
+            "createdDate" | "updatedDate" | "previousReserved" => {
+                (0i64..4_000_000_000_000).prop_map(|millis| number(millis.to_string())).boxed()
+            }
+            "customerEmail" => "[a-z]{1,5}@example\\.com".prop_map(|text| string(&text, 0)).boxed(),
+            "ticketFollowupDate" | "ticketActionRequired" => prop_oneof![
+                Just("2026-11-25"),
+                Just("2026-11-25T08:00:00.000Z"),
+                Just("2026-11-25 08:00"),
+                Just("soon"),
+            ]
+            .prop_map(|text| string(text, 0))
+            .boxed(),
+            _ => ("(?s).{0,40}", 0u8..3).prop_map(|(text, style)| string(&text, style)).boxed(),
+        };
+        let unusual = prop_oneof![
+            (".{0,12}", any::<u8>()).prop_map(|(text, style)| string(&text, style)),
+            "-?[0-9]{1,20}(\\.[0-9]{1,3})?".prop_map(number),
+            Just("{\"NULL\":true}".to_owned()),
+            Just("{\"NULL\":false}".to_owned()),
+            Just("{\"BOOL\":true}".to_owned()),
+            Just("{\"L\":[{\"S\":\"x\"},{\"M\":{\"a\":{\"N\":\"1\"}}}]}".to_owned()),
+            Just("{\"SS\":[\"a\",\"b\"]}".to_owned()),
+            Just("{\"B\":\"aGk=\"}".to_owned()),
+            Just("{}".to_owned()),
+            Just("{\"N\":7}".to_owned()),
+            Just("null".to_owned()),
+        ];
+        prop_oneof![60 => usual, 1 => unusual].prop_map(move |value| (name.to_owned(), value))
+    }
+
+    fn number(text: impl fmt::Display) -> String {
+        format!("{{\"N\":\"{text}\"}}")
+    }
+
+    fn string(text: &str, style: u8) -> String {
+        format!("{{\"S\":{}}}", escaped(text, style))
+    }
+
+    const NEEDED: [&str; 5] = ["id", "customerID", "createdDate", "updatedDate", "version"];
+    const OTHERS: [&str; 3] = ["previousReserved", "customerSince", "somethingNew"];
+
+    /// An item: mostly a ticket's; in any order, with attributes missing.
+    fn item() -> impl Strategy<Value = String> {
+        let bucket = prop_oneof![20 => Just("0#1"), 1 => Just("departures#1"), 1 => Just("")];
+        let needed = NEEDED.map(|name| proptest::option::weighted(0.99, attribute(name)));
+        let others = OTHERS.map(|name| proptest::option::weighted(0.6, attribute(name)));
+        let texts = TEXT_FIELDS.map(|(name, _)| {
+            proptest::option::weighted(if name == "subject" { 0.99 } else { 0.6 }, attribute(name))
+        });
+        let rare = ["deletedDate", "voidedDate", "expires"]
+            .map(|name| proptest::option::weighted(0.05, attribute(name)));
+        (bucket, needed, texts, others, rare).prop_flat_map(|(bucket, needed, texts, others, rare)| {
+            let bucket = Some(("bucket".to_owned(), string(bucket, 0)));
+            let all: Vec<_> =
+                needed.into_iter().chain(texts).chain(others).chain(rare).chain([bucket]).flatten().collect();
+            Just(all).prop_shuffle().prop_map(|attributes| {
+                let members = attributes.iter().map(|(name, value)| format!("\"{name}\":{value}"));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            })
+        })
+    }
+
+    /// A response, its members in any order.
+    fn response() -> impl Strategy<Value = String> {
+        let last = "\"LastEvaluatedKey\":{\"bucket\":{\"S\":\"0#1\"},\"id\":{\"N\":\"7\"}}";
+        let rest =
+            vec!["\"Count\":3", "\"ConsumedCapacity\":{\"TableName\":\"T\",\"CapacityUnits\":2.5}", last];
+        (proptest::collection::vec(item(), 0..6), proptest::sample::subsequence(rest, 0..=3)).prop_flat_map(
+            |(items, rest)| {
+                let items = format!("\"Items\":[{}]", items.join(","));
+                let members: Vec<_> = rest.into_iter().map(str::to_owned).chain([items]).collect();
+                Just(members).prop_shuffle().prop_map(|members| format!("{{{}}}", members.join(",")))
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn both_ways_give_the_same_rows_or_the_same_error(body in response()) {
+            agree::<Entry>(200, &body);
+            agree::<RecordKey>(200, &body);
+        }
+
+        #[test]
+        fn a_response_cut_off_anywhere_fails_as_it_would_without_us(body in response(), at in any::<prop::sample::Index>()) {
+            let mut cut = at.index(body.len() + 1);
+            while !body.is_char_boundary(cut) {
+                cut -= 1;
+            }
+            agree::<Entry>(200, &body[..cut]);
+        }
+
+        #[test]
+        fn an_error_is_the_sdk_s_to_read(status in 400u16..600, body in response()) {
+            agree::<Entry>(status, &body);
+        }
+    }
+
+    #[test]
+    fn tickets_go_the_quick_way_and_every_escape_comes_out_as_it_would() {
+        let ticket = json!({
+            "bucket": {"S": "0#1"}, "id": {"N": "1"}, "customerID": {"N": "42"}, "version": {"N": "1"},
+            "createdDate": {"N": "1764000000000"}, "updatedDate": {"N": "1764000000001"},
+            "subject": {"S": "a \"quoted\"\n\u{1} / \u{2028} 😀"}, "ticketContent": {"S": ""},
+        });
+        let body = json!({"Items": [ticket]}).to_string();
+        let (made, rest) = transcode::<Entry>(&body, Member::Items).unwrap();
+        assert_eq!(rest, b"{}");
+        let made = made.unwrap();
+        let value: Value = serde_json::from_str(&made[0].row.as_ref().unwrap().json).unwrap();
+        assert_eq!(value["subject"], ticket["subject"]["S"]);
+        assert!(
+            agree::<Entry>(200, &body)
+                && agree::<Entry>(200, &body.replace('/', "\\/").replace("\\n", "\\u000A"))
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! The one write loop. It sends one attempt, and repeats it until its outcome is known or the deadline has
+//! passed.
+//!
+//! The SDK does not repeat writes here: of several attempts it returns how the last one failed, which hides
+//! that an earlier one may have taken effect. This loop remembers it. An attempt whose answer was lost is
+//! repeated as it was; if it had taken effect, the condition now refuses it, and the [`WriteId`] of what is
+//! there tells the writer that the write is its own.
+
+use std::future::Future;
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use tickets_domain::error::Cause;
+use tickets_domain::{Error, Result, TicketId, Timestamp, Version};
+use tokio::time::timeout_at;
+
+use crate::backoff::Backoff;
+use crate::capacity::Metering as _;
+use crate::client::one_attempt;
+use crate::failure::Failure;
+use crate::item::{self, Item, WriteId};
+use crate::primary_key::PrimaryKey;
+use crate::tickets::Tickets;
+
+/// How one attempt ended.
+#[derive(Debug)]
+pub(crate) enum Attempt<T> {
+    /// It took effect.
+    Written(T),
+    /// Its condition does not hold: this is there, or nothing.
+    Refused(Option<Item>),
+    /// No effect, for this reason; it may be repeated.
+    Retry(Error),
+    /// It may have taken effect.
+    Unknown(Cause),
+}
+
+/// How a write ended.
+#[derive(Debug)]
+pub(crate) enum Outcome<T> {
+    /// It took effect.
+    Written(T),
+    /// Its condition does not hold: this is there, or nothing.
+    Refused(Option<Item>),
+}
+
+/// Repeats `attempt` until its outcome is known or the deadline has passed. Where an answer was lost and no
+/// later one told, `read_back` finds the effect if there was one. Besides a refusal it returns why an earlier
+/// answer was lost, if one was: then the effect of that attempt may be what refuses.
+///
+/// # Errors
+/// What `attempt` returns as an error; after the deadline why it was to be repeated; [`Error::Undecided`]
+/// where it may have taken effect.
+pub(crate) async fn until_known<T, F, R>(
+    backoff: &mut Backoff,
+    attempt: impl Fn() -> F,
+    read_back: impl FnOnce() -> R,
+) -> Result<(Outcome<T>, Option<Cause>)>
+where
+    F: Future<Output = Result<Attempt<T>>>,
+    R: Future<Output = Result<Option<T>>>,
+{
+    if backoff.is_over() {
+        return Err(Error::Contended);
+    }
+    let mut unknown = None;
+    let error = loop {
+        let error = match timeout_at(backoff.deadline(), attempt()).await {
+            Ok(Ok(Attempt::Written(written))) => return Ok((Outcome::Written(written), None)),
+            Ok(Ok(Attempt::Refused(found))) => return Ok((Outcome::Refused(found), unknown)),
+            Ok(Ok(Attempt::Retry(error))) => error,
+            Ok(Ok(Attempt::Unknown(cause))) => {
+                unknown = Some(cause);
+                Error::Contended
+            }
+            Ok(Err(error)) => break error,
+            Err(elapsed) => {
+                unknown = Some(Cause(elapsed.into()));
+                Error::Contended
+            }
+        };
+        if !backoff.wait().await {
+            break error;
+        }
+    };
+    let Some(cause) = unknown else { return Err(error) };
+    match read_back().await {
+        Ok(Some(written)) => Ok((Outcome::Written(written), None)),
+        Ok(None) | Err(_) => Err(Error::Undecided(cause)),
+    }
+}
+
+/// What has to be there, or not, for a put to take effect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Condition {
+    /// Nothing.
+    Absent,
+    /// Nothing that counts: what expired by then may not be removed yet.
+    AbsentOrExpired(Timestamp),
+    /// This version of a ticket.
+    Version(Version),
+    /// A claim of this id.
+    Claim(TicketId),
+    /// Nothing, or something updated earlier.
+    Older(Timestamp),
+    /// This revision of a checkpoint.
+    Revision(u64),
+}
+
+impl Condition {
+    fn apply(self, put: PutItemFluentBuilder) -> PutItemFluentBuilder {
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let equal = |put: PutItemFluentBuilder, name: &str, value: u64| {
+            put.condition_expression("#value = :value")
+                .expression_attribute_names("#value", name)
+                .expression_attribute_values(":value", number(value))
+        };
+        match self {
+            Self::Absent => {
+                put.condition_expression("attribute_not_exists(#id)").expression_attribute_names("#id", "id")
+            }
+            Self::AbsentOrExpired(now) => put
+                .condition_expression("attribute_not_exists(#id) OR #expires <= :now")
+                .expression_attribute_names("#id", "id")
+                .expression_attribute_names("#expires", "expires")
+                .expression_attribute_values(
+                    ":now",
+                    AttributeValue::N(now.millis().div_euclid(1000).to_string()),
+                ),
+            Self::Version(version) => equal(put, "version", version.get()),
+            Self::Claim(id) => equal(put, "ticket", id.get()),
+            Self::Older(updated) => put
+                .condition_expression("attribute_not_exists(#id) OR #updated < :updated")
+                .expression_attribute_names("#id", "id")
+                .expression_attribute_names("#updated", "updatedDate")
+                .expression_attribute_values(":updated", AttributeValue::N(updated.millis().to_string())),
+            Self::Revision(revision) => equal(put, "revision", revision),
+        }
+    }
+}
+
+/// An item to write.
+#[derive(Debug, Clone)]
+pub(crate) struct Put {
+    pub(crate) key: PrimaryKey,
+    pub(crate) item: Item,
+    /// That of `item`.
+    pub(crate) write_id: WriteId,
+    pub(crate) condition: Condition,
+}
+
+impl Tickets {
+    /// Puts an item under its condition.
+    ///
+    /// # Errors
+    /// [`Error::Undecided`] where it may have taken effect; any other error says that it has not.
+    pub(crate) async fn put(&self, put: &Put, backoff: &mut Backoff) -> Result<Outcome<()>> {
+        let is_own = |found: &Item| put.write_id.is_in(found);
+        let read_back = async || {
+            let found = self.read(put.key.clone()).await?;
+            Ok(found.filter(is_own).map(drop))
+        };
+        let (found, lost) = match until_known(backoff, || self.put_once(put), read_back).await? {
+            (Outcome::Written(()), _) => return Ok(Outcome::Written(())),
+            // Not every engine returns what refused.
+            (Outcome::Refused(None), lost) => match self.read(put.key.clone()).await {
+                Ok(found) => (found, lost),
+                Err(error) => return Err(Error::Undecided(Cause(error.into()))),
+            },
+            (Outcome::Refused(found), lost) => (found, lost),
+        };
+        match (&found, lost, put.condition) {
+            (Some(found), _, _) if is_own(found) => Ok(Outcome::Written(())),
+            // Others have written twice since the answer was lost: nothing tells any more whether this was
+            // written.
+            (Some(found), Some(lost), Condition::Version(read))
+                if item::version(found) > Some(read.next().next()) =>
+            {
+                Err(Error::Undecided(lost))
+            }
+            _ => Ok(Outcome::Refused(found)),
+        }
+    }
+
+    async fn put_once(&self, put: &Put) -> Result<Attempt<()>> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(put.item.clone()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_consumed_capacity(self.meter.level());
+        let sent = put.condition.apply(request).customize().config_override(one_attempt()).send().await;
+        match sent.map_err(|error| match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failed)) => Ok(failed.item.clone()),
+            _ => Err(Failure::of(error)),
+        }) {
+            Ok(output) => {
+                self.meter.wrote(output.consumed_capacity());
+                Ok(Attempt::Written(()))
+            }
+            Err(refused) => {
+                self.meter.add_lost();
+                match refused {
+                    Ok(found) => Ok(Attempt::Refused(found)),
+                    Err(failure) => failure.into_attempt(),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn cause() -> Cause {
+        Cause("lost".into())
+    }
+
+    /// How a write ends whose attempts end like this, one after the other and the last again and again; and how many
+    /// there were.
+    async fn ends(
+        attempts: &[fn() -> Result<Attempt<u8>>],
+        read_back: fn() -> Result<Option<u8>>,
+    ) -> (Result<(Outcome<u8>, Option<Cause>)>, usize) {
+        let sent = Cell::new(0);
+        let attempt = || {
+            let at = sent.replace(sent.get() + 1).min(attempts.len() - 1);
+            async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                attempts[at]()
+            }
+        };
+        let mut backoff = Backoff::within(Duration::from_secs(3));
+        let ended = until_known(&mut backoff, attempt, || async move { read_back() }).await;
+        (ended, sent.get())
+    }
+
+    fn not_asked() -> Result<Option<u8>> {
+        panic!("the outcome is known: nothing is read back")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_is_repeated_until_its_outcome_is_known() {
+        let (ended, sent) = ends(&[|| Ok(Attempt::Written(7))], not_asked).await;
+        assert!(matches!(ended, Ok((Outcome::Written(7), None))) && sent == 1);
+        let retried: &[fn() -> _] = &[
+            || Ok(Attempt::Retry(Error::Contended)),
+            || Ok(Attempt::Unknown(cause())),
+            || Ok(Attempt::Written(7)),
+        ];
+        let (ended, sent) = ends(retried, not_asked).await;
+        assert!(matches!(ended, Ok((Outcome::Written(7), None))) && sent == 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_comes_with_what_was_lost_before_it() {
+        let (ended, _) = ends(&[|| Ok(Attempt::Refused(None))], not_asked).await;
+        assert!(matches!(ended, Ok((Outcome::Refused(None), None))));
+        let lost: &[fn() -> _] = &[|| Ok(Attempt::Unknown(cause())), || Ok(Attempt::Refused(None))];
+        assert!(matches!(ends(lost, not_asked).await.0, Ok((Outcome::Refused(None), Some(_)))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_deadline_it_says_why_there_is_no_outcome() {
+        let began = Instant::now();
+        let (ended, sent) = ends(&[|| Ok(Attempt::Retry(Error::Throttled(cause())))], not_asked).await;
+        assert!(matches!(ended, Err(Error::Throttled(_))) && sent > 3, "{sent}");
+        assert!(Instant::now() - began <= Duration::from_secs(3));
+        let (ended, sent) = ends(&[|| Err(Error::Internal(cause()))], not_asked).await;
+        assert!(matches!(ended, Err(Error::Internal(_))) && sent == 1, "a fault is not repeated");
+        let mut over = Backoff::within(Duration::from_millis(50));
+        let never = || async { Ok(Attempt::Written(7)) };
+        let ended = until_known(&mut over, never, || async { not_asked() }).await;
+        assert!(matches!(ended, Err(Error::Contended)), "nothing is sent that could not be waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_have_taken_effect_is_looked_for_before_it_is_undecided() {
+        let lost: &[fn() -> _] = &[|| Ok(Attempt::Unknown(cause()))];
+        assert!(matches!(ends(lost, || Ok(Some(7))).await.0, Ok((Outcome::Written(7), None))));
+        assert!(matches!(ends(lost, || Ok(None)).await.0, Err(Error::Undecided(_))));
+        assert!(matches!(ends(lost, || Err(Error::Contended)).await.0, Err(Error::Undecided(_))));
+        // Also where the last attempt says no more than that it had no effect.
+        let both: &[fn() -> _] = &[|| Ok(Attempt::Unknown(cause())), || Err(Error::Internal(cause()))];
+        assert!(matches!(ends(both, || Ok(Some(7))).await.0, Ok((Outcome::Written(7), None))));
+        assert!(matches!(ends(both, || Ok(None)).await.0, Err(Error::Undecided(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_never_ends_is_left_at_the_deadline() {
+        let began = Instant::now();
+        let mut backoff = Backoff::within(Duration::from_secs(3));
+        let hangs = || std::future::pending::<Result<Attempt<u8>>>();
+        let ended = until_known(&mut backoff, hangs, || async { Ok(None) }).await;
+        assert!(matches!(ended, Err(Error::Undecided(_))));
+        assert_eq!(Instant::now() - began, Duration::from_secs(3));
+    }
+}

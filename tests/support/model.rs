@@ -1,0 +1,785 @@
+//! A model of DynamoDB, as unkind as the real one may be, in front of the embedded engine.
+//!
+//! The engine runs one call at a time, shows every write at once, and throttles nobody. The model adds what
+//! is missing, reached through the SDK as its HTTP client:
+//! - **latencies** around the medians that are published, with tails ([`latency`]);
+//! - **partitions** that take 1,000 write and 3,000 read units a second ([`Partitions`]), of the table and of
+//!   each index, where an index that is full refuses the write to the table;
+//! - **indexes** that catch up item by item, in no order ([`Indexes`]), and reads that are not consistent;
+//! - **pages** that end early, or name a last key behind which there is nothing, and batches left half done;
+//! - **answers** that are lost before or after the effect, late, or errors ([`Faults`]);
+//! - **callers** that die between any two of their calls ([`Model::mortal`]).
+//!
+//! Everything is drawn from a seed, nothing touches a socket, and all waiting is Tokio's: on a paused clock a
+//! run takes no time and can be repeated exactly.
+
+mod indexes;
+mod partitions;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::{Database, DynoxideError};
+use fastrand::Rng;
+use serde_json::{Map, Value, json};
+use tickets_domain::Timestamp;
+use tickets_repository::{Connection, schema};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use indexes::Indexes;
+use partitions::Partitions;
+
+/// An item as it is in a request: attributes with their types.
+pub(crate) type Item = Map<String, Value>;
+
+/// How often what goes wrong, each a probability per call, and how far.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// The call is throttled; it has no effect.
+    pub throttle: f64,
+    /// A write is refused because of somebody's transaction.
+    pub conflict: f64,
+    /// 500 without an effect.
+    pub error_before: f64,
+    /// 500 after the effect.
+    pub error_after: f64,
+    /// Access is denied, as when a credential has expired. It has no effect.
+    pub denied: f64,
+    /// The connection is reset before the request is read.
+    pub reset_before: f64,
+    /// The connection is reset after the effect.
+    pub reset_after: f64,
+    /// The call waits before its effect, or before its answer.
+    pub delay: f64,
+    /// How long at least.
+    pub shortest_delay: Duration,
+    /// How long at most.
+    pub longest_delay: Duration,
+    /// A mortal caller dies with this call, before or after its effect.
+    pub death: f64,
+    /// A batch leaves some of its keys unprocessed.
+    pub unprocessed: f64,
+    /// A query ends its page after a few items.
+    pub short_page: f64,
+    /// A query names a last key although nothing comes after it.
+    pub needless_key: f64,
+    /// How far an index, or a read that is not consistent, is behind at most: drawn for each change.
+    pub lag: Duration,
+    /// Only calls of this operation are disturbed; all if not said.
+    pub only: Option<&'static str>,
+    /// Only calls that mention this are disturbed; all if not said.
+    pub mentions: Option<&'static str>,
+}
+
+impl Faults {
+    /// A bad day: of everything some.
+    pub fn everything() -> Self {
+        Self {
+            throttle: 0.03,
+            conflict: 0.02,
+            error_before: 0.02,
+            error_after: 0.02,
+            denied: 0.0,
+            reset_before: 0.02,
+            reset_after: 0.03,
+            delay: 0.1,
+            shortest_delay: Duration::ZERO,
+            longest_delay: Duration::from_millis(1400),
+            death: 0.02,
+            unprocessed: 0.2,
+            short_page: 0.2,
+            needless_key: 0.3,
+            lag: Duration::from_secs(4),
+            only: None,
+            mentions: None,
+        }
+    }
+}
+
+/// A part of the design, broken on purpose by an answer that no DynamoDB gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// Consistent reads of tickets found by key are as old as this.
+    StaleFetch(Duration),
+    /// No ticket says when the id before it was reserved, so that every missing id looks closed.
+    ClosedIds,
+    /// A void is acknowledged and not put.
+    NoVoids,
+    /// A new ticket is stamped when its request began, not after its id was reserved.
+    EarlyStamp,
+    /// A departure is acknowledged and not put.
+    NoDepartures,
+    /// The ticket that a reader fetches beside a departure is not there.
+    BelievedDepartures,
+    /// One shard of every bucket is empty.
+    MissingShard,
+    /// An entry of the history is put whether or not one is there.
+    RepeatedEntries,
+    /// A version that is not recorded yet is not erased.
+    NoErasures,
+}
+
+/// What an item was, since when.
+type Image = (Instant, Option<Item>);
+
+struct State {
+    rng: Rng,
+    faults: Faults,
+    lie: Option<Lie>,
+    /// The last images of every item of the tickets' table, oldest first.
+    images: HashMap<(String, String), Vec<Image>>,
+    /// The stream of the tickets' table, if somebody takes it.
+    stream: Option<Vec<Value>>,
+    /// How many records it has had.
+    streamed: u64,
+    indexes: Indexes,
+    partitions: Option<Partitions>,
+    /// Items of transactions under way.
+    locked: Vec<String>,
+    injected: BTreeMap<&'static str, u64>,
+    /// How many calls of each operation took effect, or were refused by a condition.
+    calls: BTreeMap<String, u64>,
+    /// The sum of write units.
+    written: f64,
+}
+
+/// The model, with the engine behind it.
+#[derive(Clone)]
+pub struct Model {
+    database: Database,
+    state: Arc<Mutex<State>>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Model")
+    }
+}
+
+/// A caller that can die: from then on nothing it does has an effect, and it hears nothing.
+#[derive(Debug, Clone)]
+pub struct Mortal {
+    model: Model,
+    dead: watch::Sender<bool>,
+    /// When the request it works on began, in milliseconds.
+    began: Arc<AtomicI64>,
+}
+
+/// What a call comes to: a status and a body, or a broken connection.
+type Outcome = Result<(u16, String), ConnectorError>;
+
+/// Medians of published measurements, in milliseconds: GetItem 4, PutItem 7, UpdateItem 5, Query 7,
+/// TransactWriteItems 25 (docs/performance.md has the sources).
+fn median(operation: &str) -> f64 {
+    match operation {
+        "GetItem" => 4.0,
+        "UpdateItem" => 5.0,
+        "TransactWriteItems" => 25.0,
+        _ => 7.0,
+    }
+}
+
+/// A latency around the median: log-normal, so that the 99th percentile is at 2.2 medians, and one call in
+/// 500 takes ten times as long.
+fn latency(operation: &str, rng: &mut Rng) -> Duration {
+    // The sum of twelve draws is as good as normal (Irwin and Hall).
+    let normal = (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
+    let tail = if rng.u32(..500) == 0 { 10.0 } else { 1.0 };
+    Duration::from_secs_f64(median(operation) * (normal * 0.34).exp() * tail / 1e3)
+}
+
+impl Model {
+    /// A model with its tables, in which nothing goes wrong until it is told otherwise.
+    pub async fn new(seed: u64) -> Self {
+        let state = State {
+            rng: Rng::with_seed(seed),
+            faults: Faults::default(),
+            lie: None,
+            images: HashMap::new(),
+            stream: None,
+            streamed: 0,
+            indexes: Indexes::new(),
+            partitions: None,
+            locked: Vec::new(),
+            injected: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            written: 0.0,
+        };
+        let database = Database::memory().expect("a database");
+        let model = Self { database, state: Arc::new(Mutex::new(state)) };
+        let client = model.connection().open();
+        schema::create_tables(&client, schema::TICKETS, schema::API_KEYS).await.expect("tables");
+        schema::create_history_table(&client, schema::HISTORY).await.expect("a table");
+        model
+    }
+
+    /// How to reach it.
+    pub fn connection(&self) -> Connection {
+        connection(self.clone())
+    }
+
+    /// A caller that can die.
+    pub fn mortal(&self) -> Mortal {
+        Mortal { model: self.clone(), dead: watch::Sender::new(false), began: Arc::default() }
+    }
+
+    /// From now on these faults happen.
+    pub fn set(&self, faults: Faults) {
+        self.state().faults = faults;
+    }
+
+    /// From now on it lies like this, or not at all.
+    pub fn lie(&self, lie: Option<Lie>) {
+        self.state().lie = lie;
+    }
+
+    /// From now on each partition takes so many units a second and no more.
+    pub fn limit_partitions(&self) {
+        self.state().partitions = Some(Partitions::default());
+    }
+
+    /// As if this were the highest id given out: what is created then is in the buckets from there on.
+    pub fn skip_to(&self, id: u64) {
+        let item = json!({
+            "bucket": {"S": "counter"}, "id": {"N": "0"}, "last": {"N": id.to_string()},
+            "firstMonth": {"S": "2026-11"}, "epoch": {"S": "first"},
+        });
+        self.dispatch("PutItem", &json!({"TableName": schema::TICKETS, "Item": item})).expect("a counter");
+    }
+
+    /// From now on the writes to the tickets' table are kept for whoever takes them.
+    pub fn keep_stream(&self) {
+        self.state().stream.get_or_insert_default();
+    }
+
+    /// The writes to the tickets' table since this was last asked, as a stream has them: in the order of their
+    /// effects.
+    pub fn take_stream(&self) -> Vec<Value> {
+        self.state().stream.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How often each fault has happened.
+    pub fn injected(&self) -> BTreeMap<&'static str, u64> {
+        self.state().injected.clone()
+    }
+
+    /// How many calls of each operation there were, and the write units of all.
+    pub fn usage(&self) -> (BTreeMap<String, u64>, f64) {
+        let state = self.state();
+        (state.calls.clone(), state.written)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call(self, caller: Option<Mortal>, operation: String, mut body: Value) -> Outcome {
+        let (faults, took) = {
+            let mut state = self.state();
+            let took = latency(&operation, &mut state.rng);
+            let disturbed = state.faults.only.is_none_or(|only| only == operation)
+                && state.faults.mentions.is_none_or(|text| body.to_string().contains(text));
+            (if disturbed { state.faults.clone() } else { Faults::default() }, took)
+        };
+        let locks = self.lock(&operation, &body);
+        let (Ok(locked) | Err(locked)) = &locks;
+        let unlock =
+            Unlock { model: self.clone(), locked: if locks.is_ok() { locked.clone() } else { Vec::new() } };
+        tokio::time::sleep(took / 2 + self.delay(&faults)).await;
+        let dies = caller.is_some() && self.happens("death", faults.death);
+        let dies_before = dies && self.state().rng.bool();
+        if let Some(caller) = &caller {
+            if *caller.dead.borrow() || dies_before {
+                return caller.die().await;
+            }
+            if operation == "PutItem" {
+                self.stamp_early(&mut body, caller.began.load(Ordering::Relaxed));
+            }
+        }
+        let before = [
+            ("throttled", faults.throttle, error("ProvisionedThroughputExceededException")),
+            ("denied", faults.denied, error("AccessDeniedException")),
+            ("500 before", faults.error_before, server_error()),
+        ];
+        for (fault, probability, answer) in before {
+            if self.happens(fault, probability) {
+                return Ok(answer);
+            }
+        }
+        if locks.is_err() || operation == "PutItem" && self.happens("conflict", faults.conflict) {
+            let count = body["TransactItems"].as_array().map_or(0, Vec::len);
+            return Ok(conflict(count));
+        }
+        if self.happens("reset before", faults.reset_before) {
+            return Err(reset());
+        }
+        let answer = self.run(&operation, body, &faults);
+        drop(unlock);
+        if let Some(caller) = caller.filter(|_| dies) {
+            return caller.die().await;
+        }
+        tokio::time::sleep(took / 2 + self.delay(&faults)).await;
+        if self.happens("500 after", faults.error_after) {
+            return Ok(server_error());
+        }
+        if self.happens("reset after", faults.reset_after) {
+            return Err(reset());
+        }
+        Ok(answer)
+    }
+
+    fn happens(&self, what: &'static str, probability: f64) -> bool {
+        let mut state = self.state();
+        let happens = probability > 0.0 && state.rng.f64() < probability;
+        if happens {
+            *state.injected.entry(what).or_default() += 1;
+        }
+        happens
+    }
+
+    fn delay(&self, faults: &Faults) -> Duration {
+        if !self.happens("delay", faults.delay) {
+            return Duration::ZERO;
+        }
+        let range = faults.longest_delay.saturating_sub(faults.shortest_delay);
+        faults.shortest_delay + range.mul_f64(self.state().rng.f64())
+    }
+
+    /// The items that a transaction, or a write beside one, wants for itself; `Err` where one has them. This
+    /// system has no transactions: what was before it had, and is measured beside it.
+    fn lock(&self, operation: &str, body: &Value) -> Result<Vec<String>, Vec<String>> {
+        let mut state = self.state();
+        let key = |call: &Value| {
+            let item = if call["Key"].is_null() { &call["Item"] } else { &call["Key"] };
+            format!("{}{}", item["bucket"], item["id"])
+        };
+        let wanted: Vec<String> = match operation {
+            "TransactWriteItems" => {
+                let calls = body["TransactItems"].as_array().into_iter().flatten();
+                calls.flat_map(|call| call.as_object().into_iter().flat_map(Map::values)).map(key).collect()
+            }
+            "PutItem" | "UpdateItem" => {
+                let busy = state.locked.contains(&key(body));
+                return if busy { Err(Vec::new()) } else { Ok(Vec::new()) };
+            }
+            _ => return Ok(Vec::new()),
+        };
+        if wanted.iter().any(|key| state.locked.contains(key)) {
+            return Err(Vec::new());
+        }
+        state.locked.extend(wanted.iter().cloned());
+        Ok(wanted)
+    }
+
+    fn stamp_early(&self, body: &mut Value, began: i64) {
+        if self.state().lie != Some(Lie::EarlyStamp) {
+            return;
+        }
+        let item = &mut body["Item"];
+        let (stamp, month) =
+            (json!({"N": began.to_string()}), Timestamp::from_millis(began).expect("a time"));
+        if item["version"]["N"] == "1" {
+            let shard = item["updatedMonth"]["S"].as_str().and_then(|month| month.split_once('#'));
+            let shard = shard.map_or("0", |(_, shard)| shard).to_owned();
+            item["updatedMonth"] = json!({"S": format!("{}#{shard}", &month.to_string()[..7])});
+            (item["createdDate"], item["updatedDate"]) = (stamp.clone(), stamp);
+        } else if item["ticket"].is_object() {
+            item["created"] = stamp;
+        }
+    }
+
+    /// Runs a call on the engine, with what is wrong of its data and not of its way.
+    fn run(&self, operation: &str, mut body: Value, faults: &Faults) -> (u16, String) {
+        *self.state().calls.entry(operation.to_owned()).or_default() += 1;
+        if self.swallows(operation, &body) {
+            return (200, "{}".into());
+        }
+        if let Err(full) = self.consume_before(operation, &mut body) {
+            return full;
+        }
+        let spoilt = self.spoil_history(operation, &mut body);
+        if operation == "Query" && self.happens("short page", faults.short_page) {
+            let limit = body["Limit"].as_u64().unwrap_or(100).min(self.state().rng.u64(1..5));
+            body["Limit"] = json!(limit);
+        }
+        if operation == "Query" && body["IndexName"].is_string() {
+            let mut state = self.state();
+            *state.injected.entry("index read").or_default() += 1;
+            return (200, state.indexes.query(&body).to_string());
+        }
+        let mut left = Value::Null;
+        if operation == "BatchGetItem" && self.happens("unprocessed", faults.unprocessed) {
+            left = self.leave_some(&mut body);
+        }
+        // Asked for always, and taken out again where the caller did not ask.
+        let asked = body["ReturnConsumedCapacity"].is_string();
+        if matches!(operation, "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems") {
+            body["ReturnConsumedCapacity"] = json!("INDEXES");
+        }
+        let result = self.dispatch(operation, &body);
+        let mut answer = match result {
+            Ok(answer) => answer,
+            Err(_) if spoilt => return (200, "{}".into()),
+            Err(error) => {
+                // A condition that does not hold costs as much as one that does.
+                self.state().written += 1.0;
+                return (error.status_code(), error.to_json());
+            }
+        };
+        self.consume_after(operation, &body, &answer["ConsumedCapacity"]);
+        if !asked {
+            answer.as_object_mut().map(|answer| answer.remove("ConsumedCapacity"));
+        }
+        self.remember(operation, &body, faults.lag);
+        match operation {
+            "Query" => self.query_answer(&body, &mut answer, faults),
+            "GetItem" if body["ConsistentRead"] != true => self.as_of_before(&mut answer["Item"], faults.lag),
+            "BatchGetItem" => {
+                self.fetch_answer(&mut answer);
+                if !left.is_null() {
+                    answer["UnprocessedKeys"] = left;
+                }
+            }
+            _ => {}
+        }
+        (200, answer.to_string())
+    }
+
+    /// Whether a lie says that the write is done.
+    fn swallows(&self, operation: &str, body: &Value) -> bool {
+        let item = &body["Item"];
+        operation == "PutItem"
+            && match self.state().lie {
+                Some(Lie::NoVoids) => item["voidedDate"].is_object(),
+                Some(Lie::NoDepartures) => {
+                    item["bucket"]["S"].as_str().is_some_and(|bucket| bucket.starts_with("departures"))
+                }
+                _ => false,
+            }
+    }
+
+    /// Breaks a write to the history, if a lie says so, which then is acknowledged whatever becomes of it.
+    fn spoil_history(&self, operation: &str, body: &mut Value) -> bool {
+        if body["TableName"] != schema::HISTORY {
+            return false;
+        }
+        match self.state().lie {
+            Some(Lie::RepeatedEntries) if operation == "PutItem" => {
+                if let Some(put) = body.as_object_mut() {
+                    put.remove("ConditionExpression");
+                    put.remove("ExpressionAttributeNames");
+                }
+                true
+            }
+            Some(Lie::NoErasures) if operation == "UpdateItem" && body["ConditionExpression"].is_null() => {
+                body["ConditionExpression"] = json!("attribute_exists(#values)");
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Refuses a call whose partition has no units left; takes such keys out of a batch.
+    fn consume_before(&self, operation: &str, body: &mut Value) -> Result<(), (u16, String)> {
+        let mut state = self.state();
+        let State { partitions, injected, .. } = &mut *state;
+        let Some(partitions) = partitions else { return Ok(()) };
+        if partitions.admit(operation, body) {
+            return Ok(());
+        }
+        *injected.entry("partition full").or_default() += 1;
+        Err(error("ProvisionedThroughputExceededException"))
+    }
+
+    fn consume_after(&self, operation: &str, body: &Value, consumed: &Value) {
+        let mut state = self.state();
+        if matches!(operation, "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems") {
+            let units = |consumed: &Value| consumed["CapacityUnits"].as_f64().unwrap_or_default();
+            state.written += match consumed.as_array() {
+                Some(tables) => tables.iter().map(units).sum(),
+                None => units(consumed),
+            };
+        }
+        if let Some(partitions) = &mut state.partitions {
+            partitions.consume(operation, body, consumed);
+        }
+    }
+
+    fn query_answer(&self, body: &Value, answer: &mut Value, faults: &Faults) {
+        let lie = self.state().lie;
+        if lie == Some(Lie::MissingShard)
+            && body["ExpressionAttributeValues"][":bucket"]["S"].as_str().is_some_and(|b| b.ends_with("#3"))
+        {
+            *answer = json!({"Items": [], "Count": 0, "ScannedCount": 0});
+        }
+        let items = answer["Items"].as_array_mut().into_iter().flatten();
+        if lie == Some(Lie::ClosedIds) {
+            items
+                .for_each(|item| drop(item.as_object_mut().and_then(|item| item.remove("previousReserved"))));
+        }
+        let last = answer["Items"].as_array().and_then(|items| items.last()).cloned();
+        if let Some(last) = last.filter(|_| answer["LastEvaluatedKey"].is_null())
+            && self.happens("needless key", faults.needless_key)
+        {
+            answer["LastEvaluatedKey"] = match body["TableName"] == schema::HISTORY {
+                true => {
+                    json!({"ticket": body["ExpressionAttributeValues"][":ticket"], "version": last["version"]})
+                }
+                false => json!({"bucket": last["bucket"], "id": last["id"]}),
+            };
+        }
+    }
+
+    fn fetch_answer(&self, answer: &mut Value) {
+        let lie = self.state().lie;
+        let tables = answer["Responses"].as_object_mut().into_iter().flat_map(Map::values_mut);
+        for items in tables.filter_map(Value::as_array_mut) {
+            match lie {
+                Some(Lie::StaleFetch(lag)) => {
+                    for item in items.iter_mut() {
+                        self.as_of(item, Instant::now().checked_sub(lag));
+                    }
+                    items.retain(Value::is_object);
+                }
+                Some(Lie::BelievedDepartures) => {
+                    let departed: Vec<Value> = items
+                        .iter()
+                        .filter(|item| is_departure(item))
+                        .map(|item| item["id"].clone())
+                        .collect();
+                    items.retain(|item| is_departure(item) || !departed.contains(&item["id"]));
+                }
+                Some(Lie::ClosedIds) => {
+                    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                        item.remove("previousReserved");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What an item was a while ago, as a read that is not consistent may find it.
+    fn as_of_before(&self, item: &mut Value, lag: Duration) {
+        if !lag.is_zero() && item.is_object() {
+            let ago = lag.mul_f64(self.state().rng.f64());
+            self.as_of(item, Instant::now().checked_sub(ago));
+        }
+    }
+
+    fn as_of(&self, item: &mut Value, then: Option<Instant>) {
+        let state = self.state();
+        let images = state.images.get(&base_key(item));
+        let image = images.and_then(|images| images.iter().rev().find(|(since, _)| Some(*since) <= then));
+        match (images, image) {
+            (Some(_), Some((_, image))) => *item = image.clone().map_or(Value::Null, Value::Object),
+            (Some(_), None) => *item = Value::Null,
+            (None, _) => {}
+        }
+    }
+
+    fn dispatch(&self, operation: &str, body: &Value) -> Result<Value, DynoxideError> {
+        fn parsed<T: serde::de::DeserializeOwned>(body: &Value) -> T {
+            serde_json::from_value(body.clone()).expect("a request")
+        }
+        fn shown(response: impl serde::Serialize) -> Value {
+            serde_json::to_value(response).expect("a response")
+        }
+        let database = &self.database;
+        Ok(match operation {
+            "GetItem" => shown(database.get_item(parsed(body))?),
+            "PutItem" => shown(database.put_item(parsed(body))?),
+            "UpdateItem" => shown(database.update_item(parsed(body))?),
+            "DeleteItem" => shown(database.delete_item(parsed(body))?),
+            "Query" => shown(database.query(parsed(body))?),
+            "BatchGetItem" => shown(database.batch_get_item(parsed(body))?),
+            "BatchWriteItem" => shown(database.batch_write_item(parsed(body))?),
+            "TransactWriteItems" => shown(database.transact_write_items(parsed(body))?),
+            "UpdateTimeToLive" => shown(database.update_time_to_live(parsed(body))?),
+            "DescribeTable" => shown(database.describe_table(parsed(body))?),
+            "CreateTable" => shown(database.create_table(parsed(body))?),
+            other => panic!("{other} is not expected of the product"),
+        })
+    }
+
+    /// Remembers what a call has written, and when the indexes get to know of it.
+    fn remember(&self, operation: &str, body: &Value, lag: Duration) {
+        let puts: Vec<&Value> = match operation {
+            "PutItem" if body["TableName"] == schema::TICKETS => vec![&body["Item"]],
+            "TransactWriteItems" => {
+                let calls = body["TransactItems"].as_array().into_iter().flatten();
+                calls.map(|call| &call["Put"]["Item"]).collect()
+            }
+            "BatchWriteItem" => {
+                let requests = body["RequestItems"][schema::TICKETS].as_array().into_iter().flatten();
+                requests.map(|request| &request["PutRequest"]["Item"]).collect()
+            }
+            _ => return,
+        };
+        let mut state = self.state();
+        let now = Instant::now();
+        for item in puts.into_iter().filter_map(Value::as_object) {
+            let State { rng, images, indexes, stream, streamed, .. } = &mut *state;
+            let key = base_key(&Value::Object(item.clone()));
+            let images = images.entry(key).or_default();
+            if let Some(stream) = stream {
+                *streamed += 1;
+                let before = images.last().and_then(|(_, before)| before.clone());
+                stream.push(stream_record(*streamed, before, item));
+            }
+            images.push((now, Some(item.clone())));
+            // Three versions are as far back as any read is behind.
+            if images.len() > 8 {
+                images.remove(0);
+            }
+            indexes.learn(item, || now + lag.mul_f64(rng.f64()));
+        }
+    }
+
+    /// Takes keys out of a batch, and gives them as it has to give back.
+    fn leave_some(&self, body: &mut Value) -> Value {
+        let mut left = Map::new();
+        let mut state = self.state();
+        for (table, request) in body["RequestItems"].as_object_mut().expect("tables") {
+            let keys = request["Keys"].as_array_mut().expect("keys");
+            if keys.len() > 1 {
+                let rest = keys.split_off(state.rng.usize(1..keys.len()));
+                left.insert(table.clone(), json!({"Keys": rest, "ConsistentRead": true}));
+            }
+        }
+        if left.is_empty() { Value::Null } else { left.into() }
+    }
+}
+
+/// Gives back what a transaction had for itself.
+struct Unlock {
+    model: Model,
+    locked: Vec<String>,
+}
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        self.model.state().locked.retain(|key| !self.locked.contains(key));
+    }
+}
+
+impl Mortal {
+    /// How it reaches the database.
+    pub fn connection(&self) -> Connection {
+        connection(self.clone())
+    }
+
+    /// Notes when the request it works on began.
+    pub fn begin(&self, now: Timestamp) {
+        self.began.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// Waits until it is dead.
+    pub async fn death(&self) {
+        // The sender is this very value.
+        let _ = self.dead.subscribe().wait_for(|dead| *dead).await;
+    }
+
+    async fn die(&self) -> Outcome {
+        self.dead.send_replace(true);
+        std::future::pending().await
+    }
+}
+
+fn connection(connector: impl HttpConnector + 'static) -> Connection {
+    let connector = SharedHttpConnector::new(connector);
+    let http_client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
+    Connection { http_client: Some(http_client), ..Connection::to("http://localhost") }
+}
+
+fn is_departure(item: &Value) -> bool {
+    item["bucket"]["S"].as_str().is_some_and(|bucket| bucket.starts_with("departures"))
+}
+
+/// A write as a stream has it.
+fn stream_record(number: u64, before: Option<Item>, after: &Item) -> Value {
+    let mut record = json!({
+        "eventID": format!("{number:032x}"), "eventVersion": "1.1", "eventSource": "aws:dynamodb",
+        "eventName": if before.is_some() { "MODIFY" } else { "INSERT" }, "awsRegion": "us-east-1",
+        "dynamodb": {
+            "Keys": {"bucket": after["bucket"], "id": after["id"]},
+            "NewImage": after,
+            "SequenceNumber": format!("{number:024}"),
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+    });
+    if let Some(before) = before {
+        record["dynamodb"]["OldImage"] = before.into();
+    }
+    record
+}
+
+/// The bucket and the id of an item.
+fn base_key(item: &Value) -> (String, String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&item["bucket"]["S"]), text(&item["id"]["N"]))
+}
+
+fn error(kind: &str) -> (u16, String) {
+    let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "injected"});
+    (400, body.to_string())
+}
+
+fn server_error() -> (u16, String) {
+    (500, r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.into())
+}
+
+/// Another transaction has the item, or one of the transaction's.
+fn conflict(count: usize) -> (u16, String) {
+    if count == 0 {
+        return error("TransactionConflictException");
+    }
+    let reasons: Vec<Value> = (0..count)
+        .map(|item| json!({"Code": if item == 0 { "TransactionConflict" } else { "None" }, "Message": "injected"}))
+        .collect();
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
+        "CancellationReasons": reasons,
+    });
+    (400, body.to_string())
+}
+
+fn reset() -> ConnectorError {
+    ConnectorError::io(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
+}
+
+fn serve(model: Model, caller: Option<Mortal>, request: &HttpRequest) -> HttpConnectorFuture {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+    HttpConnectorFuture::new(async move {
+        // On a task of its own: what was sent takes effect whether or not anybody still waits for it.
+        let outcome = tokio::spawn(model.call(caller, operation, body)).await;
+        let (status, body) = outcome.map_err(|panic| ConnectorError::other(panic.into(), None))??;
+        let status = status.try_into().map_err(|error| ConnectorError::other(Box::new(error), None))?;
+        Ok(HttpResponse::new(status, SdkBody::from(body)))
+    })
+}
+
+impl HttpConnector for Model {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        serve(self.clone(), None, &request)
+    }
+}
+
+impl HttpConnector for Mortal {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        serve(self.model.clone(), Some(self.clone()), &request)
+    }
+}

@@ -1,0 +1,161 @@
+//! Indexes that catch up item by item, in no order.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::ops::Bound;
+
+use serde_json::{Map, Value, json};
+use tickets_repository::schema::{INDEXES, Index};
+use tokio::time::Instant;
+
+use super::Item;
+use super::partitions::size;
+
+/// The place of an entry in its partition: the sort key, then the base key.
+type Place = (i64, String, u64);
+
+/// An index as it is known so far.
+struct Known {
+    index: Index,
+    partitions: BTreeMap<String, BTreeMap<Place, Item>>,
+    /// Where the entry of each item is.
+    places: HashMap<(String, u64), (String, Place)>,
+    /// When the last change of each item is known.
+    last: HashMap<(String, u64), Instant>,
+    /// Changes that are not known yet, by when they will be.
+    coming: BinaryHeap<Reverse<(Instant, u64)>>,
+    changes: HashMap<u64, Item>,
+}
+
+/// The indexes of the tickets' table.
+pub(super) struct Indexes {
+    known: Vec<Known>,
+    count: u64,
+}
+
+fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?["N"].as_str()?.parse().ok()
+}
+
+fn base(item: &Item) -> (String, u64) {
+    let bucket = item["bucket"]["S"].as_str().expect("a bucket").to_owned();
+    (bucket, number(item, "id").expect("an id").unsigned_abs())
+}
+
+impl Indexes {
+    pub(super) fn new() -> Self {
+        let known = INDEXES.iter().cloned().map(|index| Known {
+            index,
+            partitions: BTreeMap::new(),
+            places: HashMap::new(),
+            last: HashMap::new(),
+            coming: BinaryHeap::new(),
+            changes: HashMap::new(),
+        });
+        Self { known: known.collect(), count: 0 }
+    }
+
+    /// An item was written; each index knows of it at a time of its own, which `when` draws.
+    pub(super) fn learn(&mut self, item: &Item, mut when: impl FnMut() -> Instant) {
+        for known in &mut self.known {
+            self.count += 1;
+            let last = known.last.entry(base(item)).or_insert_with(Instant::now);
+            // Changes of one item are known in their order.
+            *last = when().max(*last);
+            known.coming.push(Reverse((*last, self.count)));
+            known.changes.insert(self.count, item.clone());
+        }
+    }
+
+    /// The answer to a query of an index.
+    pub(super) fn query(&mut self, body: &Value) -> Value {
+        let known = self.known.iter_mut().find(|known| body["IndexName"] == known.index.name);
+        let known = known.expect("an index");
+        known.catch_up();
+        known.query(body)
+    }
+}
+
+impl Known {
+    fn catch_up(&mut self) {
+        while let Some(Reverse((when, change))) = self.coming.peek().copied()
+            && when <= Instant::now()
+        {
+            self.coming.pop();
+            let item = self.changes.remove(&change).expect("a change");
+            let base = base(&item);
+            if let Some((partition, place)) = self.places.remove(&base) {
+                self.partitions.get_mut(&partition).map(|entries| entries.remove(&place));
+            }
+            let [(partition_key, _), (sort_key, _)] = &self.index.key;
+            let (Some(partition), Some(sort)) = (item.get(*partition_key), number(&item, sort_key)) else {
+                continue;
+            };
+            let partition = partition.to_string();
+            let place = (sort, base.0.clone(), base.1);
+            let projected = ["bucket", "id", partition_key, sort_key];
+            let names = projected.iter().chain(self.index.includes.iter());
+            let entry: Item =
+                names.filter_map(|name| Some(((*name).to_owned(), item.get(*name)?.clone()))).collect();
+            self.places.insert(base, (partition.clone(), place.clone()));
+            self.partitions.entry(partition).or_default().insert(place, entry);
+        }
+    }
+
+    /// Reads a condition `#a = :x`, with `AND #b > :y` or `AND #b BETWEEN :y AND :z` or neither.
+    fn query(&self, body: &Value) -> Value {
+        let condition = body["KeyConditionExpression"].as_str().expect("a condition");
+        let words: Vec<&str> = condition.split_whitespace().collect();
+        let value = |name: &str| &body["ExpressionAttributeValues"][name];
+        let bound =
+            |name: &str| value(name)["N"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+        let (from, to): (i64, i64) = match words[3..] {
+            [] => (i64::MIN, i64::MAX),
+            ["AND", _, ">", after] => (bound(after) + 1, i64::MAX),
+            ["AND", _, "BETWEEN", from, "AND", to] => (bound(from), bound(to)),
+            _ => panic!("{condition} is not expected of the product"),
+        };
+        let empty = BTreeMap::new();
+        let entries = self.partitions.get(&value(words[2]).to_string()).unwrap_or(&empty);
+        let [(partition_key, _), (sort_key, _)] = &self.index.key;
+        let place = |key: &Map<String, Value>| {
+            let (bucket, id) = base(key);
+            (number(key, sort_key).expect("a sort key"), bucket, id)
+        };
+        let first = (from, String::new(), 0);
+        let start = match body["ExclusiveStartKey"].as_object() {
+            Some(key) => Bound::Excluded(place(key).max(first)),
+            None => Bound::Included(first),
+        };
+        // A last key names the partition as well.
+        let last_key = |entry: &Item| {
+            let names = ["bucket", "id", partition_key, sort_key];
+            Value::Object(names.iter().map(|name| ((*name).to_owned(), entry[*name].clone())).collect())
+        };
+        let limit = body["Limit"].as_u64().unwrap_or(u64::MAX);
+        let (mut items, mut bytes, mut last) = (Vec::new(), 0, Value::Null);
+        if from <= to {
+            for (at, entry) in entries.range((start, Bound::Unbounded)) {
+                if at.0 > to {
+                    break;
+                }
+                bytes += size(entry);
+                items.push(Value::Object(entry.clone()));
+                // At its limit a query names a last key, whether or not more comes after it.
+                if items.len() as u64 >= limit || bytes >= 1024 * 1024 {
+                    last = last_key(entry);
+                    break;
+                }
+            }
+        }
+        let mut answer = json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items});
+        if !last.is_null() {
+            answer["LastEvaluatedKey"] = last;
+        }
+        if body["ReturnConsumedCapacity"].is_string() {
+            let units = (bytes as f64 / 4096.0).ceil().max(1.0) / 2.0;
+            answer["ConsumedCapacity"] = json!({"TableName": body["TableName"], "CapacityUnits": units});
+        }
+        answer
+    }
+}

@@ -1,0 +1,302 @@
+//! What the template says of deployments and of watching them: new versions, alarms, the dashboard, and what functions
+//! may write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_norway::Value as Yaml;
+use support::files::{read, template, text, untagged};
+use tickets_http::log::METRICS;
+use tickets_http::route::ROUTES;
+use tickets_repository::COUNTER;
+use tickets_repository::checkpoint::CHECKPOINTS;
+
+/// What a metric filter makes of the export's log.
+const FILTERED: &str = "WatermarkAge";
+
+/// Of what AWS measures, what the template names: namespace, metric, and the names of its dimensions.
+const MEASURED: [(&str, &str, &[&str]); 22] = [
+    ("AWS/ApiGateway", "Count", &["ApiName", "Stage"]),
+    ("AWS/ApiGateway", "4XXError", &["ApiName", "Stage"]),
+    ("AWS/ApiGateway", "5XXError", &["ApiName", "Stage"]),
+    ("AWS/ApiGateway", "Latency", &["ApiName", "Stage"]),
+    ("AWS/ApiGateway", "IntegrationLatency", &["ApiName", "Stage"]),
+    ("AWS/Lambda", "Errors", &["FunctionName"]),
+    // Of one version, as far as it is reached by an alias.
+    ("AWS/Lambda", "Errors", &["ExecutedVersion", "FunctionName", "Resource"]),
+    ("AWS/Lambda", "Throttles", &["FunctionName"]),
+    ("AWS/Lambda", "Duration", &["FunctionName"]),
+    ("AWS/Lambda", "Invocations", &["FunctionName"]),
+    ("AWS/Lambda", "IteratorAge", &["FunctionName"]),
+    ("AWS/Lambda", "ConcurrentExecutions", &["FunctionName"]),
+    ("AWS/Lambda", "ConcurrentExecutions", &[]),
+    ("AWS/DynamoDB", "ReadThrottleEvents", &["TableName"]),
+    ("AWS/DynamoDB", "ReadThrottleEvents", &["GlobalSecondaryIndexName", "TableName"]),
+    ("AWS/DynamoDB", "WriteThrottleEvents", &["TableName"]),
+    ("AWS/DynamoDB", "WriteThrottleEvents", &["GlobalSecondaryIndexName", "TableName"]),
+    ("AWS/DynamoDB", "ConsumedReadCapacityUnits", &["TableName"]),
+    ("AWS/DynamoDB", "ConsumedReadCapacityUnits", &["GlobalSecondaryIndexName", "TableName"]),
+    ("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &["TableName"]),
+    ("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &["GlobalSecondaryIndexName", "TableName"]),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", &["QueueName"]),
+];
+
+/// Whether functions write this metric, with the dimension `function`.
+fn is_written(name: &str) -> bool {
+    METRICS.iter().any(|(written, _)| *written == name)
+}
+
+/// The resources of a type, by logical id.
+fn resources(template: &Yaml, kind: &str) -> BTreeMap<String, Yaml> {
+    let all = template["Resources"].as_mapping().unwrap();
+    let of_type = all.iter().filter(|(_, resource)| resource["Type"] == kind);
+    of_type.map(|(name, resource)| (text(name).to_owned(), resource.clone())).collect()
+}
+
+fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
+    resources(template, "AWS::Serverless::Function")
+}
+
+fn alarms(template: &Yaml) -> BTreeMap<String, Yaml> {
+    resources(template, "AWS::CloudWatch::Alarm")
+}
+
+/// A metric that is watched: namespace, name, and its dimensions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Metric {
+    namespace: String,
+    name: String,
+    dimensions: BTreeMap<String, String>,
+}
+
+impl Metric {
+    fn assert_known(&self, place: &str) {
+        let names: Vec<_> = self.dimensions.keys().map(String::as_str).collect();
+        if self.namespace == "AWS::StackName" {
+            assert!(is_written(&self.name), "{place}: {self:?} is written by no function");
+            assert_eq!(names, ["function"], "{place}: {self:?}");
+        } else if self.namespace == "${AWS::StackName}/Exports" {
+            assert_eq!((&*self.name, names.len()), (FILTERED, 0), "{place}");
+        } else {
+            let known = (&*self.namespace, &*self.name, &*names);
+            assert!(MEASURED.contains(&known), "{place}: AWS has no {self:?}");
+        }
+    }
+}
+
+/// The metrics of an alarm: its own, or those of its expression.
+fn watched(alarm: &Yaml) -> Vec<Metric> {
+    let metric = |metric: &Yaml| {
+        let dimensions = metric["Dimensions"].as_sequence().cloned().unwrap_or_default();
+        let each = dimensions.iter().map(|d| (text(&d["Name"]).to_owned(), text(&d["Value"]).to_owned()));
+        Metric {
+            namespace: text(&metric["Namespace"]).to_owned(),
+            name: text(&metric["MetricName"]).to_owned(),
+            dimensions: each.collect(),
+        }
+    };
+    match alarm["Properties"]["Metrics"].as_sequence() {
+        None => vec![metric(&alarm["Properties"])],
+        Some(metrics) => {
+            let stats = metrics.iter().filter_map(|one| one.get("MetricStat"));
+            stats.map(|stat| metric(&stat["Metric"])).collect()
+        }
+    }
+}
+
+#[test]
+fn every_function_has_an_alias_that_moves_little_by_little_and_back() {
+    let template = template();
+    let globals = &template["Globals"]["Function"];
+    assert_eq!(globals["AutoPublishAlias"], "live");
+    assert_eq!(text(&globals["DeploymentPreference"]["Type"]), "DeploymentPreference");
+    let [alarm] = &globals["DeploymentPreference"]["Alarms"].as_sequence().unwrap()[..] else { panic!() };
+    assert_ne!(template["Parameters"]["DeploymentPreference"]["Default"], "AllAtOnce");
+    // Whatever version of whatever function fails, all go back.
+    let versions = watched(&alarms(&template)[text(alarm)]);
+    let functions = functions(&template);
+    for name in functions.keys() {
+        let expected = [
+            ("ExecutedVersion".to_owned(), format!("{name}.Version.Version")),
+            ("FunctionName".to_owned(), name.clone()),
+            ("Resource".to_owned(), format!("${{{name}}}:live")),
+        ];
+        assert!(versions.iter().any(|metric| metric.dimensions == expected.clone().into()), "{name}");
+    }
+    assert_eq!(versions.len(), functions.len());
+    for (name, function) in functions {
+        let properties = &function["Properties"];
+        for overridden in ["AutoPublishAlias", "DeploymentPreference", "PermissionsBoundary"] {
+            assert!(properties.get(overridden).is_none(), "{name} has a {overridden} of its own");
+        }
+        // Both are what makes a change of text, or of a parameter, a version of its own.
+        assert_eq!(properties["AutoPublishAliasAllProperties"], true, "{name}");
+        assert_eq!(text(&properties["VersionDescription"]), "configuration ${Configuration}", "{name}");
+    }
+    // What starts functions, other than the API's and the scheduler's events, which SAM leads to the alias itself.
+    assert_eq!(
+        text(&template["Resources"]["TicketChanges"]["Properties"]["FunctionName"]),
+        "RecordChangesFunction.Alias"
+    );
+    for output in ["RecordChangesFunctionName", "ExportFunctionName"] {
+        assert!(text(&template["Outputs"][output]["Value"]).ends_with("Function.Alias"), "{output}");
+    }
+}
+
+#[test]
+fn every_parameter_that_a_function_is_configured_by_makes_a_new_version() {
+    let template = template();
+    let parameters: BTreeSet<&str> = template["Parameters"].as_mapping().unwrap().keys().map(text).collect();
+    let mut used = BTreeSet::new();
+    let mut collect = |variables: &Yaml| {
+        for value in variables.as_mapping().unwrap().values() {
+            // In `!If [Condition, !Ref Parameter, !Sub …]` the second is the parameter.
+            let inner = untagged(value).as_sequence().map_or(value, |choice| &choice[1]);
+            used.extend(parameters.get(text(inner)).copied().map(str::to_owned));
+        }
+    };
+    collect(&template["Globals"]["Function"]["Environment"]["Variables"]);
+    for function in functions(&template).values() {
+        if let Some(environment) = function["Properties"].get("Environment") {
+            collect(&environment["Variables"]);
+        }
+    }
+    used.insert("Architecture".to_owned());
+    let content = text(&template["Resources"]["Configuration"]["Properties"]["Content"]).lines();
+    let content: BTreeSet<String> = content.map(|line| line.split('=').next().unwrap().to_owned()).collect();
+    assert_eq!(content, used);
+    let variables = &template["Globals"]["Function"]["Environment"]["Variables"];
+    assert_eq!(text(&variables["CONFIGURATION"]), "Configuration");
+    assert_eq!(text(&variables["POWERTOOLS_METRICS_NAMESPACE"]), "AWS::StackName");
+}
+
+#[test]
+fn every_alarm_notifies_watches_something_that_is_there_and_has_a_paragraph() {
+    let template = template();
+    let operations = read("docs/operations.md");
+    let alarms = alarms(&template);
+    for (name, alarm) in &alarms {
+        let actions = alarm["Properties"]["AlarmActions"].as_sequence().unwrap();
+        let topics: Vec<_> = actions.iter().map(|action| text(&untagged(action)[1])).collect();
+        assert_eq!(topics, ["AlarmTopic", "AlarmTopicArn"], "{name}");
+        assert!(operations.contains(&format!("`{name}`")), "docs/operations.md says what to do on {name}");
+        let watched = watched(alarm);
+        assert!((1..=10).contains(&watched.len()), "{name}: an alarm takes ten metrics");
+        for metric in watched {
+            metric.assert_known(name);
+        }
+    }
+    assert_eq!(text(&template["Resources"]["AlarmSubscription"]["Properties"]["Endpoint"]), "AlarmEmail");
+    let unauthenticated: BTreeSet<_> = watched(&alarms["UnauthenticatedAlarm"])
+        .into_iter()
+        .map(|m| m.dimensions["function"].clone())
+        .collect();
+    assert_eq!(unauthenticated, ROUTES.iter().map(|route| route.function.to_owned()).collect());
+}
+
+#[test]
+fn every_panel_of_the_dashboard_shows_metrics_that_are_there_and_is_described() {
+    let template = template();
+    let operations = read("docs/operations.md");
+    let body = text(&template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]);
+    let dashboard: serde_json::Value = serde_json::from_str(body).unwrap();
+    let mut place = BTreeSet::new();
+    for widget in dashboard["widgets"].as_array().unwrap() {
+        let number = |name: &str| widget[name].as_u64().unwrap();
+        for x in number("x")..number("x") + number("width") {
+            for y in number("y")..number("y") + number("height") {
+                assert!(x < 24 && place.insert((x, y)), "panels overlap at {x}, {y}");
+            }
+        }
+        let properties = &widget["properties"];
+        let title = properties["title"].as_str().unwrap();
+        let described = title.split([',', '(']).next().unwrap().trim();
+        assert!(operations.contains(&format!("**{described}**")), "docs/operations.md describes {described}");
+        if widget["type"] == "alarm" {
+            let shown =
+                properties["alarms"].as_array().unwrap().iter().map(|arn| arn.as_str().unwrap().to_owned());
+            let all = alarms(&template).into_keys().map(|name| format!("${{{name}.Arn}}"));
+            assert_eq!(shown.collect::<BTreeSet<_>>(), all.collect());
+            continue;
+        }
+        let rows: Vec<_> =
+            properties["metrics"].as_array().unwrap().iter().map(|row| row.as_array().unwrap()).collect();
+        let ids: BTreeSet<_> = rows.iter().filter_map(|row| row.last()?["id"].as_str()).collect();
+        for row in rows {
+            if let Some(expression) = row[0]["expression"].as_str() {
+                // Metrics of functions are found by name; the others an expression names by their ids.
+                for search in expression.split("SEARCH('").skip(1) {
+                    let name = search.strip_prefix("{\"${AWS::StackName}\",function} MetricName=\"").unwrap();
+                    let name = name.split('"').next().unwrap();
+                    assert!(is_written(name), "{title}: {name} is written by no function");
+                }
+                let words = expression.split(|c: char| !c.is_ascii_alphanumeric());
+                let named =
+                    words.filter(|word| word.len() == 2 && word.ends_with(|c: char| c.is_ascii_digit()));
+                for id in named.filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase())) {
+                    assert!(ids.contains(id), "{title}: {id} is no metric of the panel");
+                }
+                continue;
+            }
+            let words: Vec<_> = row.iter().filter_map(|word| word.as_str()).collect();
+            let [namespace, name, dimensions @ ..] = &words[..] else { panic!("{title}: {row:?}") };
+            let dimensions =
+                dimensions.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect();
+            Metric { namespace: (*namespace).to_owned(), name: (*name).to_owned(), dimensions }
+                .assert_known(title);
+        }
+    }
+}
+
+#[test]
+fn the_counter_and_the_checkpoint_are_written_by_the_functions_that_own_them() {
+    let template = template();
+    let denials = |name: &str| -> BTreeSet<(String, String, Vec<String>)> {
+        let policies = functions(&template)[name]["Properties"]["Policies"].as_sequence().unwrap().clone();
+        let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
+        let denied = statements.filter(|statement| statement["Effect"] == "Deny");
+        let denial = |statement: &Yaml| {
+            assert_eq!(text(&statement["Resource"]), "Tickets.Arn");
+            let condition = statement["Condition"].as_mapping().unwrap();
+            let (operator, keys) = condition.iter().next().unwrap();
+            let keys = keys["dynamodb:LeadingKeys"].as_sequence().unwrap();
+            let keys = keys.iter().map(|key| text(key).to_owned()).collect();
+            (text(&statement["Action"]).to_owned(), text(operator).to_owned(), keys)
+        };
+        denied.map(denial).collect()
+    };
+    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+    let put =
+        ("dynamodb:PutItem".to_owned(), "ForAnyValue:StringEquals".to_owned(), keys(&[COUNTER, CHECKPOINTS]));
+    let count =
+        ("dynamodb:UpdateItem".to_owned(), "ForAnyValue:StringNotEquals".to_owned(), keys(&[COUNTER]));
+    assert_eq!(denials("CreateTicketFunction"), [put.clone(), count].into());
+    assert_eq!(denials("UpdateTicketFunction"), [put.clone()].into());
+    assert_eq!(denials("DeleteTicketFunction"), [put].into());
+}
+
+#[test]
+fn no_function_can_do_more_than_the_boundary_which_ends_at_the_stack() {
+    let template = template();
+    assert_eq!(text(&template["Globals"]["Function"]["PermissionsBoundary"]), "Boundary");
+    let document = &template["Resources"]["Boundary"]["Properties"]["PolicyDocument"];
+    for statement in document["Statement"].as_sequence().unwrap() {
+        let Some(statement) = statement.as_mapping() else {
+            continue; // The key, where there is one.
+        };
+        let actions =
+            statement["Action"].as_sequence().cloned().unwrap_or_else(|| vec![statement["Action"].clone()]);
+        for action in &actions {
+            let action = text(action);
+            assert!(!action.contains('*'), "{action}");
+            let resources = untagged(&statement["Resource"]);
+            let resources = resources.as_sequence().cloned().unwrap_or_else(|| vec![resources.clone()]);
+            for resource in &resources {
+                let own = text(resource).contains(".Arn");
+                assert!(own || action.starts_with("xray:"), "{action} on {}", text(resource));
+                if action.starts_with("logs:") {
+                    assert_eq!(text(resource), "FunctionLogs.Arn");
+                }
+            }
+        }
+    }
+}
