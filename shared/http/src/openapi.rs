@@ -96,10 +96,7 @@ mod tests {
     fn the_document_is_the_one_that_is_published() {
         let published: Value = serde_json::from_str(include_str!("../../../openapi.json")).unwrap();
         let made = document(&Presets::parse(&PresetLists::default()).unwrap());
-        assert!(
-            made == published,
-            "openapi.json is out of date: tests/tests/openapi.rs says how to renew it"
-        );
+        assert!(made == published, "openapi.json is out of date: tests/openapi.rs says how to renew it");
     }
 
     #[test]

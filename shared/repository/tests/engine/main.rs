@@ -1,0 +1,11 @@
+//! The repository on the embedded engine, or on one by other hands: `support.rs` says how.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
+
+mod cost;
+mod history;
+mod keys;
+mod lists;
+mod moving;
+mod support;
+mod writes;

@@ -1,0 +1,165 @@
+//! A table of its own for every test, on the embedded engine, or on the one that `TEST_DYNAMODB` names.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use aws_sdk_dynamodb::Client;
+use serde_json::json;
+use tickets_domain::{
+    Clock, Continuation, Filter, Form, KeyId, ListEnd, PresetLists, Presets, Row, Taken, TicketFields,
+    Timestamp, Visibility,
+};
+use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
+use tickets_repository::{Connection, Policy, Tickets, schema};
+
+/// Tables of their own, and a clock that stands still until it is moved.
+pub struct Table {
+    pub client: Client,
+    pub clock: Clock,
+    pub name: String,
+    pub api_keys: String,
+    millis: Arc<AtomicI64>,
+    url: String,
+}
+
+/// The engine by other hands that the tests are to run on, if one is named. What they lack, by AWS' documentation:
+/// - dynalite knows no TTL (*UpdateTimeToLive*): it is not enabled on any of them;
+/// - moto counts half a unit for a consistent read (*Read consistency*: one), so units are asked for nowhere but on
+///   the embedded engine ([`counts_units`]), and `cost.rs` runs on that alone;
+/// - moto's server works on requests in parallel without a lock, so that an `ADD` gets lost (*UpdateItem*: atomic
+///   counters): `.ci/engines` has it answer one request at a time.
+fn other_engine() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+    std::env::var("TEST_DYNAMODB").ok()
+}
+
+/// Whether the engine counts units as DynamoDB does.
+pub fn counts_units() -> bool {
+    other_engine().is_none()
+}
+
+async fn embedded_engine() -> String {
+    let database = dynoxide::Database::memory().unwrap();
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    url
+}
+
+impl Table {
+    pub async fn new(now: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let url = match other_engine() {
+            Some(url) => url,
+            None => embedded_engine().await,
+        };
+        let client = Connection::to(&url).open();
+        // Processes and tests share another engine.
+        let suffix = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let (name, api_keys) = (format!("Tickets-{suffix}"), format!("ApiKeys-{suffix}"));
+        schema::create_tables(&client, &name, &api_keys).await.unwrap();
+        let millis = Arc::new(AtomicI64::new(time(now).millis()));
+        let read = Arc::clone(&millis);
+        let clock = Clock::new(move || Timestamp::from_millis(read.load(Ordering::Relaxed)).unwrap());
+        Self { client, clock, name, api_keys, millis, url }
+    }
+
+    /// The tickets, as an instance of their own has them.
+    pub fn tickets(&self, policy: Policy) -> Tickets {
+        Tickets::new(self.client.clone(), &self.name, self.clock.clone(), policy)
+    }
+
+    /// An instance with a client, and so a connection, of its own.
+    pub async fn instance(&self) -> Tickets {
+        let client = Connection::to(&self.url).open();
+        Tickets::new(client, &self.name, self.clock.clone(), Policy::default())
+    }
+
+    pub fn set(&self, now: Timestamp) {
+        self.millis.store(now.millis(), Ordering::Relaxed);
+    }
+
+    pub fn advance(&self, millis: i64) {
+        self.millis.fetch_add(millis, Ordering::Relaxed);
+    }
+}
+
+pub fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// By whom everything here is written.
+pub fn writer() -> KeyId {
+    "writer".parse().unwrap()
+}
+
+pub fn presets() -> Presets {
+    Presets::parse(&PresetLists::default()).unwrap()
+}
+
+/// A ticket's fields, from JSON.
+pub fn fields(body: serde_json::Value) -> TicketFields {
+    TicketFields::draft(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
+}
+
+/// So many tickets at once, created a second apart.
+pub async fn fill(tickets: &Tickets, count: u64, customers: u64, first: Timestamp) {
+    let samples: Vec<_> = (0..count)
+        .map(|at| {
+            let stamp = Timestamp::from_millis(first.millis() + 1000 * at as i64).unwrap();
+            let fields = fields(json!({"customerID": 1 + at % customers, "subject": format!("s{at}")}));
+            SeedTicket { fields, created: stamp, updated: stamp }
+        })
+        .collect();
+    for chunk in samples.chunks(MAX_CHUNK) {
+        tickets.append(&writer(), chunk).await.unwrap();
+    }
+}
+
+/// A page of a list, and how it ended.
+pub async fn read(tickets: &Tickets, filter: &Filter, found: &Continuation) -> (Vec<Row>, ListEnd) {
+    let mut rows = Vec::new();
+    let take = |row: &Row| {
+        rows.push(row.clone());
+        Taken::Accepted
+    };
+    let listed = tickets.list(filter, found, Visibility::All, take).await.unwrap();
+    (rows, listed.end)
+}
+
+/// The first page of a list, and whether there are more.
+pub async fn page(tickets: &Tickets, filter: &Filter) -> (Vec<Row>, bool) {
+    let (rows, end) = read(tickets, filter, &Continuation::default()).await;
+    (rows, end != ListEnd::Complete)
+}
+
+/// Every page of a list, by the last id of each and, with `follow`, by what each page found out.
+async fn walk(tickets: &Tickets, filter: &Filter, follow: bool) -> Vec<Row> {
+    let (mut all, mut filter, mut found) = (Vec::new(), filter.clone(), Continuation::default());
+    loop {
+        let (rows, end) = read(tickets, &filter, &found).await;
+        let ListEnd::More(next) = end else {
+            all.extend(rows);
+            return all;
+        };
+        // It goes by way of a URL.
+        found = if follow { next.to_string().parse().unwrap_or_default() } else { Continuation::default() };
+        let last = rows.last().expect("a page that is not the last holds something").key.id.get();
+        assert!(last > filter.id_after, "pages go on");
+        filter.id_after = last;
+        all.extend(rows);
+    }
+}
+
+/// Every page of a list, as a client that follows `Link` reads it; one that goes by ids alone reads the same.
+pub async fn pages(tickets: &Tickets, filter: &Filter) -> Vec<Row> {
+    let followed = walk(tickets, filter, true).await;
+    assert_eq!(walk(tickets, filter, false).await, followed, "{filter:?}");
+    followed
+}
+
+/// The ids of rows, as numbers.
+pub fn ids(rows: &[Row]) -> Vec<u64> {
+    rows.iter().map(|row| row.key.id.get()).collect()
+}

@@ -1,0 +1,268 @@
+//! Writes that race, repeat and go wrong: nothing lost, nothing doubled, nothing overwritten.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::support::{Table, counts_units, fields, page, presets, time, writer};
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tickets_domain::id::{Precondition, Version};
+use tickets_domain::idempotency::{Fingerprint, Idempotency};
+use tickets_domain::{Error, Filter, Form, Record, Row, Ticket, TicketChange, TicketId, Visibility};
+use tickets_repository::seed::SeedTicket;
+use tickets_repository::{Meter, Policy, Tickets};
+
+const NOW: &str = "2026-11-23T12:00:00Z";
+
+fn body() -> tickets_domain::TicketFields {
+    fields(json!({"customerID": 7, "subject": "s"}))
+}
+
+async fn change(
+    tickets: &Tickets,
+    id: TicketId,
+    precondition: &Precondition,
+    body: Value,
+) -> Result<Ticket, Error> {
+    let change = TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
+    tickets
+        .update(id, &writer(), Visibility::All, precondition, |ticket, now| change.apply(ticket, now))
+        .await
+}
+
+fn request(key: &str, says: u8) -> Idempotency {
+    Idempotency::new("caller".parse().unwrap(), key.parse().unwrap(), Fingerprint::new([says; 32]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_concurrent_creators_get_ids_of_their_own_without_a_gap() {
+    let table = Table::new(NOW).await;
+    // Instances of their own, that really race; and one that many share, as in the local server.
+    let shared = table.instance().await;
+    let instances = join_all((0..10).map(|_| table.instance())).await;
+    let racing = instances.iter().map(|tickets| async {
+        let mut ids = Vec::new();
+        while ids.len() < 5 {
+            let created = tickets.create(&writer(), Visibility::All, &body(), None).await;
+            ids.push(created.unwrap().ticket.id.get());
+        }
+        ids
+    });
+    let sharing = (0..50).map(|_| async {
+        vec![shared.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id.get()]
+    });
+    let (racing, sharing) = tokio::join!(join_all(racing), join_all(sharing));
+    let ids: Vec<u64> = racing.into_iter().chain(sharing).flatten().collect();
+    assert_eq!(ids.len(), 100);
+    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), (1..=100).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_sees_a_ticket_can_see_all_before_it() {
+    let table = Table::new(NOW).await;
+    let writers = join_all((0..4).map(|_| table.instance())).await;
+    let write = async {
+        join_all(writers.iter().map(|tickets| async {
+            for _ in 0..25 {
+                while tickets.create(&writer(), Visibility::All, &body(), None).await.is_err() {}
+            }
+        }))
+        .await;
+    };
+    let read = async {
+        let reader = table.instance().await;
+        let mut seen = 0;
+        while seen < 100 {
+            let (records, _) = page(&reader, &Filter::default()).await;
+            let ids: Vec<u64> = records.iter().map(|record| record.key.id.get()).collect();
+            assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "a gap");
+            assert!(ids.len() >= seen, "something vanished");
+            seen = ids.len();
+        }
+    };
+    tokio::join!(write, read);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_updates_of_different_fields_lose_none() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
+    let names = ["owner", "users", "departments", "ticketSuppliers", "ticketContent"];
+    let instances = join_all(names.iter().map(|_| table.instance())).await;
+    let updates = instances.iter().zip(names).map(|(tickets, name)| async move {
+        for round in 0..5 {
+            change(tickets, id, &Precondition::None, json!({ name: format!("{name} {round}") }))
+                .await
+                .unwrap();
+        }
+    });
+    join_all(updates).await;
+    let ticket = serde_json::to_value(tickets.get(id, Visibility::All).await.unwrap()).unwrap();
+    for name in names {
+        assert_eq!(ticket[name], format!("{name} 4"));
+    }
+    assert_eq!(tickets.get(id, Visibility::All).await.unwrap().version, Version::new(26));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_concurrent_updates_of_one_version_one_wins() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
+    let first = Precondition::OneOf(vec![Version::FIRST]);
+    let updates = (0..10).map(|n| change(&tickets, id, &first, json!({"users": n.to_string()})));
+    let outcomes = join_all(updates).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(Error::VersionMismatch))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_a_change_rises_even_when_the_clock_falls() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
+    table.advance(-60_000);
+    let changed = change(&tickets, created.id, &Precondition::None, json!({"users": "u"})).await.unwrap();
+    assert!(changed.updated > created.updated);
+    assert_eq!(changed.created, created.created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_changes_nothing_writes_nothing() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.instance().await.metered(meter.clone());
+    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
+    table.advance(1000);
+    meter.take();
+    let same = change(&tickets, created.id, &Precondition::None, json!({"subject": "s"})).await.unwrap();
+    assert_eq!(same, created);
+    if counts_units() {
+        assert_eq!(meter.take(), 1.0, "one consistent read");
+    }
+    assert_eq!(same.version, Version::FIRST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_deleted_ticket_is_its_stamps_and_goes_by_itself() {
+    let table = Table::new(NOW).await;
+    let keep = Duration::from_secs(7 * 24 * 60 * 60);
+    let tickets = table.tickets(Policy { keep_tombstones: keep, ..Policy::default() });
+    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
+    table.advance(5);
+    tickets.delete(created.id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    for outcome in [
+        tickets.get(created.id, Visibility::All).await.map(drop),
+        change(&tickets, created.id, &Precondition::None, json!({"users": "u"})).await.map(drop),
+        tickets.delete(created.id, &writer(), Visibility::All, &Precondition::None).await,
+    ] {
+        assert!(matches!(outcome, Err(Error::NotFound)), "{outcome:?}");
+    }
+    let filter = Filter { include_deleted: true, ..Filter::default() };
+    let (records, _) = page(&tickets, &filter).await;
+    assert_eq!(records, [Row::of(&Record::Deleted(created.delete(table.clock.now()))).unwrap()]);
+    assert!(page(&tickets, &Filter::default()).await.0.is_empty());
+
+    let item = table.client.get_item().table_name(&table.name).key("bucket", AttributeValue::S("0#1".into()));
+    let item = item.key("id", AttributeValue::N("1".into())).send().await.unwrap().item.unwrap();
+    let expires: i64 = item["expires"].as_n().unwrap().parse().unwrap();
+    assert_eq!(expires, time("2026-11-30T12:00:00Z").millis() / 1000);
+    assert!(!item.contains_key("subject") && !item.contains_key("ticketContent"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_takes_effect_once() {
+    let table = Table::new(NOW).await;
+    let instances = join_all((0..10).map(|_| table.instance())).await;
+    let named = request("k", 1);
+    let by = writer();
+    let creates = instances.iter().map(|tickets| tickets.create(&by, Visibility::All, &FIELDS, Some(&named)));
+    let outcomes = join_all(creates).await;
+    let created: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert!(created.iter().all(|one| one.ticket == created[0].ticket), "{created:?}");
+    assert_eq!(created.iter().filter(|one| !one.replayed).count(), 1);
+    assert_eq!(page(&instances[0], &Filter::default()).await.0.len(), 1);
+}
+
+static FIELDS: std::sync::LazyLock<tickets_domain::TicketFields> = std::sync::LazyLock::new(body);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
+    let table = Table::new(NOW).await;
+    let tickets = table.instance().await;
+    let first = tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 1))).await.unwrap();
+    assert!(matches!(
+        tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 2))).await,
+        Err(Error::IdempotencyKeyReused)
+    ));
+    let other = Idempotency::new("other".parse().unwrap(), "k".parse().unwrap(), Fingerprint::new([1; 32]));
+    assert_eq!(
+        tickets.create(&writer(), Visibility::All, &body(), Some(&other)).await.unwrap().ticket.id.get(),
+        2
+    );
+
+    // The replay is the first answer, whatever has happened to the ticket since.
+    tickets.delete(first.ticket.id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    table.advance(24 * 60 * 60 * 1000 - 1000);
+    let replay = tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 1))).await.unwrap();
+    assert_eq!((replay.ticket, replay.replayed), (first.ticket, true));
+
+    // An expired record does not count, whether TTL has removed it or not.
+    table.advance(1000);
+    assert!(
+        !tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 1))).await.unwrap().replayed
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_in_bulk_and_one_by_one_stay_dense() {
+    let table = Table::new(NOW).await;
+    let (bulk, single) = (table.instance().await, table.instance().await);
+    let samples: Vec<_> =
+        (0..20).map(|_| SeedTicket { fields: body(), created: time(NOW), updated: time(NOW) }).collect();
+    let appends = async {
+        for _ in 0..5 {
+            while bulk.append(&writer(), &samples).await.is_err() {}
+        }
+    };
+    let creates = async {
+        for _ in 0..20 {
+            while single.create(&writer(), Visibility::All, &body(), None).await.is_err() {}
+        }
+    };
+    tokio::join!(appends, creates);
+    let ids: Vec<u64> = page(&bulk, &Filter::default()).await.0.iter().map(|row| row.key.id.get()).collect();
+    assert_eq!(ids, (1..=120).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_reserves_once_and_costs_no_more_than_its_tickets() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.tickets(Policy::default()).metered(meter.clone());
+    let rows = |key: Option<&str>| -> Vec<_> {
+        let named = |row| {
+            let key = key?.parse().unwrap();
+            Some(Idempotency::of_row(writer(), key, row, Fingerprint::new([1; 32])))
+        };
+        (0..100).map(|row| (body(), named(row))).collect()
+    };
+    let ids = |created: &[Result<tickets_repository::Created, Error>]| -> Vec<u64> {
+        created.iter().map(|created| created.as_ref().unwrap().ticket.id.get()).collect()
+    };
+    let created = tickets.create_all(&writer(), Visibility::All, &rows(None)).await;
+    assert_eq!(ids(&created), (1..=100).collect::<Vec<_>>());
+    // A ticket and three index entries each, and the counter once.
+    let units = meter.take();
+    assert!(!counts_units() || units == 401.0, "{units}");
+
+    let created = tickets.create_all(&writer(), Visibility::All, &rows(Some("batch"))).await;
+    assert_eq!(ids(&created), (101..=200).collect::<Vec<_>>());
+    let again = tickets.create_all(&writer(), Visibility::All, &rows(Some("batch"))).await;
+    assert_eq!(ids(&again), ids(&created));
+    assert!(again.iter().all(|created| created.as_ref().unwrap().replayed));
+    let next = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap();
+    assert_eq!(next.ticket.id.get(), 201, "a replay reserves nothing");
+}

@@ -1,0 +1,667 @@
+//! The routes, tables and variables stand in several places, each of which has to have them: the
+//! code, the template, the watch router, README. They agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use export_tickets::{Bucket, Event, Exporter};
+use serde_json::json;
+use serde_norway::Value as Yaml;
+use support::files::{read, root, template, text, untagged};
+use support::model::{Faults, Model};
+use tickets_app::{App, Config, EXPORT_BUCKET};
+use tickets_cli::access_key::AccessKey;
+use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::local::any_port;
+use tickets_cli::storage::StorageServer;
+use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
+use tickets_http::query::PARAMETERS;
+use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
+use tickets_repository::checkpoint::CHECKPOINTS;
+use tickets_repository::schema::{self, KeyAttribute};
+use tickets_repository::{COUNTER, Connection, Keys, lease};
+use tower::ServiceExt;
+
+/// Method, path and function of every route, in any order.
+type Table = BTreeSet<(String, String, String)>;
+
+fn routes_in_code() -> Table {
+    let each = |route: &'static Route| route.methods.iter().map(move |method| (method.to_string(), route));
+    let table = ROUTES.iter().flat_map(each);
+    table.map(|(method, route)| (method, route.path.to_owned(), route.function.to_owned())).collect()
+}
+
+/// The functions of the template, by name.
+fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
+    let resources = template["Resources"].as_mapping().unwrap();
+    let functions = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+    functions
+        .map(|(_, f)| (text(&f["Metadata"]["BuildProperties"]["Binary"]).to_owned(), f.clone()))
+        .collect()
+}
+
+/// The functions that answer no route: a schedule starts the one, the table's stream the other.
+const EXPORT: &str = "export-tickets";
+const RECORD: &str = "record-changes";
+/// What the latter may read: Lambda does so with its rights.
+const STREAM: &str = "${Tickets.Arn}/stream/*";
+
+/// The methods that a path is asked with. API Gateway's `ANY` would be simpler, but `sam local`
+/// prefers it to a method at random.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Every method of every path: where no function answers it, the path's fallback says so.
+fn routes_with_fallbacks() -> Table {
+    let mut table = Table::new();
+    for fallback in ROUTES.iter().filter(|route| route.fallback) {
+        for method in METHODS {
+            let answers =
+                |route: &&Route| route.path == fallback.path && route.answers(&method.parse().unwrap());
+            let function = ROUTES.iter().find(answers).unwrap_or(fallback).function;
+            table.insert((method.to_owned(), fallback.path.to_owned(), function.to_owned()));
+        }
+    }
+    let function = GET_TICKET_CONFIGURATION.function;
+    for document in DOCUMENTS {
+        table.extend(METHODS.map(|method| (method.to_owned(), document.to_owned(), function.to_owned())));
+    }
+    table
+}
+
+#[test]
+fn the_template_routes_what_the_code_answers() {
+    let mut table = Table::new();
+    for (name, function) in functions(&template()) {
+        let Some(events) = function["Properties"]["Events"].as_mapping() else {
+            assert_eq!(name, RECORD);
+            continue;
+        };
+        for (_, event) in events {
+            if name == EXPORT {
+                assert_eq!(event["Type"], "ScheduleV2");
+                continue;
+            }
+            assert_eq!(event["Type"], "Api");
+            let properties = &event["Properties"];
+            let path = text(&properties["Path"]).strip_prefix("/api/v1").unwrap().to_owned();
+            let entry = (text(&properties["Method"]).to_uppercase(), path, name.clone());
+            assert!(table.insert(entry.clone()), "{entry:?} is there twice");
+        }
+    }
+    assert_eq!(table, routes_with_fallbacks());
+    assert_eq!(template()["Resources"]["Api"]["Properties"]["StageName"], "backend");
+    assert_eq!(BASE_PATH, "/backend/api/v1");
+}
+
+#[test]
+fn the_watch_router_routes_what_the_code_answers_in_both_forms() {
+    let manifest: toml::Value = toml::from_str(&read("Cargo.toml")).unwrap();
+    let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
+    let mut table = Table::new();
+    for route in router.as_array().unwrap() {
+        let path = route["path"].as_str().unwrap().strip_prefix(BASE_PATH).unwrap();
+        let own = route
+            .get("methods")
+            .map(|methods| methods.as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect());
+        for method in own.unwrap_or(METHODS.to_vec()) {
+            let entry = (method.to_owned(), path.to_owned(), route["function"].as_str().unwrap().to_owned());
+            assert!(table.insert(entry.clone()), "{entry:?} is there twice");
+        }
+    }
+    let both = |(method, path, function): (String, String, String)| {
+        ["", "/"].map(|slash| (method.clone(), format!("{path}{slash}"), function.clone()))
+    };
+    let expected: Table = routes_with_fallbacks().into_iter().flat_map(both).collect();
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn readme_s_table_is_what_the_code_answers() {
+    let readme = read("README.md");
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| method and path")).skip(2);
+    let mut table = BTreeSet::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let entries = row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2);
+        table.extend(entries.map(|entry| {
+            let (method, path) = entry.split_once(' ').unwrap();
+            (method.to_owned(), path.trim_end_matches('/').to_owned())
+        }));
+    }
+    assert_eq!(table, routes_in_code().into_iter().map(|(method, path, _)| (method, path)).collect());
+    for parameter in PARAMETERS {
+        assert!(readme.contains(&format!("`{parameter}`")), "README names {parameter}");
+    }
+}
+
+#[test]
+fn every_function_is_a_package_a_resource_and_sample_events() {
+    let names: BTreeSet<String> =
+        ROUTES.iter().map(|route| route.function).chain([EXPORT, RECORD]).map(str::to_owned).collect();
+    let folders = fs::read_dir(root().join("functions")).unwrap();
+    assert_eq!(
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>(),
+        names
+    );
+    assert_eq!(functions(&template()).into_keys().collect::<BTreeSet<_>>(), names);
+    for name in names.iter().filter(|name| ![EXPORT, RECORD].contains(&name.as_str())) {
+        for format in ["rest", "http"] {
+            let event: serde_json::Value =
+                serde_json::from_str(&read(&format!("events/{name}.{format}.json"))).unwrap();
+            assert_eq!(event["version"] == "2.0", format == "http");
+        }
+    }
+}
+
+#[test]
+fn the_template_s_tables_are_those_that_the_local_database_gets() {
+    let template = template();
+    let key = |table: &Yaml| -> Vec<(String, String)> {
+        let schema = table["KeySchema"].as_sequence().unwrap();
+        schema
+            .iter()
+            .map(|e| (text(&e["AttributeName"]).to_owned(), text(&e["KeyType"]).to_owned()))
+            .collect()
+    };
+    let expected = |attributes: &[KeyAttribute]| -> Vec<(String, String)> {
+        attributes
+            .iter()
+            .zip(["HASH", "RANGE"])
+            .map(|((name, _), kind)| ((*name).to_owned(), kind.to_owned()))
+            .collect()
+    };
+    let tickets = &template["Resources"][schema::TICKETS]["Properties"];
+    assert_eq!(key(tickets), expected(&schema::TICKETS_KEY));
+    assert_eq!(text(&tickets["TimeToLiveSpecification"]["AttributeName"]), schema::EXPIRES);
+    let view = text(&tickets["StreamSpecification"]["StreamViewType"]);
+    assert_eq!(view, schema::STREAM_VIEW.as_str());
+    let keys = &template["Resources"][schema::API_KEYS]["Properties"];
+    assert_eq!(key(keys), expected(&schema::API_KEYS_KEY));
+    let history = &template["Resources"][schema::HISTORY]["Properties"];
+    assert_eq!(key(history), expected(&schema::HISTORY_KEY));
+    assert_eq!(text(&history["TimeToLiveSpecification"]["AttributeName"]), schema::EXPIRES);
+    let declared = history["AttributeDefinitions"].as_sequence().unwrap().iter();
+    let declared: Vec<_> = declared.map(|a| (text(&a["AttributeName"]), text(&a["AttributeType"]))).collect();
+    assert_eq!(declared, schema::HISTORY_KEY.each_ref().map(|(name, kind)| (*name, kind.as_str())));
+
+    let indexes = tickets["GlobalSecondaryIndexes"].as_sequence().unwrap();
+    assert_eq!(indexes.len(), schema::INDEXES.len());
+    let mut attributes: BTreeMap<String, String> = BTreeMap::new();
+    attributes.extend(schema::TICKETS_KEY.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+    for (declared, index) in indexes.iter().zip(schema::INDEXES) {
+        assert_eq!((text(&declared["IndexName"]), key(declared)), (index.name, expected(&index.key)));
+        assert_eq!(declared["Projection"]["ProjectionType"], "INCLUDE");
+        let included: Vec<_> =
+            declared["Projection"]["NonKeyAttributes"].as_sequence().unwrap().iter().map(text).collect();
+        assert_eq!(included, index.includes);
+        attributes.extend(index.key.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+    }
+    let declared = tickets["AttributeDefinitions"].as_sequence().unwrap();
+    let declared =
+        declared.iter().map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
+    assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
+    for table in [tickets, keys, history] {
+        assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+        assert_eq!(table["DeletionProtectionEnabled"], true);
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    }
+}
+
+#[test]
+fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
+    let template = template();
+    let variables = template["Globals"]["Function"]["Environment"]["Variables"].as_mapping().unwrap();
+    let defaults: BTreeMap<&str, String> = variables
+        .iter()
+        .filter_map(|(name, value)| {
+            let default = template["Parameters"].get(value.as_tagged_ref()?)?.get("Default")?;
+            Some((
+                text(name),
+                default.as_str().map_or_else(|| default.as_u64().unwrap().to_string(), str::to_owned),
+            ))
+        })
+        .collect();
+    assert_eq!(defaults.len(), 8, "{defaults:?}");
+    let (deployed, local) = (
+        Config::from_lookup(|name| defaults.get(name).cloned()).unwrap(),
+        Config::from_lookup(|_| None).unwrap(),
+    );
+    assert_eq!(deployed.presets, local.presets);
+    assert_eq!(
+        (deployed.policy.settle, deployed.policy.keep_tombstones),
+        (local.policy.settle, local.policy.keep_tombstones)
+    );
+    assert_eq!(deployed.cors_origins, local.cors_origins);
+    // Each one is read: a value that cannot be is refused, or shows.
+    for name in [
+        "TICKET_TYPES",
+        "TICKET_STATUSES",
+        "CLOSED_STATUSES",
+        "TICKET_PRIORITIES",
+        "TICKET_OWNERS",
+        "SETTLE_SECONDS",
+        "TOMBSTONE_DAYS",
+    ] {
+        assert!(
+            Config::from_lookup(|asked| (asked == name).then(|| "a,A".to_owned())).is_err(),
+            "{name} is not read"
+        );
+        assert!(defaults.contains_key(name), "{name} is not set");
+    }
+    let configuration = &template["Resources"]["GetTicketConfigurationFunction"]["Properties"];
+    assert_eq!(configuration["Environment"]["Variables"]["SERVE_DOCS"].as_tagged_ref(), Some("ServeDocs"));
+    for shown in template["Parameters"]["ServeDocs"]["AllowedValues"].as_sequence().unwrap().iter().map(text)
+    {
+        let config = Config::from_lookup(|name| (name == "SERVE_DOCS").then(|| shown.to_owned())).unwrap();
+        assert_eq!(config.serve_docs.to_string(), shown);
+    }
+    assert_eq!(text(&template["Parameters"]["ServeDocs"]["Default"]), local.serve_docs.to_string());
+    let own = &template["Resources"]["ExportTicketsFunction"]["Properties"]["Environment"]["Variables"];
+    for name in [
+        "TICKETS_TABLE",
+        "API_KEYS_TABLE",
+        "HISTORY_TABLE",
+        "CORS_ORIGINS",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "EXPORT_BUCKET",
+        "AWS_ENDPOINT_URL_S3",
+    ] {
+        let config = Config::from_lookup(|asked| (asked == name).then(|| "set".to_owned())).unwrap();
+        let values = [
+            config.tickets_table,
+            config.api_keys_table,
+            config.history_table,
+            config.cors_origins.concat(),
+            config.endpoint_url.unwrap_or_default(),
+            config.export_bucket,
+            config.s3_endpoint_url.unwrap_or_default(),
+        ];
+        assert!(values.contains(&"set".to_owned()), "{name} is not read");
+        assert!(variables.contains_key(name) || own.get(name).is_some(), "{name} is not set");
+    }
+}
+
+/// The name in a `!Ref`.
+trait Reference {
+    fn as_tagged_ref(&self) -> Option<&str>;
+}
+
+impl Reference for Yaml {
+    fn as_tagged_ref(&self) -> Option<&str> {
+        match self {
+            Yaml::Tagged(tagged) if tagged.tag == "!Ref" => tagged.value.as_str(),
+            _ => None,
+        }
+    }
+}
+
+/// The actions a function may take, by resource.
+fn allowed(function: &Yaml) -> BTreeSet<(String, String)> {
+    let list = |value: &Yaml| untagged(value).as_sequence().cloned().unwrap_or_else(|| vec![value.clone()]);
+    let mut allowed = BTreeSet::new();
+    for policy in function["Properties"]["Policies"].as_sequence().unwrap() {
+        for statement in policy["Statement"].as_sequence().unwrap() {
+            if statement["Effect"] == "Deny" {
+                continue; // Of what is allowed, some items: tests/template.rs.
+            }
+            assert_eq!(statement["Effect"], "Allow");
+            for (action, resource) in list(&statement["Action"])
+                .iter()
+                .flat_map(|a| list(&statement["Resource"]).into_iter().map(move |r| (a.clone(), r)))
+            {
+                allowed.insert((text(&action).to_owned(), text(&resource).to_owned()));
+            }
+        }
+    }
+    allowed
+}
+
+#[test]
+fn every_function_may_make_the_calls_it_makes_and_no_others() {
+    let (key, lease) = (("GetItem", "ApiKeys.Arn"), ("UpdateItem", "ApiKeys.Arn"));
+    let (get, batch) = (("GetItem", "Tickets.Arn"), ("BatchGetItem", "Tickets.Arn"));
+    let (put, reserve) = (("PutItem", "Tickets.Arn"), ("UpdateItem", "Tickets.Arn"));
+    let by_customer = ("Query", "${Tickets.Arn}/index/byCustomer");
+    let by_updated = ("Query", "${Tickets.Arn}/index/byUpdated");
+    let by_status = ("Query", "${Tickets.Arn}/index/byStatus");
+    let functions = functions(&template());
+    let calls: [(&str, Vec<(&str, &str)>); 10] = [
+        ("get-ticket-configuration", vec![key, lease]),
+        ("get-ticket", vec![key, lease, get]),
+        // A key restricted to a customer gets its list from the customers' index.
+        (
+            "list-tickets",
+            vec![key, lease, get, batch, ("Query", "Tickets.Arn"), by_customer, by_updated, by_status],
+        ),
+        ("list-customer-tickets", vec![key, lease, get, batch, by_customer, by_updated, by_status]),
+        ("create-ticket", vec![key, lease, get, put, reserve]),
+        ("update-ticket", vec![key, lease, get, put]),
+        ("delete-ticket", vec![key, lease, get, put]),
+        ("list-ticket-history", vec![key, lease, get, ("Query", "History.Arn")]),
+        (RECORD, ["PutItem", "UpdateItem", "Query"].map(|call| (call, "History.Arn")).into()),
+        (EXPORT, vec![get, batch, ("Query", "Tickets.Arn"), by_updated, put]),
+    ];
+    assert_eq!(calls.len(), functions.len());
+    for (name, calls) in calls {
+        let expected =
+            calls.into_iter().map(|(action, resource)| (format!("dynamodb:{action}"), resource.to_owned()));
+        let mut expected: BTreeSet<_> = expected.collect();
+        if name == EXPORT {
+            let objects = ["tickets", "manifests"].map(|folder| format!("${{Exports.Arn}}/{folder}/*"));
+            expected.extend(objects.map(|objects| ("s3:PutObject".to_owned(), objects)));
+        }
+        if name == RECORD {
+            let calls = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
+            let stream = calls.map(|call| (format!("dynamodb:{call}"), STREAM.to_owned()));
+            expected.extend(stream);
+            expected.insert(("sqs:SendMessage".to_owned(), "HistoryFailures.Arn".to_owned()));
+        }
+        assert_eq!(allowed(&functions[name]), expected, "{name}");
+    }
+    // Of a key functions may write what is leased of its limit, and that it is in use. Nothing makes it wider.
+    for (name, function) in &functions {
+        let policies = function["Properties"]["Policies"].as_sequence().unwrap();
+        let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
+        let of_keys = |statement: &&Yaml| {
+            statement["Action"] == "dynamodb:UpdateItem" && text(&statement["Resource"]) == "ApiKeys.Arn"
+        };
+        for statement in statements.filter(of_keys) {
+            let list = |operator: &str, key: &str| {
+                let values = statement["Condition"][operator][key].as_sequence().unwrap();
+                values.iter().map(|value| text(value).to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(
+                list("ForAllValues:StringEquals", "dynamodb:Attributes"),
+                [schema::API_KEYS_KEY[0].0, lease::WINDOW, lease::LEASED, lease::LAST_USED],
+                "{name}"
+            );
+            // All that is there would be more than these attributes.
+            let returned = list("StringEqualsIfExists", "dynamodb:ReturnValues");
+            assert_eq!(returned, ["NONE", "UPDATED_OLD", "UPDATED_NEW"], "{name}");
+        }
+    }
+    // Of the table the export may write one partition.
+    let policies = functions[EXPORT]["Properties"]["Policies"].as_sequence().unwrap();
+    let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
+    let mut writes = statements.filter(|statement| statement["Action"] == "dynamodb:PutItem");
+    let keys = &writes.next().unwrap()["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
+    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS]);
+    assert!(writes.next().is_none());
+}
+
+#[test]
+fn what_the_gateway_answers_itself_is_a_problem_too() {
+    let template = template();
+    let responses =
+        template["Resources"]["Api"]["Properties"]["GatewayResponses"].as_mapping().unwrap().clone();
+    for (name, response) in responses {
+        let body = text(&response["ResponseTemplates"]["application/json"]);
+        assert!(!body.contains('$'), "{name:?}: the gateway's own text may repeat a key");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        for member in ["type", "title", "detail", "errors"] {
+            assert!(body.get(member).is_some(), "{name:?} lacks {member}");
+        }
+        assert_eq!(body.get("status").and_then(|s| s.as_u64()), response["StatusCode"].as_u64(), "{name:?}");
+        assert_eq!(
+            text(&response["ResponseParameters"]["Headers"]["Content-Type"]),
+            "'application/problem+json'"
+        );
+    }
+}
+
+#[test]
+fn the_template_admits_the_numbers_that_the_code_admits() {
+    let template = template();
+    for (parameter, variable) in [("SettleSeconds", "SETTLE_SECONDS"), ("TombstoneDays", "TOMBSTONE_DAYS")] {
+        let bound = |name: &str| template["Parameters"][parameter][name].as_u64().unwrap();
+        let accepted =
+            |value: u64| Config::from_lookup(|asked| (asked == variable).then(|| value.to_string())).is_ok();
+        let (least, most) = (bound("MinValue"), bound("MaxValue"));
+        assert!(accepted(least) && accepted(most), "{variable} from {least} to {most}");
+        assert!(!accepted(least - 1) && !accepted(most + 1), "{variable} beyond {least} to {most}");
+    }
+}
+
+#[test]
+fn every_sample_event_is_one_of_its_function_s_route() {
+    let mut functions = BTreeSet::new();
+    for file in fs::read_dir(root().join("events")).unwrap() {
+        let file = file.unwrap().file_name().into_string().unwrap();
+        let event: serde_json::Value = serde_json::from_str(&read(&format!("events/{file}"))).unwrap();
+        let [name, format, "json"] = file.split('.').collect::<Vec<_>>()[..] else { panic!("{file}") };
+        if name == EXPORT {
+            let event: export_tickets::Event = serde_json::from_value(event).unwrap();
+            assert_eq!(event.since.is_some(), format == "since", "{file}");
+            functions.insert(name.to_owned());
+            continue;
+        }
+        if name == RECORD {
+            let event: record_changes::Event = serde_json::from_value(event).unwrap();
+            let versions =
+                event.records.into_iter().map(|record| record.dynamodb.version().unwrap().unwrap());
+            let versions: Vec<_> = versions.map(|version| version.entry.version.get()).collect();
+            assert_eq!((format, versions), ("stream", vec![1, 2]), "{file}");
+            functions.insert(name.to_owned());
+            continue;
+        }
+        let route = ROUTES.iter().find(|route| route.function == name);
+        let route = route.unwrap_or_else(|| panic!("{file} is of no function"));
+        let context = &event["requestContext"];
+        let (method, path) = match format {
+            "rest" => {
+                // What the client wrote; the event's own path lacks the stage.
+                let path = context["path"].as_str().unwrap();
+                assert_eq!(
+                    path,
+                    format!("/{}{}", context["stage"].as_str().unwrap(), event["path"].as_str().unwrap())
+                );
+                assert_eq!(event["resource"], format!("/api/v1{}", route.path), "{file}");
+                assert_eq!(event["httpMethod"], context["httpMethod"]);
+                (&event["httpMethod"], path.strip_prefix(BASE_PATH).unwrap())
+            }
+            "http" => {
+                let http = &context["http"];
+                let key = format!("{} {BASE_PATH}{}", http["method"].as_str().unwrap(), route.path);
+                assert_eq!(event["routeKey"].as_str(), Some(&*key), "{file}");
+                (&http["method"], event["rawPath"].as_str().unwrap().strip_prefix(BASE_PATH).unwrap())
+            }
+            // A function's own URL knows no routes.
+            "url" => (&context["http"]["method"], event["rawPath"].as_str().unwrap()),
+            other => panic!("{file}: what is {other}?"),
+        };
+        let method = method.as_str().unwrap();
+        assert!(route.methods.iter().any(|known| known == method), "{file}: {method}");
+        let id = event["pathParameters"]["id"].as_str();
+        assert_eq!(id.is_some(), route.path.contains("{id}") && format != "url", "{file}");
+        let expected = route.path.replace("{id}", id.unwrap_or("1"));
+        assert_eq!(path.strip_suffix('/').unwrap_or(path), expected, "{file}");
+        functions.insert(name.to_owned());
+    }
+    let expected = ROUTES.iter().map(|route| route.function).chain([EXPORT, RECORD]).map(str::to_owned);
+    assert_eq!(functions, expected.collect());
+    let scheduled = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
+    let input: serde_json::Value = serde_json::from_str(text(&scheduled["Properties"]["Input"])).unwrap();
+    let sample: serde_json::Value =
+        serde_json::from_str(&read("events/export-tickets.schedule.json")).unwrap();
+    assert_eq!(input, sample, "the schedule sends what the sample has");
+}
+
+/// The model, and what it is asked for: actions and resources as a policy names them.
+#[derive(Debug, Clone)]
+struct Watched {
+    engine: Model,
+    asked: Arc<Mutex<BTreeSet<(String, String)>>>,
+    /// The partitions of the tickets' table that were written to, with the action.
+    written: Arc<Mutex<BTreeSet<(String, String)>>>,
+}
+
+impl HttpConnector for Watched {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap();
+        let operation = target.rsplit('.').next().unwrap().to_owned();
+        let body: serde_json::Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        let resource = |call: &serde_json::Value| {
+            let table = call["TableName"].as_str().unwrap();
+            match call["IndexName"].as_str() {
+                Some(index) => format!("${{{table}.Arn}}/index/{index}"),
+                None => format!("{table}.Arn"),
+            }
+        };
+        let calls: Vec<(String, String)> = match operation.as_str() {
+            "BatchGetItem" => {
+                let tables = body["RequestItems"].as_object().unwrap().keys();
+                tables.map(|table| (operation.clone(), format!("{table}.Arn"))).collect()
+            }
+            _ => vec![(operation.clone(), resource(&body))],
+        };
+        let calls = calls.into_iter().map(|(action, resource)| (format!("dynamodb:{action}"), resource));
+        self.asked.lock().unwrap().extend(calls);
+        if body["TableName"] == schema::TICKETS && ["PutItem", "UpdateItem"].contains(&&*operation) {
+            let key = body.get("Item").unwrap_or(&body["Key"]);
+            let bucket = key["bucket"]["S"].as_str().unwrap().to_owned();
+            self.written.lock().unwrap().insert((operation, bucket));
+        }
+        self.engine.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
+    let engine = Model::new(1).await;
+    engine.keep_stream();
+    let watched = Watched { engine: engine.clone(), asked: Arc::default(), written: Arc::default() };
+    let clock = Clock::system();
+    let mut keys = Vec::new();
+    let store = Keys::new(engine.connection().open(), schema::API_KEYS, clock.clone());
+    for customer in [None, Some(7.try_into().unwrap())] {
+        let token = BearerToken::generate().unwrap();
+        // With a limit, of which each instance leases some.
+        let limit = "1000000/h".parse().ok();
+        let key = ApiKey { customer, limit, ..ApiKey::new(&token, Scope::ALL, clock.now()) };
+        store.insert(&key).await.unwrap();
+        keys.push(token.reveal());
+    }
+
+    let gateway = async |most_keys: usize| {
+        let connector = SharedHttpConnector::new(watched.clone());
+        let client = http_client_fn(move |_, _| connector.clone());
+        // A client of its own each time, so that no key is remembered.
+        let connection = Connection { http_client: Some(client), ..engine.connection() };
+        let mut config = Config::from_lookup(|_| None).unwrap();
+        config.policy.most_keys = most_keys;
+        Gateway { app: Arc::new(App::open(config, connection, clock.clone())), payload: Payload::Rest }
+    };
+    let body = json!({"customerID": 7, "subject": "s"});
+    // Every way through each function, with good weather and without: a write whose answer is lost is read
+    // back.
+    let requests = [
+        (Method::POST, "/tickets", body.clone()),
+        (Method::POST, "/tickets", body.clone()),
+        (Method::GET, "/tickets/1", json!(null)),
+        (Method::GET, "/tickets/1/history", json!(null)),
+        (Method::PUT, "/tickets/1", json!({"owner": "ada"})),
+        (Method::PATCH, "/tickets/1", json!({"owner": "grace"})),
+        (Method::GET, "/tickets", json!(null)),
+        (Method::GET, "/tickets?updatedSince=2020-01-01", json!(null)),
+        (Method::GET, "/customers/7/tickets?createdSince=2020-01-01", json!(null)),
+        (Method::GET, "/customers/7/tickets", json!(null)),
+        (Method::GET, "/tickets?open=true", json!(null)),
+        (Method::GET, "/customers/7/tickets?open=true", json!(null)),
+        (Method::DELETE, "/tickets/1", json!(null)),
+        (Method::GET, "/ticket-configuration", json!(null)),
+    ];
+    let lost = Faults { reset_after: 0.5, ..Faults::default() };
+    let mut seen: BTreeMap<&str, BTreeSet<(String, String)>> = BTreeMap::new();
+    let mut written = seen.clone();
+    for faults in [Faults::default(), lost.clone(), lost] {
+        engine.set(faults);
+        for most_keys in [20_000, 1] {
+            for (at, key) in keys.iter().enumerate() {
+                for (method, path, body) in &requests {
+                    watched.asked.lock().unwrap().clear();
+                    let request = Request::builder()
+                        .method(method)
+                        .uri(format!("{BASE_PATH}{path}"))
+                        .header("authorization", format!("Bearer {key}"))
+                        .header("content-type", "application/json")
+                        .header("idempotency-key", at.to_string());
+                    let request = request.body(Body::from(body.to_string())).unwrap();
+                    let Ok(_) = gateway(most_keys).await.into_router().oneshot(request).await;
+                    let bare = path.split('?').next().unwrap().replace("/1", "/{id}").replace("/7", "/{id}");
+                    let answers = |route: &&Route| route.path == bare && route.methods.contains(method);
+                    let function = ROUTES.iter().find(answers).unwrap().function;
+                    seen.entry(function).or_default().append(&mut watched.asked.lock().unwrap());
+                    written.entry(function).or_default().append(&mut watched.written.lock().unwrap());
+                }
+            }
+        }
+    }
+    // Every version, the last first: what comes after its ticket's deletion takes another way.
+    engine.set(Faults::default());
+    watched.asked.lock().unwrap().clear();
+    let history = gateway(20_000).await.app.history.clone();
+    let mut records = engine.take_stream();
+    records.reverse();
+    let event: record_changes::Event = serde_json::from_value(json!({"Records": records})).unwrap();
+    let outcome = record_changes::answer(&history, event).await;
+    assert!(outcome.batch_item_failures.is_empty());
+    seen.entry(RECORD).or_default().append(&mut watched.asked.lock().unwrap());
+    // A first pass, which walks the buckets, and one over what changed.
+    engine.set(Faults::default());
+    watched.asked.lock().unwrap().clear();
+    let key = AccessKey::generate().unwrap();
+    let storage = StorageServer::start(None, any_port(), key).await.unwrap();
+    let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
+    for later in [Duration::ZERO, Duration::from_secs(60)] {
+        let tickets = gateway(20_000).await.app.tickets.clone();
+        // The second is beyond the settle window: what was written shows.
+        let clock = Clock::new(move || Clock::system().now().plus(later));
+        let exporter = Exporter::new(tickets, bucket.clone(), clock);
+        export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
+    }
+    seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());
+    let exported = std::mem::take(&mut *watched.written.lock().unwrap());
+    assert_eq!(exported, [("PutItem".to_owned(), CHECKPOINTS.to_owned())].into());
+    // What the policies deny by partition is never asked for.
+    for (function, written) in written {
+        for (action, bucket) in written {
+            assert_eq!(bucket == COUNTER, action == "UpdateItem", "{function}: {action} to {bucket}");
+            assert_ne!(bucket, CHECKPOINTS, "{function}: {action}");
+        }
+    }
+    for (name, function) in functions(&template()) {
+        let mut allowed = allowed(&function);
+        allowed.retain(|(action, resource)| action.starts_with("dynamodb:") && resource != STREAM);
+        assert_eq!(seen.get(&*name), Some(&allowed), "{name}");
+    }
+}
+
+#[test]
+fn no_function_may_do_anything_to_everything() {
+    for (name, function) in functions(&template()) {
+        let allowed = allowed(&function);
+        assert!(!allowed.is_empty(), "{name}");
+        for (action, resource) in allowed {
+            if name == EXPORT && action == "s3:PutObject" {
+                assert!(resource.starts_with("${Exports.Arn}/"), "{resource}");
+                continue;
+            }
+            if name == RECORD && (action == "sqs:SendMessage" || resource == STREAM) {
+                continue; // One queue, and the streams of one table.
+            }
+            let call = action.strip_prefix("dynamodb:").unwrap_or_else(|| panic!("{name}: {action}"));
+            assert!(call.chars().all(char::is_alphabetic) && call != "Scan", "{name}: {action}");
+            assert!(!resource.contains('*') && resource.contains(".Arn"), "{name}: {resource}");
+            // A key is looked up, and its use counted; no function may list keys or make them.
+            let of_keys = ["GetItem", "UpdateItem"].contains(&call);
+            assert!(!resource.contains("ApiKeys") || of_keys, "{name}: {action} on {resource}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The contract, rule by rule, through the front door: in-process with events of both formats, or
+//! against an API that runs elsewhere (see `Api::each`), which other tests may use meanwhile.
+
+mod errors;
+mod fields;
+mod lists;
+mod writes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde_json::{Value, json};
+use support::{Answer, Api, Options, answer, fresh_customer, time};
+use tickets_cli::gateway::Payload;
+use tickets_domain::{Clock, Timestamp};
+
+/// A new ticket of a customer of its own.
+async fn ticket(api: &Api) -> (u64, u64) {
+    let customer = fresh_customer().get();
+    (api.create(&json!({"customerID": customer, "subject": "Help"})).await, customer)
+}
+
+fn assert_problem(answer: &Answer, status: u16, fields: &[&str]) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    let body = answer.json();
+    assert_eq!(body["status"], status);
+    for member in ["type", "title", "detail"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} of {body}");
+    }
+    assert_eq!(answer.fields(), fields, "{body}");
+    let text = answer.text.to_lowercase();
+    for secret in ["dynamo", "aws", "table", "panick", "sdk", "sqlite"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert!(!answer.header("x-request-id").is_empty());
+}
+
+/// Three tickets of a customer, with their ids.
+async fn three(api: &Api) -> (u64, Vec<Value>) {
+    let customer = fresh_customer().get();
+    let mut tickets = Vec::new();
+    for n in 0..3 {
+        let body = json!({"customerID": customer, "subject": format!("ticket {n}")});
+        tickets.push(api.post(&body).await.json());
+    }
+    (customer, tickets)
+}
+
+fn id(ticket: &Value) -> u64 {
+    ticket["id"].as_str().unwrap().parse().unwrap()
+}
+
+// What follows needs a configuration, a clock or a table of its own, so it always runs in this process.
+
+/// An API whose time a test sets.
+async fn on_a_clock(
+    payload: Payload,
+    start: &str,
+    environment: Vec<(&'static str, String)>,
+) -> (Api, Arc<AtomicI64>) {
+    let millis = Arc::new(AtomicI64::new(time(start).millis()));
+    let shown = Arc::clone(&millis);
+    let clock = Clock::new(move || Timestamp::from_millis(shown.load(Ordering::SeqCst)).expect("in range"));
+    let options = Options { payload, environment, clock: Some(clock), ..Options::default() };
+    (Api::start_with(options).await, millis)
+}

@@ -1,0 +1,330 @@
+//! What a ticket has: fields, their limits, presets, and the configuration that tells of them.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use support::{Api, Options, answer, fresh_customer};
+use tickets_app::{App, Config};
+use tickets_cli::gateway::{Gateway, Payload};
+use tickets_domain::Clock;
+use tickets_http::route::BASE_PATH;
+
+use super::{assert_problem, ticket};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_comes_back_as_it_was_given() {
+    for api in Api::each().await {
+        let body = json!({
+            "customerID": fresh_customer().get(), "ticketType": "BILLING", "status": "Assigned", "ticketPriority": "high",
+            "customerEmail": "ada@example.com", "subject": "Ünï ✓ \"quoted\" \\ <b>", "ticketContent": "line\nline\u{0}\u{1f600}",
+            "owner": "grace", "users": "u", "departments": "d", "ticketSuppliers": "",
+            "ticketFollowupDate": "2026-12-01", "ticketActionRequired": "2026-12-01T10:00:00.5+02:00",
+        });
+        let id = api.create(&body).await;
+        let ticket = api.get(&format!("/tickets/{id}")).await.json();
+        for (name, given) in body.as_object().unwrap() {
+            let expected = match name.as_str() {
+                "ticketType" => json!("billing"),
+                "status" => json!("assigned"),
+                "ticketActionRequired" => json!("2026-12-01T08:00:00.500Z"),
+                _ => given.clone(),
+            };
+            assert_eq!(ticket[name], expected, "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_fetched_can_be_sent_back() {
+    for api in Api::each().await {
+        let (id, _) = ticket(&api).await;
+        let path = format!("/tickets/{id}");
+        let mut fetched = api.get(&path).await.json();
+        let same = answer(api.request(Method::PUT, &path).json(&fetched)).await;
+        assert_eq!((same.status, same.header("etag"), same.json()), (200, "\"1\"", fetched.clone()));
+        fetched["owner"] = json!("ada");
+        let changed = answer(api.request(Method::PUT, &path).json(&fetched)).await;
+        assert_eq!((changed.status, changed.json()["owner"].as_str()), (200, Some("ada")));
+        // The dates are those of before now, so they are refused: somebody else may have changed it.
+        let stale = answer(api.request(Method::PUT, &path).json(&fetched)).await;
+        assert_problem(&stale, 422, &["updatedDate"]);
+        let other = api.patch(&path, &json!({"id": (id + 1).to_string(), "createdDate": "2020-01-01"})).await;
+        assert_problem(&other, 422, &["createdDate", "id"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_clears_a_field_and_required_ones_stay() {
+    for api in Api::each().await {
+        let (id, _) = ticket(&api).await;
+        let path = format!("/tickets/{id}");
+        api.patch(&path, &json!({"owner": "ada", "ticketFollowupDate": "2026-12-01"})).await;
+        let cleared =
+            api.patch(&path, &json!({"owner": null, "ticketFollowupDate": null, "users": null})).await;
+        assert_eq!(cleared.status, 200);
+        assert!(cleared.json().get("owner").is_none() && cleared.json().get("ticketFollowupDate").is_none());
+        let refused = api.patch(&path, &json!({"customerID": null, "subject": null})).await;
+        assert_problem(&refused, 422, &["customerID", "subject"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_invalid_field_is_named_at_once() {
+    for api in Api::each().await {
+        let body = json!({"subject": "", "status": "done", "customerEmail": "x", "users": 5, "stauts": "open", "id": "1"});
+        let refused = api.post(&body).await;
+        assert_problem(
+            &refused,
+            422,
+            &["customerEmail", "customerID", "id", "status", "stauts", "subject", "users"],
+        );
+        assert!(refused.text.contains("did you mean status?"), "{}", refused.text);
+        assert!(refused.text.contains("open, assigned, resolved, closed"), "{}", refused.text);
+        let (id, _) = ticket(&api).await;
+        let body = json!({"customerID": 0, "status": "done", "colour": "red"});
+        assert_problem(
+            &api.patch(&format!("/tickets/{id}"), &body).await,
+            422,
+            &["colour", "customerID", "status"],
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_on_both_sides() {
+    let api = &Api::each().await[0];
+    let at = |field: &str, value: Value| {
+        let mut body = json!({"customerID": fresh_customer().get(), "subject": "s"});
+        body[field] = value;
+        body
+    };
+    let max = (1u64 << 53) - 1;
+    let limits = [
+        ("subject", json!("ü".repeat(500)), json!("ü".repeat(501))),
+        ("subject", json!("s"), json!("")),
+        ("ticketContent", json!("x".repeat(256 * 1024)), json!("x".repeat(256 * 1024 + 1))),
+        ("users", json!("x".repeat(4096)), json!("x".repeat(4097))),
+        ("departments", json!("x".repeat(4096)), json!("x".repeat(4097))),
+        ("ticketSuppliers", json!("x".repeat(4096)), json!("x".repeat(4097))),
+        ("owner", json!("x".repeat(4096)), json!("x".repeat(4097))),
+        ("customerID", json!(max), json!(max + 1)),
+        ("customerID", json!(1), json!(0)),
+        ("ticketFollowupDate", json!("9999-12-31"), json!("10000-01-01")),
+    ];
+    for (field, within, beyond) in limits {
+        let accepted = api.post(&at(field, within)).await;
+        assert_eq!(accepted.status, 201, "{field}: {accepted:?}");
+        assert_problem(&api.post(&at(field, beyond)).await, 422, &[field]);
+    }
+    let everything = json!({
+        "customerID": max, "subject": "\u{1F600}".repeat(500), "ticketContent": "\u{1}".repeat(256 * 1024),
+        "users": "x".repeat(4096), "departments": "x".repeat(4096), "ticketSuppliers": "x".repeat(4096), "owner": "x".repeat(4096),
+    });
+    assert_eq!(api.post(&everything).await.status, 201, "every field at its limit at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_read_like_a_create() {
+    for api in Api::each().await {
+        let (id, _) = ticket(&api).await;
+        for slash in ["", "/"] {
+            let path = format!("/tickets/{id}{slash}");
+            for method in [Method::PUT, Method::PATCH] {
+                let send = async |kind: &str, body: &str| {
+                    let request = api.request(method.clone(), &path).header(CONTENT_TYPE, kind);
+                    answer(request.body(body.to_owned())).await
+                };
+                assert_problem(&send("text/plain", "{}").await, 415, &[]);
+                for malformed in ["", "[]", "{", "null"] {
+                    assert_problem(&send("application/json", malformed).await, 400, &[]);
+                }
+                let twice = r#"{"owner": "a", "owner": "b", "ownr": "c", "status": "done"}"#;
+                let refused = send("application/json", twice).await;
+                assert_problem(&refused, 422, &["owner", "ownr", "status"]);
+                assert!(refused.text.contains("did you mean owner?"), "{}", refused.text);
+                assert_eq!(send("application/json", "{}").await.header("etag"), "\"1\"", "nothing to change");
+            }
+        }
+        assert_eq!(api.get(&format!("/tickets/{id}")).await.header("etag"), "\"1\"", "nothing was changed");
+        assert_problem(&api.patch("/tickets/01", &json!({"owner": "a"})).await, 400, &["id"]);
+        assert_problem(&api.delete("/tickets/x").await, 400, &["id"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_at_most_254_characters_and_looks_like_one() {
+    let api = &Api::each().await[0];
+    let with =
+        |email: &str| json!({"customerID": fresh_customer().get(), "subject": "s", "customerEmail": email});
+    let long = |last: usize| {
+        let label = |length| "d".repeat(length);
+        format!("{}@{}.{}.{}.com", "l".repeat(64), label(63), label(63), label(last))
+    };
+    assert_eq!((long(57).len(), long(58).len()), (254, 255));
+    assert_eq!(api.post(&with(&long(57))).await.status, 201);
+    assert_problem(&api.post(&with(&long(58))).await, 422, &["customerEmail"]);
+    for bad in ["", "ada", "ada@localhost", "Ada <ada@example.com>", "a@b@example.com", "a\r\nb@example.com"]
+    {
+        assert_problem(&api.post(&with(bad)).await, 422, &["customerEmail"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_has_the_presets_in_order_the_defaults_and_the_limits() {
+    for api in Api::each().await {
+        for slash in ["", "/"] {
+            let configuration = api.get(&format!("/ticket-configuration{slash}")).await;
+            assert_eq!(
+                (configuration.status, configuration.header("content-type")),
+                (200, "application/json")
+            );
+            let expected = json!({
+                "presets": {
+                    "ticketType": ["sales", "billing", "support"],
+                    "status": ["open", "assigned", "resolved", "closed"],
+                    "ticketPriority": ["low", "normal", "high", "urgent"],
+                    "owner": [],
+                },
+                "closedStatuses": ["resolved", "closed"],
+                "defaults": {"status": "open", "ticketPriority": "normal"},
+                "limits": {
+                    "bodyBytes": 2_097_152,
+                    "replyBytes": 6_291_556,
+                    "listTickets": 1000,
+                    "batchTickets": 100,
+                    "problemErrors": 50,
+                    "highestId": 9_007_199_254_740_991_u64,
+                    "subjectCharacters": 500,
+                    "ticketContentBytes": 262_144,
+                    "customerEmailCharacters": 254,
+                    "usersBytes": 4096,
+                    "departmentsBytes": 4096,
+                    "ticketSuppliersBytes": 4096,
+                    "ownerBytes": 4096,
+                    "idempotencyKeyCharacters": 255,
+                    "idempotencyHours": 24,
+                    "settleSeconds": 10,
+                    "tombstoneDays": 90,
+                },
+            });
+            assert_eq!(configuration.json(), expected);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_the_deployment_s_and_what_it_says_holds() {
+    let environment = vec![
+        ("TICKET_TYPES", "Störung, Frage".to_owned()),
+        ("TICKET_STATUSES", "Neu, In Arbeit, Fertig".to_owned()),
+        ("CLOSED_STATUSES", "Fertig, Archiviert".to_owned()),
+        ("TICKET_PRIORITIES", "p2, p1".to_owned()),
+        ("TICKET_OWNERS", "ada, grace".to_owned()),
+        ("SETTLE_SECONDS", "30".to_owned()),
+        ("TOMBSTONE_DAYS", "7".to_owned()),
+    ];
+    let api = Api::start_with(Options { environment, ..Options::default() }).await;
+    let configuration = api.get("/ticket-configuration/").await.json();
+    assert_eq!(
+        configuration["presets"],
+        json!({
+            "ticketType": ["Störung", "Frage"],
+            "status": ["Neu", "In Arbeit", "Fertig"],
+            "ticketPriority": ["p2", "p1"],
+            "owner": ["ada", "grace"],
+        })
+    );
+    assert_eq!(configuration["closedStatuses"], json!(["Fertig", "Archiviert"]));
+    let limits = &configuration["limits"];
+    assert_eq!((&limits["settleSeconds"], &limits["tombstoneDays"]), (&json!(30), &json!(7)));
+    // What is said of a new ticket is what one gets.
+    let created = api.post(&json!({"customerID": 7, "subject": "s"})).await.json();
+    for (field, value) in configuration["defaults"].as_object().unwrap() {
+        assert_eq!(&created[field], value, "{field}");
+    }
+    // Texts at their limits are taken, and one past them is not.
+    for (field, limit) in [
+        ("subject", "subjectCharacters"),
+        ("ticketContent", "ticketContentBytes"),
+        ("users", "usersBytes"),
+        ("departments", "departmentsBytes"),
+        ("ticketSuppliers", "ticketSuppliersBytes"),
+    ] {
+        let limit = usize::try_from(limits[limit].as_u64().unwrap()).unwrap();
+        for (length, status) in [(limit, 201), (limit + 1, 422)] {
+            let mut body = json!({"customerID": 7, "subject": "s"});
+            body[field] = json!("x".repeat(length));
+            assert_eq!(api.post(&body).await.status, status, "{field} of {length}");
+        }
+    }
+    let most = limits["listTickets"].as_u64().unwrap();
+    assert_eq!(api.get(&format!("/tickets/?limit={most}")).await.status, 200);
+    assert_problem(&api.get(&format!("/tickets/?limit={}", most + 1)).await, 400, &["limit"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presets_are_configuration_and_a_value_that_leaves_it_stays_where_it_is() {
+    for payload in [Payload::Rest, Payload::Http] {
+        let environment = |types: &str, statuses: &str, priorities: &str, owners: &str| {
+            let names = ["TICKET_TYPES", "TICKET_STATUSES", "TICKET_PRIORITIES", "TICKET_OWNERS"];
+            let values = [types, statuses, priorities, owners].map(str::to_owned);
+            names.into_iter().zip(values).collect::<Vec<_>>()
+        };
+        let first = environment("Bug, Wish", "New, In Progress, Done", "P1, P2", "Ada, Grace");
+        let mut api = Api::start_with(Options { payload, environment: first, ..Options::default() }).await;
+        let created = api.post(&json!({"customerID": 7, "subject": "s"})).await.json();
+        assert_eq!((&created["status"], &created["ticketPriority"]), (&json!("New"), &json!("P1")));
+        let body = json!({
+            "customerID": 7, "subject": "s",
+            "ticketType": "BUG", "status": "in progress", "ticketPriority": "p2", "owner": "ADA",
+        });
+        let created = api.post(&body).await;
+        let preset = json!(["Bug", "In Progress", "P2", "Ada"]);
+        let fields = ["ticketType", "status", "ticketPriority", "owner"];
+        let shown = |ticket: &Value| json!(fields.map(|field| ticket[field].clone()));
+        assert_eq!(shown(&created.json()), preset, "in their configured spelling");
+        let wrong =
+            json!({"ticketType": "sales", "status": "open", "ticketPriority": "normal", "owner": "linus"});
+        for refused in [api.patch("/tickets/2", &wrong).await, {
+            let mut body = body.clone();
+            body.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+            api.post(&body).await
+        }] {
+            assert_problem(&refused, 422, &["owner", "status", "ticketPriority", "ticketType"]);
+            for allowed in ["Bug, Wish", "New, In Progress, Done", "P1, P2", "Ada, Grace"] {
+                assert!(refused.text.contains(allowed), "{}", refused.text);
+            }
+        }
+
+        api.base = redeployed(&api, payload, environment("task", "todo, done", "low, Normal", "linus")).await;
+        let read = api.get("/tickets/2").await;
+        assert_eq!((read.status, read.text), (200, created.text), "it stays readable");
+        let changed = api.patch("/tickets/2", &json!({"subject": "changed"})).await;
+        assert_eq!((changed.status, shown(&changed.json())), (200, preset.clone()), "and can be updated");
+        let back = answer(api.request(Method::PUT, "/tickets/2/").json(&changed.json())).await;
+        assert_eq!((back.status, back.header("etag")), (200, "\"2\""), "and sent back as it was fetched");
+        // But it does not come back, nor to a ticket that has another.
+        assert_problem(&api.patch("/tickets/2", &json!({"status": "New"})).await, 422, &["status"]);
+        assert_problem(&api.patch("/tickets/1", &json!({"status": "In Progress"})).await, 422, &["status"]);
+        let moved = api.patch("/tickets/2", &json!({"status": "DONE", "owner": null})).await.json();
+        assert_eq!((&moved["status"], moved.get("owner")), (&json!("done"), None));
+        let new = api.post(&json!({"customerID": 7, "subject": "s"})).await.json();
+        assert_eq!((&new["status"], &new["ticketPriority"]), (&json!("todo"), &json!("Normal")));
+    }
+}
+
+/// The base of another deployment over the same database.
+async fn redeployed(api: &Api, payload: Payload, environment: Vec<(&'static str, String)>) -> String {
+    let lookup = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| v.clone());
+    let mut config = Config::from_lookup(lookup).unwrap();
+    (config.tickets_table, config.api_keys_table) = api.tables.clone();
+    let app = App::open(config, api.database.clone(), Clock::system());
+    let router = Gateway { app: Arc::new(app), payload }.into_router();
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let base = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    base
+}

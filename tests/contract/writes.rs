@@ -1,0 +1,350 @@
+//! Creates, updates, deletions and batches; what guards them, and what makes repeats harmless.
+
+use std::sync::atomic::Ordering;
+
+use futures::future::join_all;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use serde_json::{Value, json};
+use support::{Answer, Api, answer, fresh_customer};
+use tickets_cli::gateway::Payload;
+use tickets_http::route::BASE_PATH;
+
+use super::{assert_problem, id, on_a_clock, ticket};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_is_created_read_updated_and_deleted_with_and_without_a_trailing_slash() {
+    for api in Api::each().await {
+        for slash in ["", "/"] {
+            let customer = fresh_customer().get();
+            let body = json!({"customerID": customer, "subject": "Help"});
+            let created = answer(api.request(Method::POST, &format!("/tickets{slash}")).json(&body)).await;
+            assert_eq!(created.status, 201, "{created:?}");
+            let ticket = created.json();
+            let id = ticket["id"].as_str().unwrap();
+            assert_eq!(ticket["customerID"], customer);
+            assert_eq!((&ticket["status"], &ticket["ticketPriority"]), (&json!("open"), &json!("normal")));
+            assert_eq!(ticket["createdDate"], ticket["updatedDate"]);
+            assert!(
+                ticket.get("owner").is_none() && ticket.get("ticketType").is_none(),
+                "never set, so absent"
+            );
+            assert_eq!(created.header("etag"), "\"1\"");
+            assert_eq!(created.header("location"), format!("/backend/api/v1/tickets/{id}"));
+
+            let path = format!("/tickets/{id}{slash}");
+            let read = api.get(&path).await;
+            assert_eq!((read.status, read.json(), read.header("etag")), (200, ticket.clone(), "\"1\""));
+
+            for (method, status) in [(Method::PUT, "assigned"), (Method::PATCH, "resolved")] {
+                let updated = answer(api.request(method, &path).json(&json!({"status": status}))).await;
+                assert_eq!(updated.status, 200, "{updated:?}");
+                assert_eq!(updated.json()["status"], status);
+                assert_eq!(updated.json()["subject"], "Help", "fields not given stay");
+                assert_eq!(updated.json()["createdDate"], ticket["createdDate"]);
+            }
+            assert_eq!(api.get(&path).await.header("etag"), "\"3\"");
+
+            let list = api.get(&format!("/customers/{customer}/tickets{slash}")).await;
+            assert_eq!((list.status, list.ids()), (200, vec![id.parse().unwrap()]));
+            let after = id.parse::<u64>().unwrap() - 1;
+            let all = api.get(&format!("/tickets{slash}?idAfter={after}&limit=1")).await;
+            assert_eq!((all.status, all.ids()), (200, vec![after + 1]));
+
+            let deleted = api.delete(&path).await;
+            assert_eq!((deleted.status, deleted.text.as_str()), (204, ""));
+            assert_problem(&api.get(&path).await, 404, &[]);
+            assert_problem(&api.delete(&path).await, 404, &[]);
+            assert_problem(&api.patch(&path, &json!({"status": "open"})).await, 404, &[]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_guards_against_overwriting() {
+    for api in Api::each().await {
+        let (id, _) = ticket(&api).await;
+        let path = format!("/tickets/{id}");
+        let patch = |tag: &'static str, owner: &str| {
+            api.request(Method::PATCH, &path).header(IF_MATCH, tag).json(&json!({"owner": owner}))
+        };
+        let first = answer(patch("\"1\"", "ada")).await;
+        assert_eq!((first.status, first.header("etag")), (200, "\"2\""));
+        assert_problem(&answer(patch("\"1\"", "grace")).await, 412, &[]);
+        assert_problem(&answer(patch("W/\"2\"", "grace")).await, 412, &[]);
+        assert_problem(&answer(api.request(Method::DELETE, &path).header(IF_MATCH, "\"1\"")).await, 412, &[]);
+        assert_eq!(answer(patch("\"1\", \"2\"", "grace")).await.status, 200);
+        assert_eq!(answer(patch("*", "linus")).await.status, 200);
+
+        let unchanged = answer(api.request(Method::GET, &path).header(IF_NONE_MATCH, "\"4\"")).await;
+        assert_eq!((unchanged.status, unchanged.text.as_str(), unchanged.header("etag")), (304, "", "\"4\""));
+        assert_eq!(answer(api.request(Method::GET, &path).header(IF_NONE_MATCH, "\"3\"")).await.status, 200);
+        assert_eq!(answer(api.request(Method::DELETE, &path).header(IF_MATCH, "\"4\"")).await.status, 204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_create_makes_one_ticket() {
+    for api in Api::each().await {
+        let customer = fresh_customer().get();
+        let key = format!("key-{customer}");
+        let post = |key: &str, subject: &str| {
+            let body = json!({"customerID": customer, "subject": subject});
+            answer(api.request(Method::POST, "/tickets/").header("Idempotency-Key", key).json(&body))
+        };
+        let first = post(&key, "a").await;
+        assert_eq!((first.status, first.header("idempotency-replayed")), (201, ""));
+        let repeats = join_all((0..10).map(|_| post(&key, "a"))).await;
+        for repeat in &repeats {
+            assert_eq!((repeat.status, repeat.header("idempotency-replayed")), (201, "true"), "{repeat:?}");
+            assert_eq!((&repeat.text, repeat.header("etag")), (&first.text, first.header("etag")));
+            assert_eq!(repeat.header("location"), first.header("location"));
+        }
+        assert_problem(&post(&key, "b").await, 422, &[]);
+        assert_eq!(api.get(&format!("/customers/{customer}/tickets/")).await.ids().len(), 1);
+
+        let long = "k".repeat(255);
+        assert_eq!(post(&long, "a").await.status, 201);
+        assert_problem(&post(&format!("{long}k"), "a").await, 400, &["Idempotency-Key"]);
+        assert_problem(&post("", "a").await, 400, &["Idempotency-Key"]);
+
+        let other = api.make_key(|_| {}).await;
+        let body = json!({"customerID": customer, "subject": "c"});
+        let request =
+            api.anonymous(Method::POST, "/tickets/").bearer_auth(other).header("Idempotency-Key", &key);
+        let others = answer(request.json(&body)).await;
+        assert_eq!(
+            (others.status, others.header("idempotency-replayed")),
+            (201, ""),
+            "keys are each caller's own"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_answers_row_by_row() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let good = |subject: &str| json!({"customerID": customer, "subject": subject});
+        let answer = api
+            .post(&json!([good("first"), {"subject": "", "stauts": "open"}, 7, good("second"), [], good("third")]))
+            .await;
+        assert_eq!(answer.status, 207, "{answer:?}");
+        assert_eq!(answer.header("content-type"), "application/json");
+        let rows = answer.json();
+        let statuses: Vec<_> =
+            rows.as_array().unwrap().iter().map(|row| row["status"].as_u64().unwrap()).collect();
+        assert_eq!(statuses, [201, 422, 400, 201, 400, 201]);
+        let refused = &rows[1]["problem"];
+        assert_eq!((&refused["status"], &refused["title"]), (&json!(422), &json!("Invalid fields")));
+        let fields: Vec<_> = refused["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["field"].as_str().unwrap())
+            .collect();
+        assert_eq!(fields, ["customerID", "subject", "stauts"]);
+        assert_eq!(rows[2]["problem"]["type"], "urn:tickets:problem:malformed-body");
+        // Ids follow each other; each row is the ticket as it is fetched.
+        let tickets = [0, 3, 5].map(|at| &rows[at]["ticket"]);
+        let first: u64 = id(tickets[0]);
+        assert_eq!(tickets.map(id), [first, first + 1, first + 2]);
+        for ticket in tickets {
+            let fetched = api.get(&format!("/tickets/{}", id(ticket))).await;
+            assert_eq!((&fetched.json(), fetched.header("etag")), (ticket, "\"1\""));
+        }
+        let listed = api.get(&format!("/customers/{customer}/tickets/")).await.json();
+        assert_eq!(listed, json!(tickets));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_batch_replays_the_rows_that_were_made_and_makes_the_others() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let row = |subject: &str| json!({"customerID": customer, "subject": subject});
+        let key = format!("batch of {customer}");
+        let post = async |rows: Value| {
+            let request = api.request(Method::POST, "/tickets/").header("Idempotency-Key", &key).json(&rows);
+            let answer = support::answer(request).await;
+            assert_eq!(answer.status, 207, "{answer:?}");
+            answer.json()
+        };
+        let first = post(json!([row("a"), row(""), row("c")])).await;
+        assert_eq!((&first[0]["status"], &first[1]["status"]), (&json!(201), &json!(422)));
+        // The same rows again, one of them mended, one changed, and one more.
+        let second = post(json!([row("a"), row("b"), row("another"), row("d")])).await;
+        assert_eq!(second[0], first[0], "replayed");
+        assert_eq!(second[2]["problem"]["type"], "urn:tickets:problem:idempotency-key-reused");
+        assert_eq!((&second[1]["status"], &second[3]["status"]), (&json!(201), &json!(201)));
+        assert_eq!(post(json!([row("a"), row("b"), row("c"), row("d")])).await[2], first[2]);
+        let listed = api.get(&format!("/customers/{customer}/tickets/")).await.json();
+        let mut subjects: Vec<_> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|ticket| ticket["subject"].as_str().unwrap().to_owned())
+            .collect();
+        subjects.sort();
+        assert_eq!(subjects, ["a", "b", "c", "d"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_an_array_of_1_to_100_tickets() {
+    for api in Api::each().await {
+        let customer = fresh_customer();
+        let rows = |count: usize| Value::from(vec![json!({"customerID": customer, "subject": "s"}); count]);
+        for (count, part) in [(0, "it is empty"), (101, "it has more; send them in parts")] {
+            let answer = api.post(&rows(count)).await;
+            assert_eq!(answer.status, 400);
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains("an array of 1 to 100 tickets") && detail.contains(part), "{detail}");
+        }
+        let answer = api.post(&rows(100)).await.json();
+        assert!(answer.as_array().unwrap().iter().all(|row| row["status"] == 201));
+        let listed = api.get(&format!("/customers/{customer}/tickets/")).await.json();
+        assert_eq!(listed.as_array().unwrap().len(), 100, "nothing of what was refused was made");
+        // A key restricted to a customer makes that customer's rows and no others.
+        let restricted = api.make_key(|key| key.customer = Some(customer)).await;
+        let rows = json!([
+            {"customerID": customer, "subject": "s"},
+            {"customerID": fresh_customer(), "subject": "s"},
+        ]);
+        let request = api.anonymous(Method::POST, "/tickets/").bearer_auth(restricted).json(&rows);
+        let answer = support::answer(request).await.json();
+        assert_eq!((&answer[0]["status"], &answer[1]["status"]), (&json!(201), &json!(403)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_location_leads_to_the_ticket_whichever_form_it_was_posted_to() {
+    for api in Api::each().await {
+        for slash in ["", "/"] {
+            let body = json!({"customerID": fresh_customer().get(), "subject": "Help"});
+            let created = answer(api.request(Method::POST, &format!("/tickets{slash}")).json(&body)).await;
+            let path = created.header("location").strip_prefix(BASE_PATH).expect("a path on the same host");
+            for slash in ["", "/"] {
+                let read = api.get(&format!("{path}{slash}")).await;
+                assert_eq!((read.status, read.json()), (200, created.json()));
+                assert_eq!(read.header("etag"), created.header("etag"));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_precondition_changes_nothing() {
+    for api in Api::each().await {
+        let (id, _) = ticket(&api).await;
+        for slash in ["", "/"] {
+            let path = format!("/tickets/{id}{slash}");
+            let before = api.get(&path).await;
+            for method in [Method::PUT, Method::PATCH, Method::DELETE] {
+                let send = async |tag: &str| {
+                    let request = api.request(method.clone(), &path).header(IF_MATCH, tag);
+                    answer(request.json(&json!({"owner": "ada"}))).await
+                };
+                for tag in ["\"2\"", "W/\"1\"", "\"01\"", "\"\"", "\"x\", \"3\""] {
+                    assert_problem(&send(tag).await, 412, &[]);
+                }
+                // To read the ticket again would not help: the header itself is wrong, and the answer says so.
+                for malformed in MALFORMED_TAGS {
+                    let refused = send(malformed).await;
+                    assert_problem(&refused, 400, &["If-Match"]);
+                    assert!(refused.text.contains("quotes"), "{}", refused.text);
+                }
+            }
+            let after = api.get(&path).await;
+            assert_eq!((after.header("etag"), after.json()), (before.header("etag"), before.json()));
+            for tag in ["\"1\"", "W/\"1\"", "*", "\"7\", \"1\""] {
+                let unchanged = answer(api.request(Method::GET, &path).header(IF_NONE_MATCH, tag)).await;
+                assert_eq!((unchanged.status, unchanged.text.as_str()), (304, ""), "{tag}");
+            }
+            for malformed in MALFORMED_TAGS {
+                let refused = answer(api.request(Method::GET, &path).header(IF_NONE_MATCH, malformed)).await;
+                assert_problem(&refused, 400, &["If-None-Match"]);
+            }
+        }
+    }
+}
+
+/// What is no entity tag: the version alone, with half of its quotes, with other ones; nothing; two without a
+/// comma.
+const MALFORMED_TAGS: [&str; 6] = ["1", "\"1", "1\"", "'1'", "", "\"1\" \"1\""];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_posts_at_once_with_one_key_make_one_ticket() {
+    for api in Api::each().await {
+        let customer = fresh_customer().get();
+        let body = json!({"customerID": customer, "subject": "once"});
+        let key = format!("at-once-{customer}");
+        let post = || async {
+            loop {
+                let request = api.request(Method::POST, "/tickets/").header("Idempotency-Key", &key);
+                let answer = answer(request.json(&body)).await;
+                // Not decided yet: the client is told to ask again.
+                if answer.status != 409 {
+                    break answer;
+                }
+                assert_problem(&answer, 409, &[]);
+                assert!(!answer.header("retry-after").is_empty());
+            }
+        };
+        let answers = join_all((0..10).map(|_| post())).await;
+        for answer in &answers {
+            assert_eq!((answer.status, &answer.text), (201, &answers[0].text));
+            assert_eq!(answer.header("location"), answers[0].header("location"));
+        }
+        let replayed = |answer: &&Answer| answer.header("idempotency-replayed") == "true";
+        assert_eq!(answers.iter().filter(replayed).count(), 9);
+        assert_eq!(api.get(&format!("/customers/{customer}/tickets")).await.ids().len(), 1);
+
+        // What it says counts, not how it is written; nor what became of the ticket since.
+        let path = format!("/tickets/{}", answers[0].json()["id"].as_str().unwrap());
+        api.patch(&path, &json!({"subject": "changed"})).await;
+        api.delete(&path).await;
+        let spaced = format!(" {{ \"subject\" : \"once\" , \"customerID\" : {customer} }} ");
+        let request = api.request(Method::POST, "/tickets").header("Idempotency-Key", &key);
+        let replay = answer(request.header(CONTENT_TYPE, "application/json").body(spaced)).await;
+        assert_eq!((replay.status, replay.header("idempotency-replayed")), (201, "true"));
+        assert_eq!(replay.text, answers[0].text, "byte for byte");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_a_change_rises_though_the_clock_does_not() {
+    let (api, clock) = on_a_clock(Payload::Http, "2026-03-01T12:00:00Z", Vec::new()).await;
+    let body = json!({"customerID": 7, "subject": "s"});
+    let created = api.post(&body).await.json();
+    clock.fetch_add(-3_600_000, Ordering::SeqCst);
+    let first = api.patch("/tickets/1", &json!({"owner": "ada"})).await.json();
+    let second = api.patch("/tickets/1/", &json!({"owner": "grace"})).await.json();
+    assert_eq!(first["updatedDate"], "2026-03-01T12:00:00.001Z");
+    assert_eq!(second["updatedDate"], "2026-03-01T12:00:00.002Z");
+    let same = api.patch("/tickets/1", &json!({"owner": "grace"})).await;
+    assert_eq!((same.json(), same.header("etag")), (second, "\"3\""), "an update of nothing is none");
+    assert_eq!(same.json()["createdDate"], created["createdDate"]);
+    api.delete("/tickets/1").await;
+    let tombstone = api.get("/tickets?includeDeleted=true").await.json()[0].clone();
+    assert_eq!(tombstone["deletedDate"], "2026-03-01T12:00:00.003Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_is_kept_for_a_day() {
+    for payload in [Payload::Rest, Payload::Http] {
+        let (api, clock) = on_a_clock(payload, "2026-03-01T12:00:00Z", Vec::new()).await;
+        let post = async |subject: &str| {
+            let body = json!({"customerID": 7, "subject": subject});
+            answer(api.request(Method::POST, "/tickets/").header("Idempotency-Key", "k").json(&body)).await
+        };
+        let first = post("a").await;
+        clock.fetch_add(24 * 60 * 60 * 1000 - 1000, Ordering::SeqCst);
+        assert_eq!(post("a").await.text, first.text);
+        assert_problem(&post("b").await, 422, &[]);
+        clock.fetch_add(1000, Ordering::SeqCst);
+        let new = post("b").await;
+        assert_eq!((new.status, new.header("idempotency-replayed")), (201, ""));
+        assert_eq!(new.json()["id"], "2");
+    }
+}

@@ -1,0 +1,120 @@
+//! `openapi.json` is what the code makes; every route and parameter is in it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use tickets_app::Config;
+use tickets_http::openapi;
+use tickets_http::query::PARAMETERS;
+use tickets_http::route::{BASE_PATH, ROUTES};
+
+/// The document of a deployment that configures nothing, as the file has it.
+fn made() -> String {
+    let document = openapi::document(&Config::from_lookup(|_| None).unwrap().presets);
+    format!("{}\n", serde_json::to_string_pretty(&document).unwrap())
+}
+
+#[test]
+fn the_file_is_what_the_code_makes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("openapi.json");
+    #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+    if std::env::var("UPDATE_OPENAPI").is_ok() {
+        fs::write(&path, made()).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == made(),
+        "openapi.json is out of date: run UPDATE_OPENAPI=1 cargo test -p tickets-tests openapi"
+    );
+}
+
+#[test]
+fn every_route_parameter_and_field_is_described() {
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    assert_eq!(document["servers"][0]["url"], BASE_PATH);
+    for route in ROUTES {
+        let path = if route.path.ends_with('}') { route.path.to_owned() } else { format!("{}/", route.path) };
+        for method in route.methods {
+            let operation = &document["paths"][&path][method.as_str().to_lowercase()];
+            assert!(operation["operationId"].is_string(), "{method} {path}");
+            let scope = format!("`{}`", route.scope);
+            assert!(operation["description"].as_str().unwrap().contains(&scope), "{method} {path}");
+        }
+    }
+    let list = document["paths"]["/tickets/"]["get"]["parameters"].as_array().unwrap();
+    let names: Vec<&str> = list.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, PARAMETERS);
+    let of = |name: &str| -> BTreeSet<String> {
+        document["components"]["schemas"][name]["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    let assigned = ["id", "createdDate", "updatedDate"].map(str::to_owned);
+    assert_eq!(of("Ticket"), of("TicketUpdate"));
+    assert_eq!(of("Ticket"), of("TicketCreate").into_iter().chain(assigned).collect());
+}
+
+#[test]
+fn presets_are_those_of_the_deployment() {
+    let own = |name: &str| (name == "TICKET_STATUSES").then(|| "Offen, Erledigt".to_owned());
+    let document = openapi::document(&Config::from_lookup(own).unwrap().presets);
+    let status = &document["components"]["schemas"]["TicketCreate"]["properties"]["status"];
+    assert_eq!(status["enum"], json!(["Offen", "Erledigt", null]));
+    assert_eq!(status["type"], json!(["string", "null"]));
+    let example = &document["paths"]["/tickets/{id}"]["get"]["responses"]["200"]["content"];
+    assert_eq!(example["application/json"]["examples"]["ticket"]["value"]["status"], "Offen");
+}
+
+/// No client can do anything with an operation, or an answer, of which it sees nothing but a type.
+#[test]
+fn every_body_and_every_answer_has_an_example() {
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let mut contents = Vec::new();
+    for (_, path) in document["paths"].as_object().unwrap() {
+        for (_, operation) in path.as_object().unwrap().iter().filter(|(_, operation)| operation.is_object())
+        {
+            contents.push(&operation["requestBody"]["content"]);
+            contents.extend(operation["responses"].as_object().unwrap().values().map(|response| {
+                match response["$ref"].as_str() {
+                    Some(reference) => &document.pointer(&reference[1..]).unwrap()["content"],
+                    None => &response["content"],
+                }
+            }));
+        }
+    }
+    let examples =
+        contents.iter().filter_map(|content| content.as_object()).flat_map(|content| content.values());
+    assert!(examples.clone().count() > 50);
+    for content in examples {
+        assert!(!content["examples"].as_object().unwrap().is_empty(), "{content}");
+    }
+}
+
+/// Whoever reads it knows first what an operation does, then which key it takes.
+#[test]
+fn operations_differ_in_what_they_say() {
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let operations: Vec<_> = operations.filter(|operation| operation.is_object()).collect();
+    for text in ["summary", "description", "operationId"] {
+        let texts: BTreeSet<&str> =
+            operations.iter().map(|operation| operation[text].as_str().unwrap()).collect();
+        assert_eq!(texts.len(), operations.len(), "{text}");
+        assert!(texts.iter().all(|text| !text.starts_with("Needs")));
+    }
+}
+
+/// What the gateway answers instead of a function is in the template, and no code makes it.
+#[test]
+fn the_gateway_s_problem_is_the_template_s() {
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let response =
+        &document["components"]["responses"]["TooManyRequests"]["content"]["application/problem+json"];
+    let template: serde_norway::Value = serde_norway::from_str(include_str!("../../template.yaml")).unwrap();
+    let answer =
+        &template["Resources"]["Api"]["Properties"]["GatewayResponses"]["THROTTLED"]["ResponseTemplates"];
+    let answer: serde_json::Value =
+        serde_json::from_str(answer["application/json"].as_str().unwrap()).unwrap();
+    assert_eq!(response["examples"]["too-many-requests"]["value"], answer);
+}
