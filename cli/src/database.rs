@@ -8,6 +8,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -99,6 +106,12 @@ impl DatabaseServer {
         Feed::start(self.database.clone(), self.file.as_deref(), history)
     }
 
+    /// A client for this process: it hands requests to the engine, without a network between.
+    pub fn http_client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(InProcess(self.database.clone()));
+        http_client_fn(move |_, _| connector.clone())
+    }
+
     /// Where it is.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -126,28 +139,59 @@ async fn answer(State(door): State<Door>, request: Request) -> Response {
     };
     if parts.method != Method::POST || !door.key.has_signed(&parts, &body) {
         let message = "not signed with the access key of this run, which `tickets db` prints";
-        return refusal("UnrecognizedClientException", message);
+        let (status, body) = refusal("UnrecognizedClientException", message);
+        return reply(status, body);
     }
-    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let target = parts.headers.get(TARGET).and_then(|target| target.to_str().ok());
+    let (status, body) = run(&door.database, target, &body);
+    reply(status, body)
+}
+
+/// The header that names the operation.
+const TARGET: &str = "x-amz-target";
+
+/// Carries out a request: the status and body of the response.
+fn run(database: &Database, target: Option<&str>, body: &[u8]) -> (StatusCode, String) {
     let operation = target.and_then(|target| Some(target.split_once('.')?.1)).unwrap_or_default();
-    match run(&door.database, operation, &body) {
-        Ok(body) => reply(StatusCode::OK, body),
+    match call(database, operation, body) {
+        Ok(body) => (StatusCode::OK, body),
         Err(Failure::Engine(error)) => {
             let status = StatusCode::from_u16(error.status_code());
-            reply(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_json())
+            (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_json())
         }
         Err(Failure::Json(error)) => refusal("SerializationException", &error.to_string()),
         Err(Failure::UnknownOperation) => refusal("UnknownOperationException", operation),
     }
 }
 
-fn refusal(kind: &str, message: &str) -> Response {
+fn refusal(kind: &str, message: &str) -> (StatusCode, String) {
     let body = json!({"__type": format!("com.amazon.coral.service#{kind}"), "message": message});
-    reply(StatusCode::BAD_REQUEST, body.to_string())
+    (StatusCode::BAD_REQUEST, body.to_string())
 }
 
 fn reply(status: StatusCode, body: String) -> Response {
     (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
+}
+
+/// The engine as an HTTP connection of the SDK.
+struct InProcess(Database);
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InProcess")
+    }
+}
+
+impl HttpConnector for InProcess {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        // The SDK sends JSON from memory. Of a stream the engine would say that it is no JSON.
+        let body = request.body().bytes().unwrap_or_default();
+        let (status, body) = run(&self.0, request.headers().get(TARGET), body);
+        HttpConnectorFuture::ready(match status.as_u16().try_into() {
+            Ok(status) => Ok(HttpResponse::new(status, body.into())),
+            Err(error) => Err(ConnectorError::other(Box::new(error), None)),
+        })
+    }
 }
 
 /// Why the engine does not do what it is asked.
@@ -157,10 +201,10 @@ enum Failure {
     UnknownOperation,
 }
 
-/// Defines `run`, which does one of these operations: a request in JSON in, the response in JSON out.
+/// Defines `call`, which carries out one of these operations: takes a request in JSON, returns the response in JSON.
 macro_rules! operations {
     ($($name:literal => $operation:ident,)*) => {
-        fn run(database: &Database, operation: &str, body: &[u8]) -> Result<String, Failure> {
+        fn call(database: &Database, operation: &str, body: &[u8]) -> Result<String, Failure> {
             match operation {
                 $($name => {
                     let request = serde_json::from_slice(body).map_err(Failure::Json)?;

@@ -101,14 +101,14 @@ impl Local {
         private::open(&database).map_err(file(database.clone()))?;
         let key = AccessKey::generate()?;
         let server = DatabaseServer::start(Some(&database), address, key.clone()).await?;
-        let url = server.url();
-        let local = Self::prepared(url.clone(), key.clone(), None).await?;
-        // Whoever writes without feeding: what it writes is fed to the function when the next process does.
-        enable_stream(&server, &local.client().await).await?;
-        // Only now: whoever reads it finds the tables there.
-        let text = format!("{url}\n{}\n{}\n", key.id, key.secret);
-        lock.write_all(text.as_bytes()).map_err(file(path))?;
-        Ok(Self { own: Some((server, Some(lock))), ..local })
+        let text = format!("{}\n{}\n{}\n", server.url(), key.id, key.secret);
+        let published = lock.try_clone().map_err(file(path.clone()))?;
+        let local = Self::prepared(server.url(), key, Some((server, Some(lock)))).await?;
+        // For commands that write and feed nothing: the next process that feeds does it.
+        local.enable_stream().await?;
+        // Only now: who reads the address finds the tables there.
+        (&published).write_all(text.as_bytes()).map_err(file(path))?;
+        Ok(local)
     }
 
     async fn prepared(
@@ -128,7 +128,8 @@ impl Local {
 
     /// Where it is, and the key to it.
     pub fn connection(&self) -> Connection {
-        Connection { identity: self.key.identity(), ..Connection::to(&self.url) }
+        let http_client = self.own.as_ref().map(|(server, _)| server.http_client());
+        Connection { identity: self.key.identity(), http_client, ..Connection::to(&self.url) }
     }
 
     /// A client of it.
@@ -143,23 +144,24 @@ impl Local {
     /// Where the stream cannot be read.
     pub async fn feed(&self) -> Result<Option<Feed>, LocalError> {
         let Some((server, _)) = &self.own else { return Ok(None) };
-        let client = self.client().await;
-        enable_stream(server, &client).await?;
-        Ok(Some(server.feed(History::new(client, schema::HISTORY))?))
+        self.enable_stream().await?;
+        Ok(Some(server.feed(History::new(self.client().await, schema::HISTORY))?))
+    }
+
+    /// Gives the tickets' table a stream, if it has none.
+    async fn enable_stream(&self) -> Result<(), LocalError> {
+        if let Some((server, _)) = &self.own
+            && !server.has_stream(schema::TICKETS)?
+        {
+            schema::enable_stream(&self.client().await, schema::TICKETS).await?;
+        }
+        Ok(())
     }
 
     /// Whether it is this process'.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
     }
-}
-
-/// Gives the tickets' table a stream, once.
-async fn enable_stream(server: &DatabaseServer, client: &Client) -> Result<(), LocalError> {
-    if !server.has_stream(schema::TICKETS)? {
-        schema::enable_stream(client, schema::TICKETS).await?;
-    }
-    Ok(())
 }
 
 /// Any port of this machine's loopback address.
