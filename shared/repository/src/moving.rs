@@ -162,7 +162,7 @@ impl Tickets {
                 return Ok(Err(TooSparse { first: ids[0], last: highest }));
             }
             if self.move_counter(&found, is_new, highest, free, leaps, earliest).await? {
-                continue; // to see it there
+                continue; // Read the moved counter.
             }
             if !backoff.wait().await {
                 return Err(Error::Contended);
