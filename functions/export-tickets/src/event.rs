@@ -85,7 +85,7 @@ struct Stored {
 }
 
 impl Told {
-    /// Of a run that ended like this.
+    /// The line of a run with this outcome.
     pub(crate) fn of(outcome: &Result<Outcome, Error>, scheduled: bool, now: Timestamp) -> Self {
         let stored = |run: &Outcome| {
             let Outcome { complete, overtaken, objects, records, bytes, .. } = *run;

@@ -11,7 +11,7 @@
 //! limit. It is at least a 256th, so that a limit costs at most 256 leases a window.
 //!
 //! If the database does not answer, requests are let in without a lease. A limit keeps callers out of each
-//! other's way; it protects no secret. A request behind it fails by itself if the database does.
+//! other's way; it protects no secret. If the database fails, the requests themselves fail too.
 
 use std::time::Duration;
 

@@ -176,7 +176,7 @@ impl Tickets {
         Ok(Ok(room))
     }
 
-    /// Moves the counter to `highest`, if it has not changed since it was read. Returns whether it was moved.
+    /// Moves the counter to `highest`, if it has not changed since it was read. `true` if it surely moved.
     async fn move_counter(
         &self,
         found: &Numbers,

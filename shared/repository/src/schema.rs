@@ -12,17 +12,17 @@ use aws_sdk_dynamodb::types::{
 };
 use tickets_domain::{Error, Result};
 
-/// The name of the tickets' table where none is configured.
+/// The name of the tickets' table if none is configured.
 pub const TICKETS: &str = "Tickets";
-/// The name of the keys' table where none is configured.
+/// The name of the keys' table if none is configured.
 pub const API_KEYS: &str = "ApiKeys";
-/// The name of the history's table where none is configured.
+/// The name of the history's table if none is configured.
 pub const HISTORY: &str = "History";
 /// Tickets by customer, then by id.
 pub const BY_CUSTOMER: &str = "byCustomer";
 /// Tickets by the month of their last change, then by its time.
 pub const BY_UPDATED: &str = "byUpdated";
-/// Tickets by status, then by id. It has no other records.
+/// Only tickets, by status, then by id: no tombstones, no departures.
 pub const BY_STATUS: &str = "byStatus";
 /// The attribute that TTL uses.
 pub const EXPIRES: &str = "expires";

@@ -46,7 +46,7 @@ pub(crate) enum Outcome<T> {
 
 /// Repeats `attempt` until its outcome is known or the deadline has passed. If an answer was lost and no
 /// later one told, `read_back` looks for the effect. With a refusal it returns why an earlier answer was
-/// lost, if one was: that attempt's own effect may be what refuses.
+/// lost, if one was: that attempt's own effect may have caused the refusal.
 ///
 /// # Errors
 /// An error of `attempt`; after the deadline, why it was to be repeated; [`Error::Undecided`] if it may have

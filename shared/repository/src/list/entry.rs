@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 }
 
 impl FromItem for Entry {
-    /// A ticket. What is left of one, a void and a departure have other attributes.
+    /// Reads a ticket. `None` for a tombstone, a void or a departure: their attributes differ.
     fn from_attributes(attributes: &Attributes<'_>) -> Option<Self> {
         let is_other = attributes.get("deletedDate").is_some() || attributes.get("voidedDate").is_some();
         if is_other || holds_departures(&attributes.text("bucket")?) {

@@ -1,5 +1,5 @@
 //! Lists against a model: on random histories, every combination of filters gives the same as going through
-//! all records one by one, by whichever index the list is answered.
+//! all records one by one, whichever index answers.
 
 use std::collections::BTreeMap;
 
@@ -260,8 +260,8 @@ fn every_list_is_what_a_look_at_every_record_gives() {
                     for tickets in [&indexed, &walking] {
                         let (first, more) = page(tickets, &filter).await;
                         prop_assert!(expected.starts_with(&first), "{filter:?}\n{first:?}\n{expected:?}");
-                        // A list that has read enough ends with what it found. It may promise more in vain,
-                        // but never ends too early.
+                        // A list that has read enough ends with what it found. It may announce a page that
+                        // turns out empty, but never ends too early.
                         let bounded = tickets.policy().most_keys == 3;
                         let left = first.len() < expected.len();
                         prop_assert!(more == left || (bounded && more), "{filter:?}: {more}, {left}");
