@@ -1,4 +1,4 @@
-//! Takes the two files that the page needs out of Swagger UI's archive, a third of it, and compresses them.
+//! Takes the two files that the page needs, a third of Swagger UI's archive, and compresses them.
 
 use std::error::Error;
 use std::fs::File;
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
     for name in ["swagger-ui-bundle.js", "swagger-ui.css"] {
-        // `swagger-ui-5.32.6/dist/NAME`, whatever the version.
+        // The path is `swagger-ui-5.32.6/dist/NAME`, with any version.
         let found = archive.file_names().flatten().find(|path| path.ends_with(&format!("/dist/{name}")));
         let path = found.ok_or_else(|| format!("Swagger UI has no {name}"))?.into_owned();
         let mut compressed =

@@ -1,4 +1,4 @@
-//! `POST /tickets/`: a new ticket, or up to a hundred.
+//! `POST /tickets/`: creates a ticket, or up to a hundred.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tickets_domain::{Error, Form, TicketFields};
 use tickets_http::request::Tickets;
 use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
-/// Answers an event: the guard, then [`handle`].
+/// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::CREATE_TICKET);
     service.respond(event, |caller, request| handle(&app, caller, request)).await
@@ -38,7 +38,8 @@ async fn create(
     reply::created(request, &created.ticket, created.replayed)
 }
 
-/// Rows do not depend on each other: those that are refused are told apart before an id is reserved.
+/// Creates the valid rows of a batch. Rows are independent; invalid ones are sorted out before ids are
+/// reserved.
 async fn create_all(
     app: &App,
     caller: &Caller,

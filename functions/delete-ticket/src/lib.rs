@@ -1,11 +1,11 @@
-//! `DELETE /tickets/{id}`: delete a ticket; what is left tells whoever keeps a copy.
+//! `DELETE /tickets/{id}`: deletes a ticket. A tombstone tells those who keep a copy.
 
 use std::sync::Arc;
 
 use tickets_app::App;
 use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
-/// Answers an event: the guard, then [`handle`].
+/// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::DELETE_TICKET);
     service.respond(event, |caller, request| handle(&app, caller, request)).await

@@ -1,4 +1,4 @@
-//! The store of objects.
+//! The bucket of exported objects.
 
 use std::time::Duration;
 
@@ -13,35 +13,33 @@ use tickets_domain::{Error, Result};
 use tickets_repository::{Connection, client};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Long enough for the largest object over a Lambda's slowest network.
+/// Long enough for the largest object, even on Lambda's slowest network.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of which there are up to three: a run keeps this much time for its last object.
+/// The limit of a put, with up to three attempts. A run keeps this much time for its last object.
 pub const PUT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A bucket.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     client: Client,
     name: String,
 }
 
-/// The name of the version of an object that was stored while its bucket kept none. The next one stored like this
-/// replaces it.
+/// The version id of an object that was stored while its bucket was not versioned. The next put without a
+/// version replaces it.
 const NO_VERSION: &str = "null";
 
 /// An object, or an earlier version of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectVersion {
-    /// Its key.
     pub key: String,
-    /// Which version: [`NO_VERSION`] where it was stored while the bucket kept none; `None` where the store knows none.
+    /// Its version id: [`NO_VERSION`] if stored while the bucket was unversioned; `None` if the store has no
+    /// versions.
     pub version: Option<String>,
-    /// Whether it is the one that a reader gets.
+    /// Whether a reader gets this version.
     pub is_latest: bool,
 }
 
 impl Bucket {
-    /// The bucket of this name.
     pub fn open(name: impl Into<String>, connection: Connection) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -59,24 +57,18 @@ impl Bucket {
             )
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
-            // Servers on this machine have no name for each bucket.
+            // Local servers have no host name for each bucket.
             .force_path_style(endpoint.is_some_and(client::is_on_this_machine));
         config.set_endpoint_url(endpoint_url);
         Self { client: Client::from_conf(config.build()), name: name.into() }
     }
 
-    /// Stores an object, replacing the one of this key.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] where the store does not take it.
+    /// Stores an object; replaces the one with the same key.
     pub async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<()> {
         self.store(key, content_type, body).await.map(drop)
     }
 
-    /// Stores an object in the place of this one, of which then nothing is left, as an earlier version either.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] where the store does not do so.
+    /// Replaces an object. Nothing of it stays, not even as an earlier version.
     pub async fn replace(&self, object: &ObjectVersion, content_type: &str, body: Vec<u8>) -> Result<()> {
         let stored = self.store(&object.key, content_type, body).await?;
         let stored = stored.as_deref().unwrap_or(NO_VERSION);
@@ -86,17 +78,14 @@ impl Bucket {
         }
     }
 
-    /// Stores an object. Returns its version.
+    /// Stores an object, and returns its version id.
     async fn store(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<Option<String>> {
         let put = self.client.put_object().bucket(&self.name).key(key);
         let sent = put.content_type(content_type).body(ByteStream::from(body)).send().await;
         Ok(sent.map_err(unavailable)?.version_id)
     }
 
-    /// Every object whose key begins so, earlier versions included where the bucket keeps them.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] where the store does not answer.
+    /// Every object whose key has this prefix, with its earlier versions if the bucket keeps them.
     pub async fn versions(&self, prefix: &str) -> Result<Vec<ObjectVersion>> {
         let mut found = Vec::new();
         let (mut key, mut version) = (None, None);
@@ -105,7 +94,7 @@ impl Bucket {
             let list = list.set_key_marker(key).set_version_id_marker(version).send().await;
             let page = match list {
                 Ok(page) => page,
-                // A store that knows no versions.
+                // The store has no versions.
                 Err(error) if error.code() == Some("NotImplemented") => return self.objects(prefix).await,
                 Err(error) => return Err(unavailable(error)),
             };
@@ -136,10 +125,7 @@ impl Bucket {
         }
     }
 
-    /// What is in an object; `None` where it is gone.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] where the store does not answer.
+    /// Reads an object; `None` if it is gone.
     pub async fn get(&self, object: &ObjectVersion) -> Result<Option<Vec<u8>>> {
         let get = self.client.get_object().bucket(&self.name).key(&object.key);
         match get.set_version_id(object.version.clone()).send().await {
@@ -154,9 +140,6 @@ impl Bucket {
     }
 
     /// Removes one version of an object for good.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] where the store does not do so.
     pub async fn remove(&self, object: &ObjectVersion) -> Result<()> {
         let delete = self.client.delete_object().bucket(&self.name).key(&object.key);
         delete.set_version_id(object.version.clone()).send().await.map(drop).map_err(unavailable)

@@ -1,8 +1,8 @@
-//! Erasure: a ticket's content out of the objects that hold it, earlier versions of them included. It can be
-//! interrupted and repeated: each object is looked at for what it holds now.
+//! Erasure: removes a ticket's content from the stored objects, earlier versions included. It can be
+//! interrupted and repeated, because it goes by what each object holds now.
 //!
-//! Lines with content go; a tombstone's line stays, for it has none, and readers go by it. So do all other lines, byte by
-//! byte. Manifests then say the records and bytes that their objects have.
+//! Lines with content are removed. A tombstone's line stays, because it has no content and readers need it.
+//! All other lines stay unchanged. Then the manifests get the objects' new numbers of records and bytes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -17,29 +17,29 @@ use crate::bucket::{Bucket, ObjectVersion};
 use crate::layout::{Manifest, PartName};
 use crate::part;
 
-/// Objects that are looked at at the same time: each is read whole, up to some 6 MB.
+/// Objects that are read at the same time, each as a whole, up to some 6 MB.
 const AT_ONCE: usize = 8;
 
-/// What was erased.
+/// What an erasure did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Objects that were looked at.
+    /// Objects that were read.
     pub looked_at: u64,
-    /// Objects that are without lines they had.
+    /// Objects that lost lines.
     pub rewritten: u64,
-    /// Earlier versions that are gone.
+    /// Earlier versions that were removed.
     pub removed: u64,
-    /// Manifests that say something else now.
+    /// Manifests that were changed.
     pub corrected: u64,
 }
 
-/// What an object holds: so many records, and where lines are to go what is left.
+/// An object's number of records; and its new content, if lines have to be removed.
 struct Content {
     records: u64,
     left: Option<Vec<u8>>,
 }
 
-/// What became of one version of an object.
+/// The result for one version of an object.
 enum Became {
     Gone,
     Removed,
@@ -47,10 +47,8 @@ enum Became {
     Is { name: PartName, key: String, records: u64, bytes: u64, rewritten: bool },
 }
 
-/// Erases a ticket's content. An object of a pass that ended before the ticket was created is not looked at.
-///
-/// # Errors
-/// Where the store does not answer, or an object is not what the export makes. What is done stays done.
+/// Erases a ticket's content. Skips the objects of passes that ended before the ticket was created. After an
+/// error, what is done stays done.
 pub async fn erase(bucket: &Bucket, ticket: TicketId, created: Option<Timestamp>) -> Result<Erased> {
     let mut may_hold = Vec::new();
     for object in bucket.versions("").await? {
@@ -60,8 +58,8 @@ pub async fn erase(bucket: &Bucket, ticket: TicketId, created: Option<Timestamp>
             may_hold.push((name, object));
         }
     }
-    // Sizes come from the objects, not from what this call did: a call that was interrupted may have left a
-    // manifest behind.
+    // Take sizes from the objects, not from what this call did: an interrupted call may have left a manifest
+    // uncorrected.
     let mut erased = Erased { looked_at: may_hold.len() as u64, ..Erased::default() };
     let mut sizes: HashMap<String, HashMap<String, (u64, u64)>> = HashMap::new();
     let mut manifests = BTreeSet::new();
@@ -74,7 +72,7 @@ pub async fn erase(bucket: &Bucket, ticket: TicketId, created: Option<Timestamp>
             Became::Is { name, key, records, bytes, rewritten } => {
                 erased.rewritten += u64::from(rewritten);
                 manifests.insert((name.folder.clone(), name.manifests()));
-                // A manifest that was put aside names the objects as they were called before.
+                // A manifest that was moved to a folder names the objects by their former keys.
                 let key = key.strip_prefix(&*name.folder).unwrap_or(&key).to_owned();
                 sizes.entry(name.folder).or_default().insert(key, (records, bytes));
             }
@@ -87,7 +85,7 @@ pub async fn erase(bucket: &Bucket, ticket: TicketId, created: Option<Timestamp>
     Ok(erased)
 }
 
-/// Looks at one version of an object, and rewrites or removes it where it holds content of the ticket.
+/// Reads one version of an object, and rewrites or removes it if it holds content of the ticket.
 async fn look(bucket: &Bucket, ticket: TicketId, name: PartName, object: ObjectVersion) -> Result<Became> {
     let Some(body) = bucket.get(&object).await? else { return Ok(Became::Gone) };
     let Content { records, left } = without(ticket, &body)?;
@@ -111,9 +109,9 @@ async fn look(bucket: &Bucket, ticket: TicketId, name: PartName, object: ObjectV
     Ok(Became::Is { name, key: object.key, records, bytes: bytes as u64, rewritten })
 }
 
-/// A part's object without the lines that hold content of the ticket, if there are any.
+/// Removes the lines with content of the ticket from a part's object.
 fn without(ticket: TicketId, body: &[u8]) -> Result<Content> {
-    /// As much of a record as is asked.
+    /// The members of a record that are needed here.
     #[derive(Deserialize)]
     struct Line {
         id: String,
@@ -126,7 +124,7 @@ fn without(ticket: TicketId, body: &[u8]) -> Result<Content> {
     for line in BufReader::new(GzDecoder::new(body)).split(b'\n') {
         let line = line.map_err(Error::internal)?;
         let text = std::str::from_utf8(&line).map_err(Error::internal)?;
-        // Few lines are parsed.
+        // This test saves parsing most lines.
         if text.contains(&mention) {
             let parsed: Line = serde_json::from_str(text).map_err(Error::internal)?;
             if parsed.id == id && parsed.deleted.is_none() {
@@ -141,7 +139,7 @@ fn without(ticket: TicketId, body: &[u8]) -> Result<Content> {
     Ok(Content { records, left })
 }
 
-/// Corrects the manifests whose keys begin so. Returns how many said something else.
+/// Corrects the manifests whose keys have this prefix. Returns how many were wrong.
 async fn correct(bucket: &Bucket, prefix: &str, sizes: &HashMap<String, (u64, u64)>) -> Result<u64> {
     let mut corrected = 0;
     for object in bucket.versions(prefix).await?.into_iter().filter(|object| object.is_latest) {

@@ -1,53 +1,53 @@
-//! What a run is asked for, and what it answers and logs.
+//! The event that starts a run, its answer, and its line in the log.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use tickets_domain::{Error, Timestamp};
 use tickets_http::log::Failure;
 
-/// What a run is asked for: `{}` by the schedule; `{"since": "2026-11-01"}` by hand for everything
-/// changed since then once more, whatever was stored before. Any form of date or time does.
+/// The event that starts a run: `{}` by the schedule; `{"since": "2026-11-01"}` by hand, to export again
+/// everything changed since then, whatever was stored before. Takes any form of date or time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
-    /// Changed then or later.
+    /// Export what changed then or later.
     #[serde(default, deserialize_with = "since")]
     pub since: Option<Timestamp>,
 }
 
 fn since<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    // `null` too is refused: whoever names a time means one.
+    // Refuse `null` too: whoever names a time means one.
     String::deserialize(deserializer)?
         .parse()
         .map(Some)
         .map_err(|error| de::Error::custom(format!("since {error}")))
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// Whether the pass is at its end; if not, the next run goes on.
+    /// Whether the pass has ended; if not, the next run continues it.
     pub complete: bool,
-    /// Whether another run went on with the pass, and this one left it to that.
+    /// Whether this run stopped because another run continues the pass.
     pub overtaken: bool,
-    /// The pass: changed then or later.
+    /// The pass covers changes from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// The pass: everything changed up to then.
+    /// The pass covers changes up to then.
     pub until: Timestamp,
-    /// Objects this run stored.
+    /// Objects that this run stored.
     pub objects: u64,
     /// Records in them.
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Everything changed up to it is stored, by this run and those before.
+    /// Every change up to then is stored, by this run or an earlier one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Timestamp>,
 }
 
 impl Outcome {
-    /// That of a run which has done nothing yet, of a pass up to this instant.
+    /// The outcome of a run that has done nothing yet, of a pass up to this instant.
     pub(crate) fn new(until: Timestamp) -> Self {
         Self {
             complete: false,
@@ -62,13 +62,13 @@ impl Outcome {
     }
 }
 
-/// What a run's line in the log tells.
+/// What a run writes to its line in the log.
 #[derive(Debug, Serialize)]
 pub(crate) struct Told {
     #[serde(flatten)]
     stored: Option<Stored>,
-    /// Of a scheduled run: a metric filter of the template makes the alarm's metric of it. Before the first pass is at
-    /// its end there is none, and a missing value is breaching.
+    /// Only of a scheduled run: a metric filter of the template makes the alarm's metric from it. It is
+    /// missing until the first pass has ended; a missing value is breaching.
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark_age_seconds: Option<f64>,
     #[serde(flatten)]
@@ -85,7 +85,7 @@ struct Stored {
 }
 
 impl Told {
-    /// Of a run that ended like this.
+    /// The line of a run with this outcome.
     pub(crate) fn of(outcome: &Result<Outcome, Error>, scheduled: bool, now: Timestamp) -> Self {
         let stored = |run: &Outcome| {
             let Outcome { complete, overtaken, objects, records, bytes, .. } = *run;

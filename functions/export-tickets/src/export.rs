@@ -1,10 +1,10 @@
-//! A run: reads on from where the last one ended, stores part after part, and moves the watermark when
-//! the pass is at its end.
+//! A run: continues where the last one ended, stores part after part, and moves the watermark when the pass
+//! ends.
 //!
-//! A part's range of ids is written to the checkpoint before the part is stored, conditionally. So of
-//! two runs at the same time one goes on; one that was killed is continued by storing that very range
-//! again, under the same name; and an object that a slow run stores late holds all that its successor's
-//! holds, for everything up to the pass' end was visible to both (docs/sync.md).
+//! A part's range of ids is written to the checkpoint before the part is stored, conditionally. So of two
+//! runs at the same time only one goes on. A killed run is continued by storing that same range again, under
+//! the same name. An object that a slow run stores late holds all that its successor's holds, because
+//! everything up to the pass' end was visible to both (docs/sync.md).
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use crate::event::Outcome;
 use crate::layout::{Manifest, manifest_key, part_key};
 use crate::part::{Writer, Written};
 
-/// Bytes of JSON in an object before compression; about a tenth of it after. Large enough for readers
-/// that pay by the object, small enough for two at a time in memory, even if nothing can be compressed.
+/// Bytes of JSON in an object before compression, which leaves about a tenth. Large enough for readers that
+/// pay by the object; small enough for two in memory at a time, even if nothing can be compressed.
 pub const PART_BYTES: usize = 64 * 1024 * 1024;
-/// Parts are named in a manifest at the latest when there are so many: the checkpoint is one item.
+/// The most parts without a manifest: the checkpoint, which lists them, is one item.
 const MOST_PARTS: usize = 500;
-/// What a run needs at its end: the last object, the manifest, the checkpoint.
+/// The time that a run needs at its end: for the last object, the manifest and the checkpoint.
 const CLOSING_TIME: Duration = Duration::from_secs(2 * PUT_TIMEOUT.as_secs() + 5);
 
 /// Exports tickets to a bucket.
@@ -37,46 +37,44 @@ pub struct Exporter {
     part_bytes: usize,
 }
 
-/// A run under way.
+/// A run in progress.
 struct Run<'a> {
     exporter: &'a Exporter,
     export: ExportKind,
     saved: Saved,
     pass: Pass,
-    /// No further part is begun then.
+    /// From then on no further part is begun.
     closing: Timestamp,
     outcome: Outcome,
 }
 
-/// What comes next in a pass.
+/// The next step of a pass.
 enum Next {
-    /// This part, and whether there may be more after it.
+    /// A part, and whether there may be more after it.
     Part(Written, bool),
-    /// Nothing: the pass is at its end.
+    /// The pass has ended.
     End,
-    /// Nothing in this run: there is no time for it.
+    /// There is no time for another part in this run.
     NoTime,
 }
 
 impl Exporter {
-    /// An exporter of these tickets to this bucket.
     pub fn new(tickets: Tickets, bucket: Bucket, clock: Clock) -> Self {
         Self { tickets, bucket, clock, part_bytes: PART_BYTES }
     }
 
-    /// The same, with objects of another size.
+    /// The same exporter, with objects of another size.
     #[must_use]
     pub fn with_part_bytes(self, part_bytes: usize) -> Self {
         Self { part_bytes, ..self }
     }
 
-    /// The same, with what its calls of the database consume counted.
+    /// The same exporter, with a meter that counts what its calls of the database consume.
     #[must_use]
     pub fn metered(&self, meter: Meter) -> Self {
         Self { tickets: self.tickets.metered(meter), ..self.clone() }
     }
 
-    /// The time, by its clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -84,30 +82,24 @@ impl Exporter {
     /// Notes that everything changed since then is to be exported again.
     ///
     /// # Errors
-    /// [`Error::Contended`] where a run takes a step at the same time; where the database does not answer.
+    /// [`Error::Contended`] if a run takes a step at the same time.
     pub async fn ask_again(&self, since: Timestamp) -> Result<()> {
         let mut saved = self.tickets.checkpoint(ExportKind::Again).await?;
         let reaches_back = |pass: &Pass| pass.since.is_none_or(|begun| begun <= since);
         if saved.checkpoint.pass.as_ref().is_some_and(reaches_back) {
-            return Ok(()); // It goes on.
+            return Ok(()); // The current pass covers it.
         }
         saved.checkpoint.pass = Some(Pass::new(Some(since), self.horizon()));
         self.tickets.save_checkpoint(&mut saved).await
     }
 
-    /// Whether a pass asked for by hand is not at its end.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
+    /// Whether a pass that was asked for by hand has not ended yet.
     pub async fn is_asked_again(&self) -> Result<bool> {
         Ok(self.tickets.checkpoint(ExportKind::Again).await?.checkpoint.pass.is_some())
     }
 
-    /// Goes on with an export until its pass is at its end, or time is short.
-    ///
-    /// # Errors
-    /// [`Error::Contended`] where another run has gone on with it; where the database or the store does
-    /// not answer.
+    /// Continues an export until its pass ends or time is short. If another run takes it over, the outcome
+    /// says so.
     pub async fn run(&self, export: ExportKind, deadline: Timestamp) -> Result<Outcome> {
         let saved = self.tickets.checkpoint(export).await?;
         let begun = saved.checkpoint.pass.clone();
@@ -130,10 +122,10 @@ impl Exporter {
 }
 
 impl Run<'_> {
-    /// Stores parts until there are no more, or no time, reading each while the one before is stored.
+    /// Stores parts until there are no more, or no time. Reads each part while the one before is stored.
     async fn store(&mut self) -> Result<()> {
         let mut next = match self.pass.storing {
-            // The run before ended here: exactly this range again, for it may be stored or not.
+            // The last run ended here: read exactly this range again, because it may or may not be stored.
             Some(range) => self.read(range.after, Some(range.last)).await?,
             None => self.read(self.pass.after, None).await?,
         };
@@ -162,7 +154,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The next part of the ids after this one: as much as an object holds, or exactly up to `last`.
+    /// Reads the next part after an id: as much as an object holds, or exactly up to `last`.
     async fn read(&self, after: u64, last: Option<u64>) -> Result<Next> {
         let Exporter { tickets, clock, part_bytes, .. } = self.exporter;
         let mut part = Writer::new(after);
@@ -191,7 +183,7 @@ impl Run<'_> {
                     true
                 }
             };
-            // A list may also end for having read much: then the part goes on.
+            // A list may also end because it has read much: then the part goes on.
             if more && !cut && !part.has_failed() {
                 continue;
             }
@@ -221,7 +213,7 @@ impl Run<'_> {
         self.exporter.tickets.save_checkpoint(&mut self.saved).await
     }
 
-    /// Saves where this run ends; at the end of the pass the watermark moves.
+    /// Saves where this run ends. At the end of the pass, moves the watermark.
     async fn save_end(&mut self, complete: bool) -> Result<()> {
         if !complete {
             return self.save().await;

@@ -1,8 +1,8 @@
-//! The names of objects, and what a manifest says.
+//! The names of objects, and the content of a manifest.
 //!
-//! `tickets/date=2026-11-24/20261124T010203.456Z-000000000001-000000052341.ndjson.gz`: partitioned by the
-//! day of the pass' end, as Athena, Spark and DuckDB read it; then that end and the range of ids. A name
-//! follows from what is stored, so that storing it again overwrites and adds nothing.
+//! `tickets/date=2026-11-24/20261124T010203.456Z-000000000001-000000052341.ndjson.gz`: partitioned by the day
+//! on which the pass ends, as Athena, Spark and DuckDB read it; then that end and the range of ids. The same
+//! content has the same name, so storing it again overwrites it and adds nothing.
 
 use std::collections::HashMap;
 
@@ -32,21 +32,21 @@ fn pass_name(export: ExportKind, pass: &Pass) -> String {
     format!("date={day}/{}{again}", until.replace(['-', ':'], ""))
 }
 
-/// What the key of a part's object says.
+/// What the key of a part's object tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartName {
-    /// What its key begins with where it was put aside, as after a restore.
+    /// The prefix of the key if the object was moved to a folder, as after a restore.
     pub folder: String,
-    /// What all objects of its pass are named after.
+    /// The common part of the names of all objects of the pass.
     pass: String,
-    /// Everything changed up to then is in the pass.
+    /// The pass covers changes up to then.
     pub until: Timestamp,
-    /// Its ids.
+    /// The range of ids.
     pub range: Range,
 }
 
 impl PartName {
-    /// That of a key; `None` where it is not a part's.
+    /// Parses a key; `None` if it is not a part's.
     pub fn parse(key: &str) -> Option<Self> {
         let (folder, name) = key.split_at(key.rfind("tickets/date=")?);
         let name = name.strip_prefix("tickets/")?.strip_suffix(".ndjson.gz")?;
@@ -62,13 +62,13 @@ impl PartName {
         Some(Self { folder: folder.into(), pass: pass.into(), until, range })
     }
 
-    /// What the keys of its pass' manifests begin with.
+    /// The prefix of the keys of its pass' manifests.
     pub fn manifests(&self) -> String {
         format!("{}manifests/{}-", self.folder, self.pass)
     }
 }
 
-/// What a run stored: the objects of a pass that no earlier manifest of it names.
+/// A manifest: the objects of a pass that no earlier manifest of the pass names.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -115,7 +115,7 @@ impl Manifest {
         }
     }
 
-    /// Has it say the records and bytes that objects have now, by their keys. Returns whether it said something else.
+    /// Sets the records and bytes of objects, by their keys. Returns whether any were wrong.
     pub fn correct(&mut self, sizes: &HashMap<String, (u64, u64)>) -> bool {
         let mut was_wrong = false;
         for object in &mut self.objects {

@@ -1,11 +1,11 @@
-//! Scheduled: writes what changed since the last run to S3, deletions included.
+//! Runs on a schedule: writes what changed since the last run to S3, deletions included.
 //!
-//! - [`event`]: what a run is asked for, and what it answers;
-//! - [`export`]: a run: part after part, each step noted before it is taken;
+//! - [`event`]: the event of a run, and its answer;
+//! - [`export`]: a run, part after part, each step noted before it is taken;
 //! - [`part`]: records as gzipped lines of JSON, up to a size;
 //! - [`layout`]: the names of objects, and the manifest;
-//! - [`erase`]: a ticket's content out of what is stored, by hand (`tickets erase`);
-//! - [`bucket`]: the store.
+//! - [`erase`]: removes a ticket's content from the stored objects (`tickets erase`);
+//! - [`bucket`]: the bucket of the objects.
 
 use std::time::Instant;
 
@@ -26,10 +26,7 @@ pub use bucket::Bucket;
 pub use event::{Event, Outcome};
 pub use export::Exporter;
 
-/// The exporter of a deployed function and its log, from the environment.
-///
-/// # Errors
-/// The variable that is refused.
+/// The exporter and the log of a deployed function, from the environment.
 pub fn from_env() -> std::result::Result<(Exporter, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
     let clock = Clock::system();
@@ -40,27 +37,22 @@ pub fn from_env() -> std::result::Result<(Exporter, Log), tickets_app::InvalidCo
     Ok((Exporter::new(tickets, bucket, clock), Log::to_cloud_watch(config.log)))
 }
 
-/// Answers an event: a run that ends before `deadline`.
-///
-/// # Errors
-/// Where the database or the store does not answer. What is stored stays; the next run goes on.
+/// Answers an event by a run that ends before `deadline`. After an error, what is stored stays, and the next
+/// run continues.
 pub async fn answer(exporter: &Exporter, event: Event, deadline: Timestamp) -> Result<Outcome> {
     if let Some(since) = event.since {
         exporter.ask_again(since).await?;
         return exporter.run(ExportKind::Again, deadline).await;
     }
     let outcome = exporter.run(ExportKind::Scheduled, deadline).await?;
-    // A pass asked for by hand that did not fit into its own run goes on in the time that is left.
+    // Continue a pass that was asked for by hand and did not fit into its own run.
     if outcome.complete && exporter.is_asked_again().await? {
         exporter.run(ExportKind::Again, deadline).await?;
     }
     Ok(outcome)
 }
 
-/// The same, with a line in the log.
-///
-/// # Errors
-/// As [`answer`].
+/// Like [`answer`], with a line in the log.
 pub async fn answer_logged(
     exporter: &Exporter,
     log: &Log,
@@ -69,7 +61,7 @@ pub async fn answer_logged(
 ) -> Result<Outcome> {
     let (began, meter, scheduled) = (Instant::now(), Meter::counting(), event.since.is_none());
     let metered = exporter.metered(meter.clone());
-    // On the heap: as one type with all it holds it is deeper than the compiler goes.
+    // Put it on the heap: as one type, with all it holds, it exceeds the compiler's depth limit.
     let outcome = Box::pin(answer(&metered, event, invocation.deadline)).await;
     let now = exporter.now();
     let (level, message) = match &outcome {
@@ -90,12 +82,12 @@ pub async fn answer_logged(
     outcome
 }
 
-/// What a run is told of itself.
+/// The context of a run.
 #[derive(Debug)]
 pub struct Invocation<'a> {
-    /// When it has to end.
+    /// When the run has to end.
     pub deadline: Timestamp,
-    /// Lambda's id of it.
+    /// Lambda's id of the invocation.
     pub request_id: Option<&'a str>,
     /// Its tracing header.
     pub trace: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! Records on their way into an object: gzipped lines of JSON, up to a size.
+//! Writes records into an object: gzipped lines of JSON, up to a size.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use tickets_domain::export::{Part, Range};
 use tickets_domain::{Error, Result, Row, Taken};
 
-/// What lines are written through.
+/// The encoder for all objects.
 pub(crate) fn gzip() -> GzEncoder<Vec<u8>> {
     GzEncoder::new(Vec::new(), Compression::new(4))
 }
@@ -24,27 +24,27 @@ pub struct Writer {
     failed: Option<Error>,
 }
 
-/// A part that can be stored.
+/// A finished part, ready to be stored.
 #[derive(Debug)]
 pub struct Written {
-    /// What it covers.
+    /// Its range, records and bytes.
     pub part: Part,
     /// The object's content.
     pub body: Vec<u8>,
 }
 
 impl Writer {
-    /// A part of the ids after this one.
+    /// A part for ids after this one.
     pub fn new(after: u64) -> Self {
         Self { gzip: gzip(), after, last: after, records: 0, written: 0, failed: None }
     }
 
-    /// The last id it holds.
+    /// The last id in the part.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// How many bytes it holds, before compression.
+    /// How many bytes the part has before compression.
     pub fn written(&self) -> usize {
         self.written
     }
@@ -54,7 +54,7 @@ impl Writer {
         self.failed.is_some()
     }
 
-    /// Writes a record, unless that fails, which [`Writer::finish`] tells.
+    /// Writes a record. [`Writer::finish`] reports a failure.
     pub fn push(&mut self, row: &Row) -> Taken {
         let json = row.json.as_bytes();
         if let Err(error) = self.gzip.write_all(json).and_then(|()| self.gzip.write_all(b"\n")) {
@@ -67,10 +67,7 @@ impl Writer {
         Taken::Accepted
     }
 
-    /// The part up to `last`, which may lie after its last record.
-    ///
-    /// # Errors
-    /// Where a record could not be written.
+    /// Finishes the part up to `last`, which may be higher than its last record's id.
     pub fn finish(self, last: u64) -> Result<Written> {
         if let Some(error) = self.failed {
             return Err(error);

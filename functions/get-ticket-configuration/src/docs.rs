@@ -1,4 +1,4 @@
-//! The API's description as a page: Swagger UI with all it needs in one file, so that the page is right behind
+//! The API's description as a page: Swagger UI with all it needs in one file, so that the page works behind
 //! any host and path.
 
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui-bundle.js.gz"));
 const STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.css.gz"));
 
-/// What starts Swagger UI. It never changes, so that the page's policy can name it.
+/// Starts Swagger UI. It never changes, so that the page's policy can contain its hash.
 const START: &str = r##"
   const { url, key } = document.getElementById("ui").dataset;
   // The token in the link was for once.
@@ -27,19 +27,15 @@ const START: &str = r##"
   });
 "##;
 
-/// A page, and the policy that a browser is to hold it to (`Content-Security-Policy`).
+/// A page, and its `Content-Security-Policy`.
 #[derive(Debug)]
 pub struct Page {
-    /// The page.
     pub html: String,
-    /// It runs its own scripts, talks to its own host, and stands in no other page.
+    /// The page may run its own scripts and call its own host; no other page may embed it.
     pub security_policy: String,
 }
 
-/// The page over the description at `url`; with a key, "try it" works at once.
-///
-/// # Errors
-/// Where what the build packed cannot be unpacked.
+/// The page for the description at `url`. With a key, "try it" works at once.
 pub fn page(url: &str, key: Option<&str>) -> io::Result<Page> {
     let (style, script) = (unpacked(STYLE)?, unpacked(SCRIPT)?);
     let hash = |script: &str| format!("'sha256-{}'", BASE64.encode(&Sha256::digest(script)));
@@ -72,7 +68,7 @@ pub fn page(url: &str, key: Option<&str>) -> io::Result<Page> {
     Ok(Page { html: html.concat(), security_policy })
 }
 
-/// A text as the value of an attribute.
+/// Escapes a text as the value of an attribute.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
@@ -103,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_base_path_is_no_markup() {
-        // Where the API is, the page has from the request.
+        // The page takes the API's base path from the request.
         let page = page("/\"><script>alert(1)</script>/openapi.json", None).unwrap();
         assert!(!page.html.contains("<script>alert"));
         assert!(page.security_policy.contains("frame-ancestors 'none'"));

@@ -1,5 +1,5 @@
-//! `GET /ticket-configuration/`: the presets and limits. It also serves, without a key, what describes the API:
-//! `GET /openapi.json`, and where the deployment wants it `GET /docs`.
+//! `GET /ticket-configuration/`: returns the presets and limits. Also serves the API's description without a
+//! key: `GET /openapi.json`, and `GET /docs` if the deployment allows it.
 
 pub mod docs;
 
@@ -10,7 +10,7 @@ use tickets_domain::Error;
 use tickets_http::route::{DOCS, OPENAPI};
 use tickets_http::{Problem, Request, Response, TicketConfiguration, openapi, reply, route};
 
-/// Answers an event: a document, or after the guard the configuration.
+/// Answers an event: with a document, or, after checking the key, with the configuration.
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::GET_TICKET_CONFIGURATION);
     match route::document(&event) {
@@ -24,9 +24,9 @@ fn configuration(app: &App) -> Result<Response, Problem> {
     reply::of(&TicketConfiguration::new(&app.presets, policy.settle, policy.keep_tombstones))
 }
 
-/// Makes a document when it is asked for: no start waits for it.
+/// Makes a document on request, so that no cold start waits for it.
 fn document(app: &App, path: &'static str, request: &Request) -> Result<Response, Problem> {
-    // Where the API is for this client: behind a custom domain's mapping it is not the published base.
+    // The API's base for this client: behind a custom domain's mapping it is not the published one.
     let written = request.path();
     let base = written.trim_end_matches('/').trim_end_matches(path);
     match path {

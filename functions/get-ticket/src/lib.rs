@@ -1,11 +1,11 @@
-//! `GET /tickets/{id}`: one ticket.
+//! `GET /tickets/{id}`: returns one ticket.
 
 use std::sync::Arc;
 
 use tickets_app::App;
 use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
-/// Answers an event: the guard, then [`handle`].
+/// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::GET_TICKET);
     service.respond(event, |caller, request| handle(&app, caller, request)).await

@@ -1,4 +1,4 @@
-//! `GET /customers/{id}/tickets/`: a customer's tickets.
+//! `GET /customers/{id}/tickets/`: lists a customer's tickets.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tickets_app::App;
 use tickets_http::query::ListQuery;
 use tickets_http::{Caller, ListReply, Problem, Request, Response, route};
 
-/// Answers an event: the guard, then [`handle`].
+/// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::LIST_CUSTOMER_TICKETS);
     service.respond(event, |caller, request| handle(&app, caller, request)).await

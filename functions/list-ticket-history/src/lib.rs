@@ -1,4 +1,4 @@
-//! `GET /tickets/{id}/history/`: who changed what, when.
+//! `GET /tickets/{id}/history/`: lists who changed what, and when.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tickets_app::App;
 use tickets_http::history::HistoryQuery;
 use tickets_http::{Caller, HistoryReply, Problem, Request, Response, route};
 
-/// Answers an event: the guard, then [`handle`].
+/// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::LIST_TICKET_HISTORY);
     service.respond(event, |caller, request| handle(&app, caller, request)).await

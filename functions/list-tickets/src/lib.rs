@@ -1,4 +1,4 @@
-//! `GET /tickets/`: all tickets, or those of the one customer the key is restricted to.
+//! `GET /tickets/`: lists all tickets, or those of the customer to whom the key is restricted.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tickets_app::App;
 use tickets_http::query::ListQuery;
 use tickets_http::{Caller, ListReply, Problem, Request, Response, route};
 
-/// Answers an event: the guard, then [`handle`].
+/// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::LIST_TICKETS);
     service.respond(event, |caller, request| handle(&app, caller, request)).await

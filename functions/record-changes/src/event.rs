@@ -1,7 +1,7 @@
-//! What the stream delivers, and what it is answered.
+//! The event of the stream, and the answer to it.
 //!
-//! Types of our own, not `aws_lambda_events`': of a record three members are read, and that crate refuses what
-//! `aws dynamodbstreams get-records` prints, which is what a batch is recorded from by hand
+//! These are our own types, not `aws_lambda_events`': only three members of a record are read. And that crate
+//! refuses the output of `aws dynamodbstreams get-records`, from which a batch is recorded by hand
 //! (docs/operations.md).
 
 use serde::{Deserialize, Serialize};
@@ -12,19 +12,19 @@ use tickets_repository::history::StreamRecord;
 /// A batch of a stream's records.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Event {
-    /// In their order.
+    /// The records, in order.
     #[serde(rename = "Records")]
     pub records: Vec<Record>,
 }
 
-/// One of them.
+/// A record of the stream.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Record {
-    /// What DynamoDB says of the write.
+    /// DynamoDB's record of the write.
     pub dynamodb: StreamRecord,
 }
 
-/// What a batch is answered (`ReportBatchItemFailures`).
+/// The answer to a batch (`ReportBatchItemFailures`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
@@ -36,30 +36,30 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// Its place in the stream.
+    /// Its sequence number in the stream.
     pub item_identifier: String,
 }
 
 impl Outcome {
-    /// That of a batch whose first failure has this sequence number.
+    /// The answer to a batch whose first failure has this sequence number.
     pub(crate) fn of(failed: Option<String>) -> Self {
         let failure = |item_identifier| Failure { item_identifier };
         Self { batch_item_failures: failed.map(failure).into_iter().collect() }
     }
 }
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Debug)]
 pub struct Run {
-    /// Records in it.
+    /// The number of records in the batch.
     pub records: usize,
-    /// Versions of tickets among them.
+    /// The number of versions of tickets among them.
     pub versions: usize,
-    /// The sequence number of the first that failed, and why.
+    /// The sequence number of the first record that failed, and why.
     pub failed: Option<(String, Error)>,
 }
 
-/// What its line in the log tells.
+/// What a batch writes to its line in the log.
 #[derive(Serialize)]
 pub(crate) struct Told<'a> {
     records: usize,

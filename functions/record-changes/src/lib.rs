@@ -1,6 +1,6 @@
-//! Started by the stream of the tickets' table: an entry in the history for each version of a ticket.
+//! Started by the stream of the tickets' table: writes an entry to the history for each version of a ticket.
 //!
-//! - [`event`]: what the stream delivers, and what it is answered.
+//! - [`event`]: the event of the stream, and the answer to it.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -17,25 +17,23 @@ pub mod event;
 
 pub use event::{Event, Outcome, Run};
 
-/// Tickets whose versions are recorded at the same time: a batch of a hundred then takes some fifty milliseconds.
+/// Tickets whose versions are recorded at the same time: so a batch of a hundred takes some fifty
+/// milliseconds.
 const AT_ONCE: usize = 16;
 
-/// The history of a deployed function and its log, from the environment.
-///
-/// # Errors
-/// The variable that is refused.
+/// The history and the log of a deployed function, from the environment.
 pub fn from_env() -> std::result::Result<(History, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
     let client = config.connection(config.endpoint_url.as_deref())?.open();
     Ok((History::new(client, config.history_table), Log::to_cloud_watch(config.log)))
 }
 
-/// Records a batch. What fails is answered: the stream delivers it, and what came after it, again.
+/// Records a batch. The answer names the first failure: the stream delivers it, and all after it, again.
 pub async fn answer(history: &History, event: Event) -> Outcome {
     Outcome::of(run(history, event).await.failed.map(|(sequence_number, _)| sequence_number))
 }
 
-/// The same, with a line in the log.
+/// Like [`answer`], with a line in the log.
 pub async fn answer_logged(
     history: &History,
     log: &Log,
@@ -80,12 +78,12 @@ pub async fn run(history: &History, event: Event) -> Run {
     let recorded = stream::iter(tickets.into_values().map(|versions| record(history, versions)));
     let recorded: Vec<_> = recorded.buffer_unordered(AT_ONCE).collect().await;
     failures.extend(recorded.into_iter().filter_map(Result::err));
-    // All from the first failure on is delivered again.
+    // The stream delivers everything from the first failure on again.
     let first = failures.into_iter().min_by_key(|(at, _)| *at);
     Run { records, versions, failed: first.map(|(at, error)| (sequence_numbers.swap_remove(at), error)) }
 }
 
-/// Records versions of one ticket, in their order, up to the first that fails.
+/// Records versions of one ticket, in order, up to the first that fails.
 async fn record(
     history: &History,
     versions: Vec<(usize, StreamedVersion)>,

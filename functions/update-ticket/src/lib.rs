@@ -1,4 +1,4 @@
-//! `PUT /tickets/{id}` and `PATCH /tickets/{id}`: update the fields given.
+//! `PUT /tickets/{id}` and `PATCH /tickets/{id}`: updates the given fields.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tickets_app::App;
 use tickets_domain::TicketChange;
 use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
-/// Answers an event: the guard, then [`handle`].
+/// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
     let service = app.service(&route::UPDATE_TICKET);
     service.respond(event, |caller, request| handle(&app, caller, request)).await

@@ -1,5 +1,4 @@
-//! What a function runs with: the configuration, read here and nowhere else, and the clients built
-//! from it.
+//! What a function runs with: the configuration, which is read only here, and the clients built from it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tickets_http::{Route, Service};
 use tickets_repository::client::{Identity, Roots, http_client, is_on_this_machine};
 use tickets_repository::{Connection, History, Keys, Policy, Tickets, schema};
 
-/// A deployment's choices, from the environment that the template sets.
+/// A deployment's configuration, from the environment that the template sets.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `TICKETS_TABLE`.
@@ -31,80 +30,67 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// `SERVE_DOCS`: whether the deployment shows its description as a page.
     pub serve_docs: bool,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database that is not the region's own.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database other than the region's own.
     pub endpoint_url: Option<String>,
     /// `EXPORT_BUCKET`: where exports go.
     pub export_bucket: String,
-    /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: a store of objects that is not the region's own.
+    /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: an object store other than the region's own.
     pub s3_endpoint_url: Option<String>,
-    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: what Lambda sets.
+    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: set by Lambda.
     pub identity: Option<Identity>,
-    /// `POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`, as Powertools for AWS Lambda knows them, and what Lambda
-    /// sets: `AWS_LAMBDA_FUNCTION_NAME`.
+    /// `POWERTOOLS_METRICS_NAMESPACE` and `POWERTOOLS_SERVICE_NAME`, as in Powertools for AWS Lambda, and
+    /// `AWS_LAMBDA_FUNCTION_NAME`, set by Lambda.
     pub log: log::Settings,
-    /// `AWS_CA_BUNDLE`: a file of roots to trust instead of Amazon's, as the AWS SDKs know it.
+    /// `AWS_CA_BUNDLE`, as in the AWS SDKs: a file of roots to trust instead of Amazon's.
     pub ca_bundle: Option<PathBuf>,
 }
 
-/// The name of the exports' bucket if nothing else is said, as it is on a developer's machine.
+/// The name of the exports' bucket if none is configured, as on a developer's machine.
 pub const EXPORT_BUCKET: &str = "tickets-export";
 
 /// A variable whose value is refused.
 #[derive(Debug, Error)]
 pub enum InvalidConfig {
-    /// A list of values.
+    /// A list of values is invalid.
     #[error("the values configured for {0}: {1}")]
     Preset(&'static str, InvalidPreset),
-    /// A number.
+    /// A number is invalid or out of range.
     #[error("{name} must be a whole number from {least} to {most}, not {value:?}")]
     Number {
-        /// The variable.
         name: &'static str,
-        /// Its value.
         value: String,
-        /// The least it may be.
+        /// The least allowed value.
         least: u64,
-        /// The most it may be.
+        /// The greatest allowed value.
         most: u64,
     },
-    /// A choice.
+    /// A flag is neither true nor false.
     #[error("{name} must be true or false, not {value:?}")]
-    Flag {
-        /// The variable.
-        name: &'static str,
-        /// Its value.
-        value: String,
-    },
+    Flag { name: &'static str, value: String },
     /// There are no credentials.
     #[error("AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY have to be set")]
     Nobody,
-    /// The file of roots.
+    /// The file of roots cannot be read.
     #[error("AWS_CA_BUNDLE: cannot read {}: {source}", path.display())]
     CaBundle {
-        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// What is in the file of roots.
+    /// The file of roots has no certificates, or unreadable ones.
     #[error("AWS_CA_BUNDLE: {} has to have certificates in PEM, and only readable ones", .0.display())]
     NoRoots(PathBuf),
 }
 
 impl Config {
-    /// The configuration in the process' environment.
-    ///
-    /// # Errors
-    /// The variable that is refused.
+    /// Reads the configuration from the process' environment.
     pub fn from_env() -> Result<Self, InvalidConfig> {
         #[expect(clippy::disallowed_methods, reason = "this is the one place for configuration")]
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// The configuration that `lookup` finds; an empty value is none, except for a list that may be empty.
-    ///
-    /// # Errors
-    /// The variable that is refused.
+    /// Reads the configuration through `lookup`. An empty value counts as none, except for a list that may be
+    /// empty.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
         let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let or = |name: &str, default: &str| text(name).unwrap_or_else(|| default.to_owned());
@@ -124,7 +110,7 @@ impl Config {
         let presets = Presets::parse(&PresetLists {
             types: &or("TICKET_TYPES", default.types),
             statuses: &or("TICKET_STATUSES", default.statuses),
-            // Set and empty: no status is a closed one.
+            // Set and empty means that no status is a closed one.
             closed: &lookup("CLOSED_STATUSES").unwrap_or_else(|| default.closed.to_owned()),
             priorities: &or("TICKET_PRIORITIES", default.priorities),
             owners: &or("TICKET_OWNERS", default.owners),
@@ -160,11 +146,8 @@ impl Config {
         })
     }
 
-    /// Who calls an endpoint, and with which HTTP client. The environment says who; where it does not, a made-up
-    /// identity does for an endpoint on this machine.
-    ///
-    /// # Errors
-    /// Where nothing says who calls; where the file of roots cannot be read.
+    /// The identity and the HTTP client for an endpoint. Without an identity in the environment, an endpoint
+    /// on this machine gets a dummy one.
     pub fn connection(&self, endpoint_url: Option<&str>) -> Result<Connection, InvalidConfig> {
         let identity = match (&self.identity, endpoint_url) {
             (Some(identity), _) => identity.clone(),
@@ -188,7 +171,7 @@ impl Config {
     }
 }
 
-/// Who a function is, by its environment.
+/// The identity of a function, by its environment.
 fn identity(text: &impl Fn(&str) -> Option<String>) -> Option<Identity> {
     let region = text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION"))?;
     let (id, secret) = (text("AWS_ACCESS_KEY_ID")?, text("AWS_SECRET_ACCESS_KEY")?);
@@ -198,9 +181,8 @@ fn identity(text: &impl Fn(&str) -> Option<String>) -> Option<Identity> {
 /// What every handler works with.
 #[derive(Debug)]
 pub struct App {
-    /// The tickets.
     pub tickets: Tickets,
-    /// What happened to them.
+    /// The history of tickets.
     pub history: History,
     /// The allowed values of preset fields.
     pub presets: Presets,
@@ -210,19 +192,15 @@ pub struct App {
     pub cors_origins: Vec<String>,
     /// Whether the API's description is shown as a page.
     pub serve_docs: bool,
-    /// The time.
     pub clock: Clock,
     /// Where requests are logged.
     pub log: Log,
 }
 
 impl App {
-    /// The app of a deployed function: one client, built once, from the environment. It connects before
-    /// the first request, while Lambda still lends a starting function whole processors
-    /// (docs/performance.md has what that saves); without TLS there is nothing to save.
-    ///
-    /// # Errors
-    /// The variable that is refused.
+    /// The app of a deployed function: one client, built once, from the environment. It connects before the
+    /// first request, while Lambda still gives a starting function whole processors (docs/performance.md has
+    /// what that saves). Without TLS there is nothing to save.
     pub async fn from_env() -> Result<Self, InvalidConfig> {
         let config = Config::from_env()?;
         let connection = config.connection(config.endpoint_url.as_deref())?;
@@ -235,7 +213,7 @@ impl App {
         Ok(app)
     }
 
-    /// The app with this configuration, database and clock, which logs nothing.
+    /// The app with this configuration, database and clock. It logs nothing.
     pub fn open(config: Config, connection: Connection, clock: Clock) -> Self {
         let client = connection.open();
         Self {
@@ -250,7 +228,7 @@ impl App {
         }
     }
 
-    /// What a route's function answers with.
+    /// The service that answers a route's requests.
     pub fn service<'a>(&'a self, route: &'a Route) -> Service<'a, Keys> {
         Service::new(route, &self.keys, &self.cors_origins, &self.clock, &self.log)
     }
@@ -298,7 +276,7 @@ mod tests {
         ];
         let connection = config(&lambda).unwrap().connection(None).unwrap();
         assert_eq!(connection.identity.region.as_ref(), "eu-west-1");
-        // So that an emulator of AWS on this machine can hold a function to its role's rights.
+        // An emulator of AWS on this machine can then hold a function to its role's rights.
         let emulated = config(&lambda).unwrap().connection(Some("http://127.0.0.1:4566")).unwrap();
         assert_eq!(emulated.identity.region.as_ref(), "eu-west-1");
         let missing = [lambda.as_slice(), &[("AWS_CA_BUNDLE", "/nowhere.pem")]].concat();

@@ -1,4 +1,4 @@
-//! The keys' table.
+//! The table of API keys.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,42 +20,38 @@ use crate::failure::Failure;
 use crate::item::{self, Item, millis};
 use crate::lease::Lease;
 
-/// How long a process remembers what it found: so long may a revoked key still be let in.
+/// How long a process remembers a lookup. A revoked key may still be let in for this long.
 pub const REMEMBERED: Duration = Duration::from_secs(60);
-/// What was found this recently is not looked up again, whoever asks: wrong secrets must not become reads.
+/// Do not look up an id again within this time, whoever asks: wrong secrets must not cause reads.
 const RECENT: Duration = Duration::from_secs(5);
-/// The most ids remembered: unknown ones are remembered too, and anyone can make those up.
+/// The most ids remembered. Unknown ids are remembered too, and anyone can make those up.
 const MOST_REMEMBERED: usize = 1000;
 
-/// The keys' table, with a short memory.
+/// The table of API keys, with a short memory of lookups.
 #[derive(Debug)]
 pub struct Keys {
     pub(crate) client: Client,
     pub(crate) table: String,
     pub(crate) clock: Clock,
-    /// What was found, and when.
+    /// The result of each lookup, and its time.
     memory: Mutex<HashMap<KeyId, (Timestamp, Option<ApiKey>)>>,
     leases: Mutex<HashMap<KeyId, Lease>>,
 }
 
 impl Keys {
-    /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>, clock: Clock) -> Self {
         Self { client, table: table.into(), clock, memory: Mutex::default(), leases: Mutex::default() }
     }
 
-    /// Has the connection to the database open before the first caller waits for it: looks up a key that
-    /// nobody has. It is one attempt and reports nothing; where it fails, the first request will.
+    /// Opens the connection to the database before the first caller waits for it: looks up a key that does
+    /// not exist. Sends one attempt and reports no error: if it fails, the first request reports it.
     pub async fn warm_up(&self) {
         let lookup = self.client.get_item().table_name(&self.table);
         let lookup = lookup.key("keyId", AttributeValue::S("nobody".into()));
         let _ = lookup.customize().config_override(one_attempt()).send().await;
     }
 
-    /// Stores a new key.
-    ///
-    /// # Errors
-    /// Where its id is taken, or the database does not answer.
+    /// Stores a new key. It is an error if its id is taken.
     pub async fn insert(&self, key: &ApiKey) -> Result<()> {
         self.client
             .put_item()
@@ -69,18 +65,12 @@ impl Keys {
         Ok(())
     }
 
-    /// Every key, by id.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
+    /// Returns every key, sorted by id.
     pub async fn list(&self) -> Result<Vec<ApiKey>> {
         let mut keys = Vec::new();
         let mut start = None;
         loop {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a person's look at a small table; no request path comes here"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "a person lists a small table; no request does")]
             let output = self
                 .client
                 .scan()
@@ -100,17 +90,17 @@ impl Keys {
         }
     }
 
-    /// Revokes a key: from [`REMEMBERED`] on at the latest, nobody lets it in.
+    /// Revokes a key. Every process refuses it within [`REMEMBERED`].
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is none of this id.
+    /// [`Error::NotFound`] if no key has this id.
     pub async fn revoke(&self, id: &KeyId) -> Result<()> {
         let sent = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("keyId", AttributeValue::S(id.to_string()))
-            // The first revocation is the one that counts.
+            // Keep the time of the first revocation.
             .update_expression("SET revoked = if_not_exists(revoked, :now)")
             .condition_expression("attribute_exists(keyId)")
             .expression_attribute_values(":now", AttributeValue::N(self.clock.now().millis().to_string()))
@@ -128,11 +118,12 @@ impl Keys {
         }
     }
 
-    /// Gives a key the secret of `token`. The one it has lasts until `former_ends`; one that it had before ends now.
+    /// Gives a key the secret of `token`. The current secret stays valid until `former_ends`; an older one
+    /// ends now.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such key, or it is revoked; [`Error::Contended`] where somebody else has
-    /// just rotated it.
+    /// [`Error::NotFound`] if there is no such key, or it is revoked; [`Error::Contended`] if somebody else
+    /// has just rotated it.
     pub async fn rotate(&self, token: &BearerToken, former_ends: Timestamp) -> Result<()> {
         let found = self
             .look_up(&token.id, &Meter::default())
@@ -169,7 +160,7 @@ impl Keys {
         }
     }
 
-    /// Forgets what this process remembers of a key it has just changed.
+    /// Forgets a key that this process has just changed.
     fn forget(&self, id: &KeyId) {
         self.memory().remove(id);
     }
@@ -182,7 +173,7 @@ impl Keys {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is remembered of a key for this long, if anything is.
+    /// The remembered lookup of a key, if it is younger than `long`.
     fn remembered(&self, id: &KeyId, now: Timestamp, long: Duration) -> Option<Option<ApiKey>> {
         let memory = self.memory();
         memory.get(id).filter(|(found, _)| now < found.plus(long)).map(|(_, key)| key.clone())
@@ -194,7 +185,7 @@ impl Keys {
             memory.retain(|_, (found, _)| now < found.plus(REMEMBERED));
         }
         if memory.len() >= MOST_REMEMBERED {
-            // Made-up ids push each other out, not the keys in use.
+            // Drop unknown ids, which anyone can make up; keep the keys in use.
             memory.retain(|_, (_, key)| key.is_some());
         }
         if memory.len() < MOST_REMEMBERED {
@@ -202,14 +193,14 @@ impl Keys {
         }
     }
 
-    /// Remembers that the use of a key was noted.
+    /// Sets `last_used` of a remembered key.
     pub(crate) fn remember_use(&self, id: &KeyId, now: Timestamp) {
         if let Some((_, Some(key))) = self.memory().get_mut(id) {
             key.last_used = Some(now);
         }
     }
 
-    /// A key's item, as it is now: a key just made must work, for what is not found is remembered as well.
+    /// Reads a key's item consistently: a key just made must work, and a miss would be remembered.
     pub(crate) async fn read(&self, id: &KeyId, meter: &Meter) -> Result<Option<Item>, Failure> {
         let get = self.client.get_item().table_name(&self.table);
         let get = get.key("keyId", AttributeValue::S(id.to_string())).consistent_read(true);
@@ -234,7 +225,7 @@ impl KeyStore for Keys {
         }
     }
 
-    // The same for ids that are known and for ids that are not, so that the time it takes does not tell which.
+    // Known and unknown ids take the same path, so that the response time does not tell which they are.
     async fn find_newer(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {
         match self.remembered(id, self.clock.now(), RECENT) {
             Some(_) => Ok(None),
@@ -244,7 +235,7 @@ impl KeyStore for Keys {
 
     async fn count(&self, key: &ApiKey, meter: &Meter) -> Result<Option<Quota>> {
         match key.limit {
-            // A lease notes the use.
+            // A lease also notes the use.
             Some(limit) => self.count_limited(key, limit, meter).await.map(Some),
             None => {
                 self.note_use(key, meter).await;
@@ -254,7 +245,6 @@ impl KeyStore for Keys {
     }
 }
 
-/// A key.
 #[derive(Serialize, Deserialize)]
 struct ApiKeyItem {
     #[serde(rename = "keyId")]
@@ -294,7 +284,6 @@ struct FormerSecretItem {
     ends: Timestamp,
 }
 
-/// The item of a key.
 fn api_key_item(key: &ApiKey) -> Result<Item> {
     item::to_item(ApiKeyItem {
         id: key.id.clone(),
@@ -312,7 +301,6 @@ fn api_key_item(key: &ApiKey) -> Result<Item> {
     })
 }
 
-/// The key an item holds.
 fn api_key(item: Item) -> Result<ApiKey> {
     let item: ApiKeyItem = item::from_item(item)?;
     Ok(ApiKey {

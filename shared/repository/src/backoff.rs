@@ -19,17 +19,16 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Trying ends this long from now.
+    /// A backoff whose deadline is this long from now.
     pub(crate) fn within(limit: Duration) -> Self {
         Self { deadline: Instant::now() + limit, ceiling: FIRST }
     }
 
-    /// The last attempt begins this long from now.
+    /// A backoff whose last attempt begins this long from now.
     pub(crate) fn waiting(limit: Duration) -> Self {
         Self::within(limit + LAST_TRY)
     }
 
-    /// When trying ends.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -39,7 +38,7 @@ impl Backoff {
         Instant::now() + LAST_TRY > self.deadline
     }
 
-    /// Waits. `false`: the deadline is too near for a further attempt.
+    /// Waits. Returns `false` if the deadline is too near for a further attempt.
     pub(crate) async fn wait(&mut self) -> bool {
         let left = self.deadline.saturating_duration_since(Instant::now() + LAST_TRY);
         if left.is_zero() {
@@ -97,7 +96,7 @@ mod tests {
             }
             assert!(Instant::now() - began <= Duration::from_millis(4902));
         }
-        // On average a quarter of a second, once they are at their longest: some 24 in five seconds.
+        // At their longest, waits average a quarter of a second: some 24 in five seconds.
         assert!(longest > Duration::from_millis(400), "{longest:?}");
         assert!((50 * 15..50 * 40).contains(&waits), "{waits}");
     }

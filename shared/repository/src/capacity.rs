@@ -1,11 +1,11 @@
-//! What calls cost, in DynamoDB's own units.
+//! Counts what calls cost, in DynamoDB's own units.
 
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
 use tickets_domain::Meter;
 
-/// A meter, as the SDK's calls use it.
+/// Connects a meter to the SDK's calls.
 pub(crate) trait Metering {
-    /// What to ask DynamoDB for.
+    /// The value of `ReturnConsumedCapacity`; `None` if nothing is counted.
     fn level(&self) -> Option<ReturnConsumedCapacity>;
 
     /// Counts what a read consumed.

@@ -1,5 +1,5 @@
-//! Where exports stand, beside the tickets. Every step is written on the condition that nobody took
-//! another since it was read, so that of two runs at the same time one goes on and the other notices.
+//! Checkpoints of exports, stored beside the tickets. Every step is written on the condition that nobody took
+//! another since the last read: of two runs at the same time, one goes on and the other notices.
 
 use serde::{Deserialize, Serialize};
 use tickets_domain::export::{Checkpoint, Part, Pass, Range};
@@ -14,17 +14,17 @@ use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
 use crate::write::{Condition, Outcome, Put};
 
-/// Which export.
+/// Which export a checkpoint belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportKind {
-    /// What changed since the last run.
+    /// Changes since the last run.
     Scheduled,
-    /// What changed since a time that was asked for by hand.
+    /// Changes since a time that a person asked for.
     Again,
 }
 
 impl ExportKind {
-    /// The export's number, its sort key.
+    /// The sort key of the export's checkpoint.
     pub(crate) fn number(self) -> u64 {
         match self {
             Self::Scheduled => 0,
@@ -33,13 +33,12 @@ impl ExportKind {
     }
 }
 
-/// A checkpoint as it was read: the condition for what replaces it.
+/// A checkpoint as it was read. Its revision is the condition for the next write.
 #[derive(Debug, Clone)]
 pub struct Saved {
-    /// What it says.
     pub checkpoint: Checkpoint,
     export: ExportKind,
-    /// Rises by one with every step; 0 where there is no item yet.
+    /// Rises by one with every step; 0 if there is no item yet.
     revision: u64,
 }
 
@@ -99,10 +98,7 @@ impl From<PassItem> for Pass {
 }
 
 impl Tickets {
-    /// Where an export stands.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
+    /// Reads the checkpoint of an export.
     pub async fn checkpoint(&self, export: ExportKind) -> Result<Saved> {
         let item = self.read(PrimaryKey::checkpoint(export)).await?;
         let Some(item) = item.map(item::from_item::<CheckpointItem>).transpose()? else {
@@ -112,11 +108,10 @@ impl Tickets {
         Ok(Saved { checkpoint, export, revision: item.revision })
     }
 
-    /// Takes a step: writes what `saved` now says.
+    /// Takes a step: writes the checkpoint in `saved`.
     ///
     /// # Errors
-    /// [`Error::Contended`] where another step was taken since it was read; where the database does not
-    /// answer.
+    /// [`Error::Contended`] if another step was taken since it was read.
     pub async fn save_checkpoint(&self, saved: &mut Saved) -> Result<()> {
         let key = PrimaryKey::checkpoint(saved.export);
         let Checkpoint { watermark, pass } = saved.checkpoint.clone();
@@ -143,7 +138,7 @@ impl Tickets {
         }
     }
 
-    /// Forgets how far exports have come: they begin anew.
+    /// Deletes the checkpoints, so that exports begin anew.
     pub(crate) async fn forget_checkpoints(&self) -> Result<()> {
         for export in [ExportKind::Scheduled, ExportKind::Again] {
             let delete = self.client.delete_item().table_name(&self.table);
@@ -154,7 +149,7 @@ impl Tickets {
     }
 }
 
-/// By whom checkpoints are written.
+/// The writer of checkpoints.
 fn exporter() -> Result<KeyId> {
     "export".parse().map_err(Error::internal)
 }

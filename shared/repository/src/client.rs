@@ -1,8 +1,8 @@
-//! The DynamoDB client: who calls, where it connects to, how long it waits, and how often it tries again.
+//! The DynamoDB client: who calls, its endpoint, its timeouts and its retries.
 //!
-//! It is made by hand, not by `aws-config`: a function's credentials and region are in its environment, and
-//! the roots it trusts are Amazon's, so that a cold start looks for nothing and parses no bundle of the
-//! system's (docs/performance.md has what that saves).
+//! It is built by hand, not by `aws-config`. A function finds its credentials and region in its environment,
+//! and trusts only Amazon's roots. So a cold start looks for nothing, and parses no system certificates
+//! (docs/performance.md has what that saves).
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Every write, retries included, ends this long after it began, so that it cannot take effect long
-/// after the `updatedDate` it carries. A third of the default settle window.
+/// Every write, retries included, ends this long after it began. So it cannot take effect long after the
+/// `updatedDate` it carries. About a third of the default settle window.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// A connection inside a region takes a millisecond or two; one that takes longer is not coming.
+/// Inside a region a connection takes one or two milliseconds; a slower one will not come.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// DynamoDB answers in milliseconds; a megabyte of `Query` in tens of them. So slow an attempt is
-/// better repeated.
+/// DynamoDB answers in milliseconds, and a `Query` of a megabyte in tens of them. A slower attempt is better
+/// repeated.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Of a read, in standard mode: the SDK repeats throttled, failed and timed-out attempts with jitter.
+/// Attempts of a read: in standard mode the SDK repeats throttled, failed and timed-out ones with jitter.
 const ATTEMPTS: u32 = 3;
-/// The SDK's default of a second suits batch jobs; here a caller waits.
+/// The SDK's default of one second suits batch jobs; here a caller waits.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
-/// What a write is sent with: one attempt. Of several the SDK returns how the last one failed, which
-/// hides that an earlier one may have taken effect; so writes are repeated where that is kept in mind.
+/// Configuration of a write: one attempt. After several, the SDK returns only the last error, which hides
+/// that an earlier attempt may have taken effect. The write loop repeats writes and keeps track of that.
 pub(crate) fn one_attempt() -> config::Builder {
     config::Builder::new().retry_config(RetryConfig::disabled())
 }
@@ -45,22 +45,20 @@ pub(crate) fn one_attempt() -> config::Builder {
 /// Who calls AWS, and in which region.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The region.
     pub region: Region,
-    /// The credentials.
     pub credentials: SharedCredentialsProvider,
 }
 
-/// The one name and secret that servers on this machine know.
+/// The name and secret that local servers accept.
 pub const LOCAL_CREDENTIALS: (&str, &str) = ("local", "local");
 
 impl Identity {
-    /// That of a function: what Lambda puts in its environment, for as long as its instance lives.
+    /// The identity of a function: what Lambda puts in its environment, valid as long as the instance lives.
     pub fn of_function(region: String, id: String, secret: String, session_token: Option<String>) -> Self {
         Self::new(region, Credentials::new(id, secret, session_token, None, "Lambda"))
     }
 
-    /// A made-up one, which does for servers on this machine.
+    /// A dummy identity for servers on this machine.
     pub fn local() -> Self {
         let (name, secret) = LOCAL_CREDENTIALS;
         Self::new("us-east-1".into(), Credentials::new(name, secret, None, None, "local"))
@@ -71,36 +69,34 @@ impl Identity {
     }
 }
 
-/// Where the database is, and who asks.
+/// Where the database is, and who calls it.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// The endpoint, where it is not the region's own.
+    /// The endpoint; `None` for the region's own.
     pub endpoint_url: Option<String>,
-    /// Who asks.
     pub identity: Identity,
-    /// The HTTP client, where it is not [`http_client`]'s.
+    /// The HTTP client; `None` for [`http_client`].
     pub http_client: Option<SharedHttpClient>,
 }
 
 impl Default for Connection {
-    /// One of this machine whose endpoint is yet to be told.
+    /// A connection to this machine, without an endpoint yet.
     fn default() -> Self {
         Self { endpoint_url: None, identity: Identity::local(), http_client: None }
     }
 }
 
 impl Connection {
-    /// A database on this machine.
+    /// A connection to a database on this machine.
     pub fn to(endpoint_url: impl Into<String>) -> Self {
         Self { endpoint_url: Some(endpoint_url.into()), ..Self::default() }
     }
 
-    /// Whether it begins with a handshake.
+    /// Whether the connection uses TLS.
     pub fn is_secure(&self) -> bool {
         is_secure(self.endpoint_url.as_deref())
     }
 
-    /// A client.
     pub fn open(self) -> Client {
         let http_client =
             self.http_client.unwrap_or_else(|| http_client(self.endpoint_url.as_deref(), Roots::amazon()));
@@ -115,7 +111,7 @@ impl Connection {
                     .with_initial_backoff(FIRST_BACKOFF)
                     .with_max_backoff(LONGEST_BACKOFF),
             )
-            // A budget of retries of its own: by default all clients of a process share one.
+            // Its own budget of retries: by default all clients of a process share one.
             .retry_partition(RetryPartition::custom("tickets").build())
             .timeout_config(
                 TimeoutConfig::builder()
@@ -124,26 +120,26 @@ impl Connection {
                     .operation_timeout(WRITE_DEADLINE)
                     .build(),
             )
-            // An attempt has its timeout; watching its bytes trickle would only cost.
+            // Each attempt has a timeout; watching its throughput would only cost.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(self.endpoint_url);
         Client::from_conf(config.build())
     }
 }
 
-/// The certificates of authorities that an HTTP client trusts, in PEM.
+/// Certificates of the authorities that an HTTP client trusts, in PEM.
 #[derive(Debug, Clone)]
 pub struct Roots(Vec<u8>);
 
 impl Roots {
-    /// Those that AWS' endpoints have their certificates from: Amazon Trust Services' four and the
-    /// Starfield one that signs them for older clients (<https://www.amazontrust.com/repository/>).
+    /// The roots of AWS' endpoints: Amazon Trust Services' four, and the Starfield root that signs them for
+    /// older clients (<https://www.amazontrust.com/repository/>).
     pub fn amazon() -> Self {
         Self(include_bytes!("amazon_roots.pem").to_vec())
     }
 
-    /// Those in a bundle; `None` where it has none, or something in it cannot be read, over which the
-    /// SDK's client would panic.
+    /// Parses a bundle. `None` if it is empty, or if a certificate cannot be read: the SDK's client would
+    /// panic.
     pub fn parse(pem: Vec<u8>) -> Option<Self> {
         let mut store = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -153,10 +149,10 @@ impl Roots {
     }
 }
 
-/// ring, for aws-lc first gathers entropy of its own for 30 ms of processor time.
+/// ring, because aws-lc first gathers entropy of its own for 30 ms of processor time.
 const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
 
-/// An HTTP client for an endpoint. To one without TLS it does not even load the roots.
+/// An HTTP client for an endpoint. Without TLS it does not load the roots.
 pub fn http_client(endpoint_url: Option<&str>, roots: Roots) -> SharedHttpClient {
     if !is_secure(endpoint_url) {
         return Builder::new().build_http();
@@ -165,12 +161,12 @@ pub fn http_client(endpoint_url: Option<&str>, roots: Roots) -> SharedHttpClient
     let tls = Builder::new().tls_provider(TLS);
     match TlsContext::builder().with_trust_store(trust).build() {
         Ok(context) => tls.tls_context(context).build_https(),
-        // The SDK's builder of contexts has no way to fail; if it gets one, the system's roots serve.
+        // The SDK's builder of contexts cannot fail today. If it ever does, use the system's roots.
         Err(_) => tls.build_https(),
     }
 }
 
-/// An HTTP client for people's machines: it trusts what the system trusts, and knows the proxies that the
+/// An HTTP client for people's machines: it trusts the system's roots, and uses the proxies that the
 /// environment names.
 pub fn system_http_client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
@@ -181,7 +177,7 @@ pub fn system_http_client() -> SharedHttpClient {
     })
 }
 
-/// A region's own endpoint is.
+/// True for HTTPS, and when no endpoint is set.
 fn is_secure(endpoint_url: Option<&str>) -> bool {
     endpoint_url.is_none_or(|url| !url.starts_with("http://"))
 }
@@ -190,7 +186,7 @@ fn is_secure(endpoint_url: Option<&str>) -> bool {
 pub fn is_on_this_machine(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-    // Userinfo is no host: http://localhost@example.com/ is elsewhere.
+    // Userinfo is not the host: http://localhost@example.com/ is elsewhere.
     let host = authority.rsplit('@').next().unwrap_or_default();
     let host = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),

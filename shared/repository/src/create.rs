@@ -1,12 +1,11 @@
-//! A new ticket: reserve an id, stamp it, put the ticket under the id if nothing is there. No step can
-//! conflict with another creator's.
+//! Creates tickets: reserve an id, set the dates, put the ticket if nothing is under its id. No step can
+//! conflict with another create.
 //!
-//! With an `Idempotency-Key` a *claim* comes before the ticket: an item under the key that names the id.
-//! Whoever finds another's claim looks for its ticket. If the ticket is there, it is the answer. If it is
-//! not, its writer is slow or dead: a *void* is put under the claimed id, if nothing is there. The void and
-//! the ticket cannot both be: one put decides, never a clock. After the void the id is dead for good, and the
-//! claim may be taken over with a new id. So there is no order of events in which two tickets come of one
-//! key.
+//! With an `Idempotency-Key`, a *claim* is put before the ticket: an item under the key that names the id. A
+//! request that finds another's claim looks for its ticket. If the ticket exists, it is the answer. If not,
+//! its writer is slow or dead: the request puts a *void* under the claimed id if nothing is there. Void and
+//! ticket cannot both exist: one conditional put decides, never a clock. After the void the id is dead for
+//! good, and the claim may be taken over with a new id. So no order of events makes two tickets from one key.
 
 use std::time::Duration;
 
@@ -23,17 +22,17 @@ use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
 use crate::write::{Condition, Outcome, Put};
 
-/// How long a repeated request waits for the ticket of the first one before it puts a void: a create takes
+/// How long a repeated request waits for the ticket of the first one before it puts a void. A create takes
 /// milliseconds.
 const CLAIM_WAIT: Duration = Duration::from_millis(250);
 
-/// How long a create that has failed goes on to give up its id.
+/// How long a failed create tries to put a void under its id.
 const GIVING_UP: Duration = Duration::from_millis(500);
 
-/// So many rows of a batch are written at the same time: each takes a connection.
+/// How many rows of a batch are written at the same time: each takes a connection.
 const SIDE_BY_SIDE: usize = 16;
 
-/// What came of a create.
+/// The result of a create.
 #[derive(Debug)]
 pub struct Created {
     /// The ticket, as it was created.
@@ -42,29 +41,29 @@ pub struct Created {
     pub replayed: bool,
 }
 
-/// A ticket under an id that is reserved for it, not yet put.
+/// A ticket with a reserved id that is not put yet.
 struct Draft {
     ticket: Ticket,
     write_id: WriteId,
-    /// That of the void which takes its place if it fails.
+    /// The write id of the void that takes the ticket's place if the put fails.
     void_id: WriteId,
     previous_reserved: Option<Timestamp>,
 }
 
-/// What became of an id that was given up.
+/// The state of an id that was given up.
 enum Id {
     /// There will never be a ticket under it.
     Dead,
-    /// The ticket was there before.
+    /// The ticket had been written before.
     Taken,
 }
 
-/// A claim: a request with this idempotency key has taken this id.
+/// A claim: a request with this idempotency key uses this id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ClaimItem {
     bucket: String,
     id: u64,
-    /// The id that is claimed.
+    /// The claimed ticket id.
     ticket: u64,
     /// The ticket's `createdDate`.
     #[serde(with = "millis")]
@@ -74,22 +73,21 @@ struct ClaimItem {
     expires: Expiry,
 }
 
-/// What became of a claim.
+/// The state of a claim.
 enum Claimed {
-    /// Its ticket is there, or was.
+    /// Its ticket exists, or did.
     Created,
-    /// Its id is dead.
+    /// Its id is dead: there will never be a ticket.
     Void,
 }
 
 impl Tickets {
-    /// Creates a ticket; with `request`, only if that did not take effect before.
+    /// Creates a ticket; with `request`, only if that request did not take effect before.
     ///
     /// # Errors
-    /// [`Error::OtherCustomer`]; [`Error::IdempotencyKeyReused`] where the request took effect with other
-    /// fields. After the write deadline, why there is no ticket: [`Error::Throttled`],
-    /// [`Error::Unavailable`], [`Error::IdempotencyKeyInUse`]; or [`Error::Undecided`] where there may be
-    /// one.
+    /// [`Error::OtherCustomer`]; [`Error::IdempotencyKeyReused`] if the request took effect with other
+    /// fields. After the write deadline: [`Error::Throttled`], [`Error::Unavailable`] or
+    /// [`Error::IdempotencyKeyInUse`] if there is no ticket; [`Error::Undecided`] if there may be one.
     pub async fn create(
         &self,
         by: &KeyId,
@@ -105,21 +103,21 @@ impl Tickets {
         }
     }
 
-    /// Creates several tickets, with one reservation for all that are new and their puts side by side. Each
-    /// has a result of its own, as [`Tickets::create`] gives it, in the order of the rows.
+    /// Creates several tickets, with one reservation for all new ones and concurrent puts. Returns a result
+    /// for each row, in order, as [`Tickets::create`] gives it.
     pub async fn create_all(
         &self,
         by: &KeyId,
         visibility: Visibility,
         rows: &[(TicketFields, Option<Idempotency>)],
     ) -> Vec<Result<Created>> {
-        // One deadline for all of them.
+        // All rows share one deadline.
         let mut backoff = Backoff::within(WRITE_DEADLINE);
         let looks = rows.iter().map(|(fields, request)| self.look(visibility, fields, request.as_ref()));
         let looks = side_by_side(looks.collect()).await;
         let new = rows.iter().zip(&looks).filter(|(_, look)| matches!(look, Ok(None)));
         let new: Vec<_> = new.map(|((fields, _), _)| fields).collect();
-        // Where this fails, each row reserves an id for itself, and tells why it cannot.
+        // If this fails, each row reserves its own id, and returns its own error.
         let mut drafts = self.drafts(by, &new, &mut backoff).await.unwrap_or_default().into_iter();
         let creates = rows.iter().zip(looks).map(|((fields, request), look)| {
             let draft = if matches!(look, Ok(None)) { drafts.next() } else { None };
@@ -137,7 +135,7 @@ impl Tickets {
         side_by_side(creates.collect()).await
     }
 
-    /// The claim of a request, if it has one: a repeated request then reserves no id that it does not need.
+    /// Reads the claim of a request first, so that a repeated request reserves no id that it does not need.
     async fn look(
         &self,
         visibility: Visibility,
@@ -165,15 +163,14 @@ impl Tickets {
             };
             match self.put_draft(&draft, backoff).await? {
                 Outcome::Written(()) => return Ok(draft.created()),
-                // Something is under a fresh id: the table was written around the counter. Take the next one.
+                // A fresh id is taken: somebody wrote to the table without the counter. Take the next id.
                 Outcome::Refused(_) if backoff.wait().await => {}
                 Outcome::Refused(_) => return Err(Error::Contended),
             }
         }
     }
 
-    /// `claim` is what was seen under the request's name, and `unused` an id that is reserved and not used
-    /// yet.
+    /// `claim` is the claim found for the request; `unused` is a ticket whose reserved id is not used yet.
     async fn create_claimed(
         &self,
         by: &KeyId,
@@ -211,7 +208,7 @@ impl Tickets {
             claim = match self.put_claim(request, &draft, claim.as_ref(), backoff).await {
                 Ok(Outcome::Written(())) => match self.put_draft(&draft, backoff).await? {
                     Outcome::Written(()) => return Ok(draft.created()),
-                    // A void: somebody has waited for this writer, and may have the claim by now.
+                    // A void refused it: another request waited for this one, and may hold the claim by now.
                     Outcome::Refused(_) => {
                         self.read(PrimaryKey::claim(request)).await?.map(claim_of).transpose()?
                     }
@@ -221,7 +218,8 @@ impl Tickets {
                     found.map(claim_of).transpose()?
                 }
                 Err(error) => {
-                    // Claimed or not: a dead id tells whoever finds the claim that there is no ticket.
+                    // The claim may have been written. A dead id tells whoever finds it that there is no
+                    // ticket.
                     let dead = self.give_up(&draft).await.is_some();
                     return Err(if dead { no_effect(error) } else { error });
                 }
@@ -235,14 +233,14 @@ impl Tickets {
         }
     }
 
-    /// Reserves an id for a ticket, and stamps it. The stamp comes after the reservation: a list that ends at
-    /// an open id relies on it that whatever it leaves out is stamped later than that id was reserved.
+    /// Reserves an id for a ticket, and then sets its dates. A list that ends at an open id relies on this
+    /// order: whatever it leaves out is dated later than that id's reservation.
     async fn draft(&self, by: &KeyId, fields: &TicketFields, backoff: &mut Backoff) -> Result<Draft> {
         let drafts = self.drafts(by, &[fields], backoff).await?;
         drafts.into_iter().next().ok_or_else(|| Error::internal("a reservation of no id"))
     }
 
-    /// The same for several tickets, whose ids follow each other.
+    /// Like [`Tickets::draft`], for several tickets with consecutive ids.
     async fn drafts(
         &self,
         by: &KeyId,
@@ -263,7 +261,7 @@ impl Tickets {
         (first..).zip(fields).map(draft).collect()
     }
 
-    /// Puts the ticket if nothing is under its id. Where that fails, its id is given up.
+    /// Puts the ticket if nothing is under its id. If that fails, gives up the id.
     async fn put_draft(&self, draft: &Draft, backoff: &mut Backoff) -> Result<Outcome<()>> {
         let put = Put {
             key: PrimaryKey::ticket(draft.ticket.id),
@@ -286,8 +284,8 @@ impl Tickets {
         }
     }
 
-    /// Puts a void in the ticket's place, so that nobody waits for it. That also tells what became of a put
-    /// whose answers were lost: void and ticket cannot both be there. `None`: the database did not tell.
+    /// Puts a void in the ticket's place, so that nobody waits for the ticket. This also tells how a put
+    /// without an answer ended: void and ticket cannot both exist. `None`: the database did not tell.
     async fn give_up(&self, draft: &Draft) -> Option<Id> {
         let mut backoff = Backoff::within(GIVING_UP);
         let void =
@@ -311,7 +309,7 @@ impl Tickets {
         let now = self.clock.now();
         let put = Put {
             key: PrimaryKey::ticket(id),
-            // As long as the claim that may lead to it.
+            // Keep it as long as a claim that may lead to it.
             item: item::void_item(
                 id,
                 &Origin::first(write_id.clone(), previous_reserved),
@@ -324,7 +322,7 @@ impl Tickets {
         self.put(&put, backoff).await
     }
 
-    /// Claims the draft's id for the request, in place of `claim` if there was one.
+    /// Claims the draft's id for the request; replaces `claim` if there was one.
     async fn put_claim(
         &self,
         request: &Idempotency,
@@ -351,7 +349,7 @@ impl Tickets {
         self.put(&put, backoff).await
     }
 
-    /// Waits a moment for the ticket of a claim; then makes sure that it will never come.
+    /// Waits a moment for the ticket of a claim; then makes sure, by a void, that it will never come.
     async fn await_claimed(&self, by: &KeyId, claim: &ClaimItem, backoff: &mut Backoff) -> Result<Claimed> {
         let id = item::ticket_id(claim.ticket)?;
         let mut wait = Backoff::waiting(CLAIM_WAIT);
@@ -366,15 +364,15 @@ impl Tickets {
         match self.put_void(id, &WriteId::new(by), None, backoff).await? {
             Outcome::Written(()) => Ok(Claimed::Void),
             Outcome::Refused(Some(found)) => Ok(claimed(claim, &found)),
-            // What refused has gone since: nothing tells what it was.
+            // The item that refused the void has gone since: nothing tells what it was.
             Outcome::Refused(None) => Err(Error::IdempotencyKeyInUse),
         }
     }
 }
 
 impl Draft {
-    /// Whether an item is this ticket, in whatever version: a write whose answer was lost may have been
-    /// changed or deleted by others since.
+    /// Whether an item is this ticket, in any version: after a lost answer, others may have changed or
+    /// deleted it.
     fn is_in(&self, found: &Item) -> bool {
         item::created(found) == Some(self.ticket.created)
     }
@@ -384,7 +382,7 @@ impl Draft {
     }
 }
 
-/// What these come to, in their order.
+/// Runs futures concurrently, and returns their results in order.
 async fn side_by_side<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
     stream::iter(futures).buffered(SIDE_BY_SIDE).collect().await
 }
@@ -393,20 +391,19 @@ fn claim_of(item: Item) -> Result<ClaimItem> {
     item::from_item(item)
 }
 
-/// What became of a claim under whose id this is.
+/// The state of a claim, by the item under its id.
 fn claimed(claim: &ClaimItem, found: &Item) -> Claimed {
-    // A ticket with another date is not the claim's: the table was written around the counter.
+    // A ticket with another date is not the claim's: somebody wrote to the table without the counter.
     if item::created(found) == Some(claim.created) { Claimed::Created } else { Claimed::Void }
 }
 
-/// Answers a request as it was answered first: the same fields, so with the id and the time it took effect
-/// this is the same ticket.
+/// Answers a repeated request as the first one: the same fields, id and date make the same ticket.
 fn replay(claim: &ClaimItem, fields: &TicketFields) -> Result<Created> {
     let ticket = Ticket::new(item::ticket_id(claim.ticket)?, fields.clone(), claim.created);
     Ok(Created { ticket, replayed: true })
 }
 
-/// The error of a write that is known to have had no effect after all.
+/// Turns "undecided" into "unavailable": the write is now known to have had no effect.
 fn no_effect(error: Error) -> Error {
     match error {
         Error::Undecided(cause) => Error::Unavailable(cause),

@@ -1,4 +1,4 @@
-//! Erasure: a ticket's content out of the table and the history, for good.
+//! Erasure: removes a ticket's content from the table and the history for good.
 
 use tickets_domain::id::Precondition;
 use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp, Visibility};
@@ -12,30 +12,26 @@ use crate::tickets::Tickets;
 /// What an erasure found in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// The ticket, which is now deleted.
+    /// The ticket; it is now deleted.
     Ticket,
-    /// What is left of a deleted ticket.
+    /// The tombstone of a deleted ticket.
     Tombstone,
-    /// Nothing: it was deleted long ago, or never was.
+    /// Nothing: the ticket was deleted long ago, or never existed.
     Nothing,
 }
 
-/// What became of a ticket in the table.
+/// The result of an erasure in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErasedRecord {
-    /// What was found.
     pub found: Found,
-    /// When the ticket was created, where anything tells.
+    /// When the ticket was created, if a tombstone tells.
     pub created: Option<Timestamp>,
 }
 
 impl Tickets {
-    /// Leaves no content of a ticket in the table and in the history: deletes it if it is not deleted, and takes the
-    /// values from the entries of its history, those included that the stream has not delivered yet. It can be
-    /// repeated.
-    ///
-    /// # Errors
-    /// Where the database does not answer. What is done stays done; the same call goes on.
+    /// Removes all content of a ticket from the table and the history. Deletes the ticket if it is not
+    /// deleted, and removes the values from its history entries, including those that the stream has not
+    /// delivered yet. After an error, call it again: what is done stays done.
     pub async fn erase(&self, id: TicketId, by: &KeyId, history: &History) -> Result<ErasedRecord> {
         let deleted = match self.delete(id, by, Visibility::All, &Precondition::None).await {
             Ok(()) => true,

@@ -1,4 +1,4 @@
-//! What an error of the SDK means.
+//! Classifies the SDK's errors by their effect.
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -7,16 +7,16 @@ use tickets_domain::{Error, Result};
 
 use crate::write::Attempt;
 
-/// What a call's failure says of its effect.
+/// What a failed call says about its effect.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// No effect: DynamoDB asked for less.
+    /// No effect: DynamoDB throttled the call.
     Throttled(Cause),
-    /// No effect: a transaction had the item. This system has none; somebody else's may.
+    /// No effect: a transaction had locked the item. This system uses none; somebody else may.
     Conflict,
-    /// Perhaps an effect: the answer was lost, late, or an internal error.
+    /// Effect unknown: the answer was lost, late, or an internal error.
     Unknown(Cause),
-    /// No effect, and none if repeated: a fault of ours.
+    /// No effect, and a repeat would not help: a fault of ours.
     Fault(Cause),
 }
 
@@ -31,7 +31,7 @@ impl Failure {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
             _ => false,
         };
-        // The chain of sources as one text: the log wants all of it on one line.
+        // Join the chain of sources into one text: the log needs it on one line.
         let cause = Cause(DisplayErrorContext(error).to_string().into());
         match code.as_deref() {
             Some(
@@ -45,7 +45,6 @@ impl Failure {
 }
 
 impl Failure {
-    /// Why the call failed.
     pub(crate) fn into_cause(self) -> Cause {
         match self {
             Self::Throttled(cause) | Self::Unknown(cause) | Self::Fault(cause) => cause,
@@ -53,10 +52,8 @@ impl Failure {
         }
     }
 
-    /// What it says of an attempt at a write.
-    ///
-    /// # Errors
-    /// A fault of ours: repeating it would not help.
+    /// Turns the failure of a write into an [`Attempt`]. An error is a fault of ours, which a repeat would
+    /// not mend.
     pub(crate) fn into_attempt<T>(self) -> Result<Attempt<T>> {
         match self {
             Self::Throttled(cause) => Ok(Attempt::Retry(Error::Throttled(cause))),
@@ -67,7 +64,7 @@ impl Failure {
     }
 }
 
-/// A failed read has no effect whatever it was, so an unknown outcome is just none.
+/// For reads: a failed read never has an effect, so an unknown outcome is just "unavailable".
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {

@@ -1,14 +1,15 @@
-//! The history's table: an item for each version of a ticket, made of the stream of the tickets' table.
+//! The table of the history: an item for each version of a ticket, made from the stream of the tickets'
+//! table.
 //!
-//! A stream delivers every record at least once, and a record that fails is delivered again later, perhaps
-//! after younger ones. So writing an entry must be repeatable, and right in any order:
+//! A stream delivers every record at least once. A record that fails is delivered again later, perhaps after
+//! younger ones. So writing an entry must be repeatable, and correct in any order:
 //! - an entry is put if nothing is under its version;
-//! - a deletion *erases* every version before its own: what is there loses its values, and where nothing is,
-//!   an item without anything is put. The entry that comes later finds it, and adds who, when and which
-//!   fields, and no values.
+//! - a deletion *erases* every version before its own: an existing item loses its values; where there is
+//!   none, an empty item is put. An entry that comes later finds it, and adds who, when and which fields, but
+//!   no values.
 //!
-//! Of a put with values and an erasure one comes first, on one item: no order of events brings a value back.
-//! The deletion's own entry is put last: where it is, no version before it has values.
+//! A put with values and an erasure write the same item, one after the other: no order brings a value back.
+//! The deletion's own entry is put last: once it exists, no earlier version has values.
 
 use std::collections::{HashMap, HashSet};
 
@@ -31,12 +32,12 @@ use crate::primary_key::PrimaryKey;
 use crate::schema::EXPIRES;
 use crate::tickets::Tickets;
 
-/// What an entry says of the fields; a deletion takes it away.
+/// The attribute with the fields' values. A deletion removes it.
 const VALUES: &str = "values";
-/// Erasures sent at the same time: with more, the one partition they are in would throttle them.
+/// Erasures sent at the same time. More would be throttled by the one partition they are in.
 const AT_ONCE: usize = 8;
 
-/// The history's table.
+/// The table of the history.
 #[derive(Debug, Clone)]
 pub struct History {
     client: Client,
@@ -56,30 +57,27 @@ pub struct StreamRecord {
     old: Option<serde_dynamo::Item>,
 }
 
-/// A version of a ticket, as the stream has it.
+/// A version of a ticket, as the stream delivers it.
 #[derive(Debug, Clone)]
 pub struct StreamedVersion {
-    /// Whose version it is.
     pub ticket: TicketId,
-    /// What it did.
     pub entry: HistoryEntry,
-    /// When what is left of a deleted ticket may be removed.
+    /// When the tombstone of a deleted ticket may be removed.
     expires: Option<Expiry>,
-    /// Whether the table has had versions before this one.
+    /// Whether the table had a version before this one.
     has_earlier: bool,
 }
 
-/// Which versions of a ticket exist for a caller.
+/// The versions of a ticket that a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryRange {
     ticket: TicketId,
     first: Version,
     last: Version,
-    /// Whether the ticket is deleted: no value is shown any more.
+    /// Whether the ticket is deleted: then no values are shown.
     deleted: bool,
 }
 
-/// An entry.
 #[derive(Serialize, Deserialize)]
 struct EntryItem {
     ticket: u64,
@@ -88,9 +86,9 @@ struct EntryItem {
     date: Timestamp,
     change: ChangeKind,
     by: KeyId,
-    /// The fields that changed. They stay when the values go.
+    /// The fields that changed. They stay when the values are erased.
     names: Vec<String>,
-    /// The values of those that were not cleared; absent once they are erased.
+    /// The values of the fields that were not cleared; absent once erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     values: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,11 +96,8 @@ struct EntryItem {
 }
 
 impl StreamRecord {
-    /// The version of a ticket that was written; `None` where it was something else, or nothing: the counter, a
-    /// claim, a void, a departure, an export's checkpoint, what TTL removed.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
+    /// The version of a ticket that was written. `None` for anything else: the counter, a claim, a void, a
+    /// departure, a checkpoint, or a removal by TTL.
     pub fn version(self) -> Result<Option<StreamedVersion>> {
         let Some(new) = self.new.map(Item::from) else { return Ok(None) };
         if !is_version(&new) {
@@ -125,8 +120,8 @@ impl StreamRecord {
     }
 }
 
-/// Whether an item is a version of a ticket: it lies where the ticket of its id does, and has a version, which a
-/// void has not.
+/// Whether an item is a version of a ticket: it lies in the partition of its id, and has a version, which a
+/// void does not.
 fn is_version(item: &Item) -> bool {
     let number = |name: &str| item.get(name)?.as_n().ok()?.parse().ok();
     let bucket = item.get("bucket").and_then(|bucket| bucket.as_s().ok());
@@ -169,22 +164,18 @@ impl From<EntryItem> for HistoryEntry {
 }
 
 impl History {
-    /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), meter: Meter::default() }
     }
 
-    /// The same table, with what its calls consume counted.
+    /// The same table, with a meter that counts what its calls consume.
     #[must_use]
     pub fn metered(&self, meter: Meter) -> Self {
         Self { meter, ..self.clone() }
     }
 
-    /// Has an entry for a version, however often and in whatever order this is called. The SDK may repeat the
-    /// calls: each has its effect once.
-    ///
-    /// # Errors
-    /// Where the database does not answer. What is done stays done; the same call goes on.
+    /// Makes sure that a version has an entry, however often and in whatever order this is called. The SDK
+    /// may repeat the calls: each takes effect once. After an error, call it again: what is done stays done.
     pub async fn record(&self, version: StreamedVersion) -> Result<()> {
         let StreamedVersion { ticket, expires, has_earlier, .. } = version;
         if let (ChangeKind::Deleted, Some(expires), true) = (version.entry.change, expires, has_earlier) {
@@ -211,7 +202,7 @@ impl History {
         }
     }
 
-    /// Adds who, when and which fields to what a deletion left for this version, if it left anything.
+    /// Adds who, when and which fields to the item that a deletion left for this version, if there is one.
     async fn fill(&self, entry: EntryItem) -> Result<()> {
         let key = key(entry.ticket, entry.version);
         let known = item::to_item(EntryItem { values: None, expires: None, ..entry })?;
@@ -235,7 +226,7 @@ impl History {
                 self.meter.wrote(output.consumed_capacity());
                 Ok(())
             }
-            // It was recorded before.
+            // The entry was recorded before.
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 Ok(())
             }
@@ -243,7 +234,7 @@ impl History {
         }
     }
 
-    /// Takes the values from every version before `deletion`, also from those that are not here yet.
+    /// Removes the values from every version before `deletion`, also from versions that have not arrived yet.
     pub(crate) async fn erase_before(
         &self,
         ticket: TicketId,
@@ -259,7 +250,7 @@ impl History {
         stream::iter(erasures).buffer_unordered(AT_ONCE).try_collect().await
     }
 
-    /// Takes the values from every version that is here, whatever a deletion did or did not come to.
+    /// Removes the values from every version in the table, whatever an earlier deletion did.
     pub(crate) async fn erase_values(&self, ticket: TicketId) -> Result<()> {
         for version in self.versions_with(ticket, VALUES, true).await? {
             let update = self
@@ -274,7 +265,7 @@ impl History {
                 .set_return_consumed_capacity(self.meter.level());
             match update.send().await {
                 Ok(output) => self.meter.wrote(output.consumed_capacity()),
-                // TTL was first.
+                // TTL removed it first.
                 Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 }
                 Err(error) => return Err(Failure::of(error).into()),
@@ -335,11 +326,8 @@ impl History {
         Ok(())
     }
 
-    /// Hands out the entries of a range after a version, ascending, until `take` has no room or there are `limit`.
-    /// Returns whether there are more.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
+    /// Passes the entries of a range after version `after` to `take`, ascending, until `take` is full or
+    /// `limit` is reached. Returns whether there are more.
     pub async fn list(
         &self,
         range: &HistoryRange,
@@ -371,7 +359,7 @@ impl History {
                 .set_return_consumed_capacity(self.meter.level());
             let output = query.send().await.map_err(Failure::of)?;
             self.meter.read(output.consumed_capacity());
-            // What a deletion left for an entry that has not come is none.
+            // An item that a deletion left for a missing entry is not an entry.
             for item in output.items.into_iter().flatten().filter(|item| item.contains_key("date")) {
                 let entry = HistoryEntry::from(item::from_item::<EntryItem>(item)?);
                 let entry = if range.deleted { entry.without_values() } else { entry };
@@ -396,12 +384,12 @@ fn key(ticket: u64, version: Version) -> HashMap<String, AttributeValue> {
 }
 
 impl Tickets {
-    /// Which versions of a ticket exist for the caller: for one who sees a single customer's tickets, those since
-    /// it came to that customer. There are none above the version that the ticket has now, so that a move right
-    /// after this shows nothing of the next customer.
+    /// The versions of a ticket that the caller may see. A caller restricted to one customer sees those since
+    /// the ticket came to that customer. The range ends at the current version, so that a move right after
+    /// this shows nothing of the next customer.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there never was a ticket, or it does not exist for the caller.
+    /// [`Error::NotFound`] if there never was a ticket, or the caller may not see it.
     pub async fn history(&self, id: TicketId, visibility: Visibility) -> Result<HistoryRange> {
         let stored = self.read(PrimaryKey::ticket(id)).await?.map(item::stored).transpose()?;
         let (record, customer_since) = stored

@@ -1,9 +1,9 @@
 //! Ids: the counter they are reserved from, and which missing ids are open.
 //!
-//! Reserving is one `UpdateItem` without a condition, so it cannot conflict; a create then puts its ticket
-//! under its id. So 43 can be there before 42. A reader that goes by id must not pass 42 and lose it: a
-//! missing id is *open* while its ticket may still come, and *closed* once its reservation is older than any
-//! write can last. When it was reserved is known from the next ticket, which stores it.
+//! Reserving is one `UpdateItem` without a condition, so it cannot conflict. A create then puts its ticket
+//! under its id, so 43 can exist before 42. A reader that goes by id must not pass 42 and lose it. A missing
+//! id is *open* while its ticket may still come, and *closed* once its reservation is older than any write
+//! can last. The next ticket stores when it was reserved.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) fn new_epoch() -> Epoch {
     Epoch::new(format!("{:016x}", fastrand::u64(..)))
 }
 
-/// The counter's item. Every reservation writes `last` and `reserved`; the rest is set with the first one.
+/// The counter's item. Every reservation writes `last` and `reserved`; the first one sets month and epoch.
 #[derive(Debug, Deserialize)]
 struct CounterItem {
     last: u64,
@@ -37,7 +37,7 @@ struct CounterItem {
     skipped: Vec<(u64, u64)>,
 }
 
-/// What the counter says.
+/// The state of the counter.
 #[derive(Debug, Clone)]
 pub(crate) struct Counter {
     /// The highest id reserved; 0 before the first.
@@ -45,12 +45,12 @@ pub(crate) struct Counter {
     /// The month of the earliest change; `None` before the first.
     pub(crate) first_month: Option<Month>,
     pub(crate) epoch: Epoch,
-    /// Ranges of ids that were never given out, first and last: a walk leaves them out.
+    /// Ranges of ids that were never given out, as first and last id. A walk skips them.
     pub(crate) skipped: Vec<(u64, u64)>,
 }
 
 impl Counter {
-    /// This id, or the first one after it that was not left out.
+    /// This id, or the first one after it that is in no skipped range.
     pub(crate) fn given_from(&self, mut id: u64) -> u64 {
         while let Some((_, to)) = self.skipped.iter().find(|(from, to)| (*from..=*to).contains(&id)) {
             id = to + 1;
@@ -59,30 +59,28 @@ impl Counter {
     }
 }
 
-/// Ids that are this writer's alone.
+/// Ids reserved for one writer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reservation {
-    /// The first of them.
     pub(crate) first: u64,
-    /// When the id before the first was reserved; `None` where there is none.
+    /// When the id before the first was reserved; `None` if there is none.
     pub(crate) previous_reserved: Option<Timestamp>,
-    /// When these were.
+    /// When these ids were reserved.
     pub(crate) reserved: Timestamp,
 }
 
-/// What [`Tickets::start_epoch`] did.
+/// The result of [`Tickets::start_epoch`].
 #[derive(Debug, Clone)]
 pub struct Restored {
     /// The highest id the restored table had given out.
     pub last: u64,
     /// The next ticket's id is higher than this.
     pub skipped_to: u64,
-    /// The new epoch.
     pub epoch: Epoch,
 }
 
 impl Tickets {
-    /// The counter, as it is now.
+    /// Reads the counter consistently.
     pub(crate) async fn counter(&self) -> Result<Counter> {
         let item = self.read(PrimaryKey::counter()).await?.map(item::from_item::<CounterItem>).transpose()?;
         Ok(match item {
@@ -93,8 +91,8 @@ impl Tickets {
         })
     }
 
-    /// Reserves `count` ids. A reservation whose answer is lost is not looked for: its ids stay missing, and
-    /// close when it is old.
+    /// Reserves `count` ids. If the answer is lost, the ids stay missing, and close when the reservation is
+    /// old.
     ///
     /// # Errors
     /// [`Error::Throttled`] or [`Error::Unavailable`] after the deadline.
@@ -102,7 +100,7 @@ impl Tickets {
         match until_known(backoff, || self.reserve_once(count), async || Ok(None)).await {
             Ok((Outcome::Written(reservation), _)) => Ok(reservation),
             Ok((Outcome::Refused(_), _)) => Err(Error::internal("a reservation has no condition")),
-            // Nobody knows of the ids, so nothing was written.
+            // Nobody knows the ids, so no ticket was written under them.
             Err(Error::Undecided(cause)) => Err(Error::Unavailable(cause)),
             Err(error) => Err(error),
         }
@@ -156,7 +154,7 @@ impl Tickets {
         }))
     }
 
-    /// Notes that there is a change as old as this month, which lists of changes go back to.
+    /// Lowers the counter's first month, to which lists of changes go back.
     pub(crate) async fn lower_first_month(&self, month: Month) -> Result<()> {
         let sent = self
             .client
@@ -179,11 +177,8 @@ impl Tickets {
         }
     }
 
-    /// Starts a new epoch, for a table that got records with dates of the past: whoever keeps a copy starts
+    /// Starts a new epoch for a table that got records with dates in the past. Whoever keeps a copy starts
     /// over, and so do exports.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
     pub async fn renew_epoch(&self) -> Result<Epoch> {
         let epoch = new_epoch();
         let update = self.client.update_item().table_name(&self.table);
@@ -201,13 +196,13 @@ impl Tickets {
         Ok(epoch)
     }
 
-    /// Starts a new epoch, for a table that was restored from an earlier state: the counter moves `ahead` by
-    /// that many ids, because those after its `last` were given out before, with other tickets; and exports
+    /// Starts a new epoch for a table that was restored from an earlier state. Moves the counter `ahead` by
+    /// that many ids, because those after its `last` were already given out, with other tickets. Exports
     /// begin anew.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a table without tickets; [`Error::Contended`] where ids are being reserved all
-    /// the time; where the database does not answer.
+    /// [`Error::NotFound`] for a table without tickets; [`Error::Contended`] if ids are reserved all the
+    /// time.
     pub async fn start_epoch(&self, ahead: u64) -> Result<Restored> {
         let mut backoff = Backoff::within(Duration::from_secs(10));
         loop {
@@ -251,38 +246,38 @@ impl Tickets {
                         return Err(Error::Contended);
                     }
                 }
-                // Done or not: run again, it only skips more ids.
+                // It may have taken effect. Another run only skips more ids.
                 Err(error) => return Err(Failure::of(error).into()),
             }
         }
     }
 }
 
-/// One part in so many of the settle window is kept for clocks that differ. A list leaves out what comes after
-/// an open id, and the next pass asks only for what is younger than `Sync-Until`. So an id has to close before
-/// anything that comes after it is that old.
+/// This part of the settle window, a tenth, is kept for clocks that differ. A list leaves out what comes
+/// after an open id, and the next pass asks only for changes after `Sync-Until`. So an id must close before
+/// anything after it is that old.
 const CLOCKS: u32 = 10;
 
-/// Follows the ids of a list that goes by id, and tells where it must not go on.
+/// Follows the ids of a list in id order, and tells where the list must stop.
 #[derive(Debug)]
 pub(crate) struct Gaps<'a> {
     counter: &'a Counter,
-    /// Ids reserved then or earlier are closed.
+    /// Ids reserved at this time or earlier are closed.
     closed: Timestamp,
     /// The id that should come next.
     expected: u64,
-    /// The first id that is missing, where nothing has yet told when it was reserved.
+    /// The first missing id, until something tells when it was reserved.
     missing: Option<u64>,
 }
 
 impl<'a> Gaps<'a> {
-    /// Of a list of the ids after `id_after`, read from `began` on.
+    /// For a list of the ids after `id_after`, read from `began` on.
     pub(crate) fn after(id_after: u64, counter: &'a Counter, began: Timestamp, policy: &Policy) -> Self {
         let closed = began.minus(policy.settle - policy.settle / CLOCKS);
         Self { counter, closed, expected: counter.given_from(id_after.saturating_add(1)), missing: None }
     }
 
-    /// What comes next in the list. The first open id before it, if there is one.
+    /// Takes the next entry of the list. Returns the first open id before it, if there is one.
     pub(crate) fn before(&mut self, next: &Entry) -> Option<u64> {
         let id = next.id.get();
         if id > self.expected && self.missing.is_none() {
@@ -292,15 +287,15 @@ impl<'a> Gaps<'a> {
         let first = self.missing?;
         match next.previous_reserved {
             Some(reserved) if reserved > self.closed => return Some(first),
-            // A void's writer does not always know; a ticket's does, but for the first one. Before one that was
-            // moved in all ids are closed.
+            // A void's writer does not always know it. A ticket's writer does, except for the first ticket
+            // and those that were moved in: before these all ids are closed.
             None if next.row.is_none() => return None,
             Some(_) | None => self.missing = None,
         }
         None
     }
 
-    /// The ids before `expected` were found after all.
+    /// Notes that the ids before `expected` were found after all.
     pub(crate) fn filled(&mut self) {
         self.missing = None;
     }
@@ -316,7 +311,7 @@ mod tests {
         Timestamp::from_millis(millis).unwrap()
     }
 
-    /// A void, where `previous_reserved` alone matters; a ticket otherwise is never missing it.
+    /// A void: only its `previous_reserved` matters here.
     fn void(id: u64, previous_reserved: Option<i64>) -> Entry {
         let id = TicketId::try_from(id).unwrap();
         Entry { id, row: None, previous_reserved: previous_reserved.map(time) }

@@ -1,4 +1,4 @@
-//! How tickets, and what belongs to them, look as items. Items go through serde.
+//! How tickets, and what belongs to them, are stored as items. Items go through serde.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tickets_domain::{
 use crate::month::Month;
 use crate::primary_key::{PrimaryKey, holds_departures, month_shard, shard, status_shard};
 
-/// An item, as the SDK has it.
+/// An item as the SDK represents it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 pub(crate) fn to_item<T: Serialize>(value: T) -> Result<Item> {
@@ -31,7 +31,7 @@ pub(crate) fn from_item<'de, T: Deserialize<'de>>(item: Item) -> Result<T> {
     serde_dynamo::from_item(item).map_err(Error::internal)
 }
 
-/// A timestamp as an attribute: a number of milliseconds, which sorts as time does.
+/// A timestamp as an attribute: a number of milliseconds, so that it sorts by time.
 pub(crate) mod millis {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use tickets_domain::Timestamp;
@@ -72,41 +72,41 @@ pub(crate) mod millis {
 pub(crate) struct Expiry(i64);
 
 impl Expiry {
-    /// So long after `time`, rounded down to the second.
+    /// The second that is `keep` after `time`, rounded down.
     pub(crate) fn after(time: Timestamp, keep: Duration) -> Self {
         Self(time.plus(keep).millis().div_euclid(1000))
     }
 
-    /// Whether it has passed. TTL removes items late, so readers have to ask.
+    /// Whether it has passed. TTL removes items late, so readers must check.
     pub(crate) fn has_passed(self, now: Timestamp) -> bool {
         self.0.saturating_mul(1000) <= now.millis()
     }
 }
 
-/// Who wrote an item: the key, and a random part, so that after a lost answer a writer recognizes its own
-/// write. The attribute `writer`.
+/// Identifies a write: the key, and a random part, by which a writer recognizes its own write after a lost
+/// answer. Stored as the attribute `writer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct WriteId(String);
 
 impl WriteId {
-    /// Of a new write by this key.
+    /// A new id for a write by this key.
     pub(crate) fn new(by: &KeyId) -> Self {
         Self(format!("{by}.{:016x}", fastrand::u64(..)))
     }
 
-    /// The key that wrote.
+    /// The key that made the write.
     pub(crate) fn key(&self) -> Result<KeyId> {
         let (key, _) = self.0.split_once('.').unwrap_or((&self.0, ""));
         key.parse().map_err(Error::internal)
     }
 
-    /// That of an item.
+    /// The write id in an item.
     pub(crate) fn of(item: &Item) -> Option<Self> {
         item.get("writer").and_then(|writer| writer.as_s().ok()).cloned().map(Self)
     }
 
-    /// Whether an item is this write's, or the version that came right after it.
+    /// Whether this write made the item's version, or the one right before it.
     pub(crate) fn is_in(&self, item: &Item) -> bool {
         ["writer", "previousWriter"]
             .iter()
@@ -114,14 +114,14 @@ impl WriteId {
     }
 }
 
-/// What is kept under a ticket's id besides the record.
+/// What is stored under a ticket's id besides the record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub(crate) writer: WriteId,
-    /// Who wrote the version before: its writer may not know yet that it took effect.
+    /// The write id of the version before: its writer may not know yet that it took effect.
     #[serde(rename = "previousWriter", default, skip_serializing_if = "Option::is_none")]
     pub(crate) previous_writer: Option<WriteId>,
-    /// When the id before this one was reserved, where its writer knew.
+    /// When the id before this one was reserved, if the writer knew.
     #[serde(
         rename = "previousReserved",
         with = "millis::optional",
@@ -129,31 +129,31 @@ pub(crate) struct Origin {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) previous_reserved: Option<Timestamp>,
-    /// The version with which the ticket came to its customer; absent where it has always been that customer's.
+    /// The version that moved the ticket to its customer; absent if it has always been that customer's.
     #[serde(rename = "customerSince", default, skip_serializing_if = "Option::is_none")]
     pub(crate) customer_since: Option<Version>,
 }
 
 impl Origin {
-    /// Of the first version.
+    /// The origin of a first version.
     pub(crate) fn first(writer: WriteId, previous_reserved: Option<Timestamp>) -> Self {
         Self { writer, previous_writer: None, previous_reserved, customer_since: None }
     }
 }
 
-/// What is under a ticket's id.
+/// What is stored under a ticket's id.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) id: TicketId,
-    /// The ticket, or what is left of it; `None` for a void: there will never be one.
+    /// The ticket or its tombstone; `None` for a void: there will never be a ticket.
     pub(crate) record: Option<Record>,
-    /// When the id before this one was reserved, where its writer knew.
+    /// When the id before this one was reserved, if its writer knew.
     pub(crate) previous_reserved: Option<Timestamp>,
-    /// The version with which the ticket came to its customer; `None` where it has always been that customer's.
+    /// The version that moved the ticket to its customer; `None` if it has always been that customer's.
     pub(crate) customer_since: Option<Version>,
 }
 
-/// A ticket, with its place in the table and the indexes.
+/// A ticket, with its keys in the table and the indexes.
 #[derive(Serialize)]
 struct TicketItem<'a> {
     bucket: String,
@@ -173,7 +173,7 @@ struct TicketItem<'a> {
     origin: &'a Origin,
 }
 
-/// What is left of a deleted ticket.
+/// The tombstone of a deleted ticket.
 #[derive(Serialize, Deserialize)]
 struct TombstoneItem {
     bucket: String,
@@ -206,7 +206,7 @@ struct VoidItem<'a> {
     expires: Expiry,
 }
 
-/// A departure: a ticket has left this customer. It is in the indexes as a ticket of that customer would be.
+/// A departure: a ticket has left this customer. The indexes list it like a ticket of that customer.
 #[derive(Serialize, Deserialize)]
 struct DepartureItem {
     bucket: String,
@@ -223,20 +223,20 @@ struct DepartureItem {
     expires: Expiry,
 }
 
-/// What `byStatus` holds of a ticket besides its status.
+/// What `byStatus` projects of a ticket, besides its status.
 pub(crate) struct QueueKey {
     pub(crate) id: TicketId,
     pub(crate) customer: CustomerId,
     pub(crate) fields: QueueFields,
 }
 
-/// What an entry of `byStatus` says of a ticket.
+/// Reads an entry of `byStatus`.
 pub(crate) fn queue_key(mut item: Item) -> Result<QueueKey> {
     let (id, customer) = (ticket_id(taken(&mut item, "id")?)?, taken(&mut item, "customerID")?);
     Ok(QueueKey { id, customer, fields: from_item(item)? })
 }
 
-/// What the other indexes hold of a record: as little as answers a filter.
+/// What the other indexes project of a record: only what a filter needs.
 #[derive(Deserialize)]
 struct KeyItem {
     bucket: String,
@@ -251,12 +251,11 @@ struct KeyItem {
     deleted: Option<i64>,
 }
 
-/// The partition of `byUpdated` for a record changed then.
+/// The partition of `byUpdated` for a record changed at this time.
 fn updated_month(id: TicketId, updated: Timestamp) -> String {
     month_shard(Month::of(updated), shard(id.get()))
 }
 
-/// The item of a ticket.
 pub(crate) fn ticket_item(ticket: &Ticket, origin: &Origin) -> Result<Item> {
     let PrimaryKey { bucket, id } = PrimaryKey::ticket(ticket.id);
     to_item(TicketItem {
@@ -272,7 +271,7 @@ pub(crate) fn ticket_item(ticket: &Ticket, origin: &Origin) -> Result<Item> {
     })
 }
 
-/// The item of what is left of a ticket, until `keep` after it was deleted.
+/// The item of a tombstone, kept for `keep` after the deletion.
 pub(crate) fn tombstone_item(tombstone: &Tombstone, origin: Origin, keep: Duration) -> Result<Item> {
     let PrimaryKey { bucket, id } = PrimaryKey::ticket(tombstone.id);
     to_item(TombstoneItem {
@@ -289,13 +288,13 @@ pub(crate) fn tombstone_item(tombstone: &Tombstone, origin: Origin, keep: Durati
     })
 }
 
-/// The item of a void, until `keep` from now.
+/// The item of a void, kept for `keep` from now.
 pub(crate) fn void_item(id: TicketId, origin: &Origin, now: Timestamp, keep: Duration) -> Result<Item> {
     let PrimaryKey { bucket, id } = PrimaryKey::ticket(id);
     to_item(VoidItem { bucket, id, voided: now, origin, expires: Expiry::after(now, keep) })
 }
 
-/// The item of a departure, until `keep` after the move.
+/// The item of a departure, kept for `keep` after the move.
 pub(crate) fn departure_item(departure: &Departure, writer: &WriteId, keep: Duration) -> Result<Item> {
     let PrimaryKey { bucket, id } = PrimaryKey::departure(departure.id, departure.customer);
     to_item(DepartureItem {
@@ -310,7 +309,7 @@ pub(crate) fn departure_item(departure: &Departure, writer: &WriteId, keep: Dura
     })
 }
 
-/// What an item under a ticket's id holds.
+/// Reads an item under a ticket's id.
 pub(crate) fn stored(mut item: Item) -> Result<Stored> {
     if item.contains_key("deletedDate") {
         let item: TombstoneItem = from_item(item)?;
@@ -339,7 +338,8 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
     }
     let customer_since =
         item.contains_key("customerSince").then(|| taken(&mut item, "customerSince")).transpose()?;
-    // Not by way of a flattened struct, for which serde would first copy every field into a buffer.
+    // Read one attribute after the other: for a flattened struct serde would first copy every field into a
+    // buffer.
     let ticket = Ticket {
         id,
         created: taken_millis(&mut item, "createdDate")?,
@@ -350,19 +350,19 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
     Ok(Stored { id, record: Some(Record::Live(ticket)), previous_reserved, customer_since })
 }
 
-/// The version of a ticket or of what is left of one.
+/// The version of a ticket or a tombstone.
 pub(crate) fn version(item: &Item) -> Option<Version> {
     item.get("version")?.as_n().ok()?.parse().ok().map(Version::new)
 }
 
-/// The `createdDate` of a ticket or of what is left of one; a void has none. An id is reserved for one
-/// writer, so together with the id it tells a ticket in all its versions.
+/// The `createdDate` of a ticket or a tombstone; a void has none. An id is reserved for one writer, so id and
+/// `createdDate` together identify a ticket in all its versions.
 pub(crate) fn created(item: &Item) -> Option<Timestamp> {
     let millis = item.get("createdDate")?.as_n().ok()?.parse().ok()?;
     Timestamp::from_millis(millis).ok()
 }
 
-/// An attribute's value, out of its item.
+/// Takes an attribute out of its item, and parses it.
 fn taken<'de, T: Deserialize<'de>>(item: &mut Item, name: &str) -> Result<T> {
     let value = item.remove(name).ok_or_else(|| Error::internal(format!("an item without {name}")))?;
     serde_dynamo::from_attribute_value(value).map_err(Error::internal)
@@ -376,7 +376,7 @@ pub(crate) fn ticket_id(number: u64) -> Result<TicketId> {
     TicketId::try_from(number).map_err(Error::internal)
 }
 
-/// The departure an item holds.
+/// Reads a departure.
 pub(crate) fn departure(item: Item) -> Result<Departure> {
     let item: DepartureItem = from_item(item)?;
     Ok(Departure {
@@ -388,12 +388,12 @@ pub(crate) fn departure(item: Item) -> Result<Departure> {
     })
 }
 
-/// Whether an item is a departure, and not something under a ticket's id.
+/// Whether an item is a departure, not something under a ticket's id.
 pub(crate) fn is_departure(item: &Item) -> bool {
     item.get("bucket").and_then(|bucket| bucket.as_s().ok()).is_some_and(|bucket| holds_departures(bucket))
 }
 
-/// What an index entry says of a record.
+/// Reads an index entry of a record.
 pub(crate) fn record_key(item: Item) -> Result<RecordKey> {
     let item: KeyItem = from_item(item)?;
     let state = match item.deleted {

@@ -1,17 +1,17 @@
-//! Keys with a limit: each instance leases requests from the key's item, some at a time, and lets callers make them
-//! without asking again.
+//! Keys with a limit: each instance leases some requests at a time from the key's item, and lets callers make
+//! them without asking again.
 //!
-//! The item says which window is the current one, and how many of its requests are leased; a lease is one `UpdateItem`
-//! on the condition that so many are left. So in a window no more requests are let in than the limit says, however many
-//! instances there are. Once nothing is left, an instance refuses by itself until the window ends: a greedy caller
-//! costs nothing more.
+//! The item stores the current window, and how many of its requests are leased. A lease is one `UpdateItem`
+//! on the condition that enough requests are left. So a window lets in no more requests than the limit,
+//! however many instances there are. Once nothing is left, an instance refuses by itself until the window
+//! ends: a greedy caller costs nothing more.
 //!
-//! How many are leased at a time follows from how fast they are used up: a lease is to last a thirty-second to an
-//! eighth of the window. What instances hold and do not use is lost to the caller, so nobody leases more than a
-//! sixteenth of the limit; and at least a 256th, so that a limit costs at most 256 leases a window.
+//! The size of a lease follows its use: it should last a thirty-second to an eighth of the window. Requests
+//! that an instance leases and does not use are lost to the caller, so a lease is at most a sixteenth of the
+//! limit. It is at least a 256th, so that a limit costs at most 256 leases a window.
 //!
-//! Where a lease cannot be had, because the database does not answer, its requests are let in on trust: a limit keeps
-//! callers from each other's way, it protects no secret, and what is behind it fails by itself where the database does.
+//! If the database does not answer, requests are let in without a lease. A limit keeps callers out of each
+//! other's way; it protects no secret. If the database fails, the requests themselves fail too.
 
 use std::time::Duration;
 
@@ -27,38 +27,38 @@ use crate::client::one_attempt;
 use crate::failure::Failure;
 use crate::item::Item;
 
-/// The attributes of a key's item that functions may write, beside its key: the template names them too.
+/// When the current window began. Functions may write only these three attributes (template.yaml).
 pub const WINDOW: &str = "limitWindow";
 /// How many requests of the window are leased.
 pub const LEASED: &str = "limitLeased";
 /// When the key was last used.
 pub const LAST_USED: &str = "lastUsed";
 
-/// A lease takes five milliseconds; a caller waits for it no longer than this.
+/// The longest that a caller waits for a lease, which takes five milliseconds.
 const LEASE_DEADLINE: Duration = Duration::from_millis(250);
-/// Others lease at the same time: a lease that they were faster with is tried again so often.
+/// How often a lease is tried: others lease at the same time, and may be faster.
 const ATTEMPTS: usize = 8;
-/// The last use of a key is noted if the last note is older than this: once an hour costs next to nothing.
+/// The use of a key is noted if the last note is older than this: once an hour costs next to nothing.
 const USE_NOTED: Duration = Duration::from_secs(60 * 60);
 
-/// What an instance has leased of a key's limit.
+/// The requests that an instance has leased of a key's limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
-    /// The window, by when it began; `None` before the first.
+    /// When the window began; `None` before the first.
     window: Option<Timestamp>,
-    /// Requests that are leased and not made.
+    /// Requests that are leased and not made yet.
     held: u32,
-    /// Requests that nobody had leased when this was last asked.
+    /// Requests that nobody had leased, by the last answer.
     unleased: u32,
-    /// So many were leased last.
+    /// The size of the last lease.
     size: u32,
-    /// When.
+    /// When that lease was made.
     leased: Option<Timestamp>,
-    /// Whether this instance was the first to lease something of the window.
+    /// Whether this instance made the first lease of the window.
     opened: bool,
 }
 
-/// What the item said.
+/// The result of a lease.
 struct Leased {
     window: Timestamp,
     count: u32,
@@ -66,7 +66,7 @@ struct Leased {
     opened: bool,
 }
 
-/// How many requests to lease at least, and at most.
+/// The sizes of the smallest and the largest lease.
 fn bounds(limit: RateLimit) -> (u32, u32) {
     let least = limit.requests().div_ceil(256);
     (least, least.max(limit.requests() / 16))
@@ -78,9 +78,9 @@ impl Lease {
         Self { window: None, held: 0, unleased: 0, size, leased: None, opened: true }
     }
 
-    /// Takes one of the requests held for the window: what then remains. `None`: there is none to take.
+    /// Takes one of the requests held for the window, and returns how many remain. `None` if none is held.
     fn take(&mut self, window: Timestamp) -> Option<u32> {
-        // An instance whose clock is ahead may have begun the window for all.
+        // A later window counts too: an instance whose clock is ahead may have begun it for all.
         if self.window < Some(window) {
             return None;
         }
@@ -88,12 +88,12 @@ impl Lease {
         Some(self.held + self.unleased)
     }
 
-    /// Whether everything of the window was leased when this was last asked.
+    /// Whether everything of the window was leased, by the last answer.
     fn is_used_up(&self, window: Timestamp) -> bool {
         self.window >= Some(window) && self.held == 0 && self.unleased == 0
     }
 
-    /// How many to lease next.
+    /// The size of the next lease.
     fn next_size(&self, limit: RateLimit, now: Timestamp) -> u32 {
         let size = match self.leased {
             Some(leased) if now < leased.plus(limit.window() / 32) => self.size * 2,
@@ -104,11 +104,10 @@ impl Lease {
         size.clamp(least, most)
     }
 
-    /// Adds what was leased.
     fn add(&mut self, leased: &Leased, now: Timestamp) {
         let window = Some(leased.window);
         if window < self.window {
-            // Another request of this process has come further meanwhile.
+            // Another request of this process has moved on to a later window.
             return;
         }
         if self.window < window {
@@ -145,7 +144,7 @@ impl Keys {
         let leased = timeout(LEASE_DEADLINE, self.lease(key, limit, window, (size, opened), meter)).await;
         let (leased, uncounted) = match leased.unwrap_or_else(|elapsed| Err(Cause(elapsed.into()))) {
             Ok(leased) => (leased, None),
-            // Whether anything is left is not known: the next lease will tell.
+            // It is unknown whether anything is left: the next lease tells.
             Err(cause) => (Leased { window, count: size, unleased: 1, opened: false }, Some(cause)),
         };
         let mut leases = self.leases();
@@ -186,7 +185,7 @@ impl Keys {
             let update = if opens {
                 update
                     .update_expression("SET #window = :window, #leased = :size, #used = :now")
-                    // A key that is gone must not come back as an item of nothing but this.
+                    // A deleted key must not come back as an item with only these attributes.
                     .condition_expression(
                         "attribute_exists(keyId) AND (attribute_not_exists(#window) OR #window < :window)",
                     )
@@ -215,10 +214,10 @@ impl Keys {
             };
             let found = match found {
                 Some(found) => found,
-                // Not every engine returns what refused.
+                // Not every engine returns the item that refused.
                 None => match self.read(&key.id, meter).await {
                     Ok(Some(found)) => found,
-                    // The key is gone; the next look at it will tell.
+                    // The key is gone; its next lookup tells.
                     Ok(None) => return Ok(Leased { window, count: 0, unleased: 0, opened: false }),
                     Err(failure) => return Err(failure.into_cause()),
                 },
@@ -238,7 +237,7 @@ impl Keys {
         Ok(Leased { window, count: 0, unleased: 1, opened: false })
     }
 
-    /// Notes that a key is in use, where that was not noted for an hour. Whether it could be does not matter.
+    /// Notes that a key is in use, if the last note is over an hour old. A failure does not matter.
     pub(crate) async fn note_use(&self, key: &ApiKey, meter: &Meter) {
         let now = self.clock.now();
         let noted_before = now.minus(USE_NOTED);
@@ -251,7 +250,7 @@ impl Keys {
             .table_name(&self.table)
             .key("keyId", AttributeValue::S(key.id.to_string()))
             .update_expression("SET #used = :now")
-            // Another instance may have noted it: what was read is up to a minute old.
+            // Another instance may have noted it: what this one remembers is up to a minute old.
             .condition_expression(
                 "attribute_exists(keyId) AND (attribute_not_exists(#used) OR #used < :before)",
             )

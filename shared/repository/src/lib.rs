@@ -1,17 +1,17 @@
 //! Tickets and keys in DynamoDB.
 //!
-//! - [`client`]: the client, its timeouts and retries: the one place for both;
+//! - [`client`]: the client, with its timeouts and retries;
 //! - [`schema`]: the tables and their indexes;
-//! - `primary_key`, `item`: how items are addressed, and how they look;
+//! - `primary_key`, `item`: the keys of items, and their attributes;
 //! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;
-//! - `write`: the one write loop, with `failure` (what an error of the SDK means) and `backoff`;
+//! - `write`: the one write loop, with `failure` (the SDK's errors by effect) and `backoff`;
 //! - `create`, `update`, `list`, [`seed`], [`moving`]: [`Tickets`]' calls, one file per subject;
-//! - [`erase`]: a ticket's content gone from table and history;
-//! - [`history`]: what happened to each ticket, made of the table's stream;
-//! - [`api_key`]: the keys, with [`lease`] for those that have a limit; [`checkpoint`]: how far exports have come;
+//! - [`erase`]: removes a ticket's content from table and history;
+//! - [`history`]: what happened to each ticket, made from the table's stream;
+//! - [`api_key`]: the keys, with [`lease`] for those with a limit; [`checkpoint`]: how far exports have come;
 //! - `capacity`: what calls cost.
 //!
-//! It knows nothing of HTTP.
+//! This crate knows nothing of HTTP.
 
 pub mod api_key;
 mod backoff;

@@ -1,15 +1,15 @@
 //! Lists: never a scan, always ascending by id, complete up to the last id given or an error.
 //!
-//! - nothing but ids: the buckets in order, strongly consistent, up to the first open id (`walk`);
-//! - a customer: the keys in `byCustomer`, which is in id order (`keys`);
-//! - statuses: the keys in `byStatus`, whose partitions are merged in id order; with a customer both indexes
-//!   side by side;
-//! - a time: the keys in `byUpdated`, sorted by id; where a page would have to read too many of them, the
-//!   buckets with a filter. What a page found out about this travels in its `Link` as a [`Continuation`];
-//! - a customer or statuses, and a time: both indexes side by side, until one of them comes to its end.
+//! - no filter, or ids only: the buckets in order, strongly consistent, up to the first open id (`walk`);
+//! - a customer: `byCustomer`, which is in id order (`keys`);
+//! - statuses: `byStatus`, whose partitions are merged in id order; with a customer, both indexes side by
+//!   side;
+//! - a time: `byUpdated`, sorted by id; if a page would read too many keys, the buckets with a filter. The
+//!   `Link` carries what a page found out about this, as a [`Continuation`];
+//! - a customer or statuses, and a time: both indexes side by side, until one of them ends.
 //!
 //! Tickets found by key are read consistently (`fetch`): a stale read could miss the change that the index
-//! announced. And each is asked again whether it matches, for it may be newer than the index.
+//! announced. Each ticket is matched again, because it may be newer than the index entry.
 
 mod entry;
 mod fetch;
@@ -31,14 +31,13 @@ pub(crate) use fetch::left_unprocessed;
 use keys::{ChangedKeys, KeyPage, OrderedKeys};
 use walk::Walked;
 
-/// What a page holds without a limit: a Lambda reply of 6 MB. No more is read ahead than fits.
+/// The size of a page without a limit: a Lambda reply of 6 MB. No more is read ahead than fits.
 const PAGE_BYTES: usize = 6 * 1024 * 1024;
-/// What a ticket takes as JSON, where nothing is known yet.
+/// The size of a ticket as JSON, as long as none is known.
 const USUAL_ROW: usize = 300;
-/// The first look at two indexes side by side takes so many keys of each.
+/// How many keys of each index are read first, when two are read side by side.
 const FIRST_KEYS: usize = 200;
-/// Where more than one ticket in so many has changed, reading them in order costs no more than looking each
-/// up.
+/// If more than one in this many tickets has changed, reading all in order costs no more than fetching each.
 const DENSE: u64 = 4;
 
 /// A page being filled: takes records in order until the caller has enough, or the limit is reached.
@@ -47,13 +46,12 @@ struct Page<F> {
     take: F,
     taken: usize,
     bytes: usize,
-    /// Everything up to this id is taken, or is not in the list.
+    /// Everything up to this id is in the page, or is not in the list.
     done: u64,
 }
 
 impl<F: FnMut(&Row) -> Taken> Page<F> {
-    /// # Errors
-    /// Where the filter cannot read the row.
+    /// Takes the row if it matches.
     fn push(&mut self, row: &Row) -> Result<Taken> {
         let id = row.key.id.get();
         if id <= self.done || !self.filter.matches(row)? {
@@ -75,22 +73,22 @@ impl<F: FnMut(&Row) -> Taken> Page<F> {
         self.done = self.done.max(id);
     }
 
-    /// How many records to ask for: one more than the limit allows tells whether there is a next page.
+    /// How many records to ask for: one more than the limit tells whether there is a next page.
     fn wanted(&self) -> usize {
         self.filter.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.taken) + 1)
     }
 
-    /// How many more records it has room for, if they are as large as those it has; one more tells that there
-    /// is a next page.
+    /// How many more records fit, if they are as large as those so far. One more tells that there is a next
+    /// page.
     fn room(&self) -> usize {
         let average = self.bytes.checked_div(self.taken).unwrap_or(USUAL_ROW).max(1);
-        // A reader that takes more than one page holds is given another page's worth.
+        // A reader that takes more than one page gets another page's worth.
         let left = PAGE_BYTES - self.bytes % PAGE_BYTES;
         self.wanted().min(left / average + 1)
     }
 }
 
-/// A ticket that may be in the list, and whether a departure of it may be.
+/// A ticket that may be in the list; `departed` if a departure of it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Candidate {
     id: TicketId,
@@ -108,7 +106,7 @@ impl Candidate {
 struct Candidates(BTreeMap<TicketId, bool>);
 
 impl Candidates {
-    /// Adds those of the keys that may match.
+    /// Adds the keys that may match.
     fn extend(&mut self, keys: Vec<RecordKey>, filter: &Filter) {
         for key in keys.into_iter().filter(|key| filter.may_match(key)) {
             let departed = key.state == RecordState::Departed;
@@ -122,11 +120,11 @@ impl Candidates {
 }
 
 impl Tickets {
-    /// Hands the rows of records that match, and exist for the caller, to `take`, ascending by id, until it is full
-    /// or the filter's limit is reached. `continuation` is what the `Link` to this page brought along.
+    /// Passes the rows that match, and that the caller may see, to `take`, ascending by id, until it is full
+    /// or the filter's limit is reached. `continuation` comes from the `Link` to this page.
     ///
     /// # Errors
-    /// Where the database does not answer for part of the list: never a list with a gap.
+    /// If the database does not answer for a part of the list: a list never has a gap.
     pub async fn list(
         &self,
         filter: &Filter,
@@ -146,7 +144,7 @@ impl Tickets {
         let (since, done) = (filter.since(), filter.id_after);
         let mut page = Page { filter: filter.clone(), take, taken: 0, bytes: 0, done };
         let keys = OrderedKeys::of(self, &filter);
-        // What is missing now may be there by the time it is looked for: ids are judged by the time before.
+        // A missing ticket may arrive while the list is read, so judge open ids by the time before the read.
         let began = self.clock.now();
         let (counter, end) = match (keys, since) {
             (None, None) => {
@@ -169,7 +167,7 @@ impl Tickets {
         Ok(Listed { end, epoch: counter.epoch })
     }
 
-    /// All tickets.
+    /// Lists all tickets.
     async fn in_order<F: FnMut(&Row) -> Taken>(
         &self,
         counter: &Counter,
@@ -182,7 +180,7 @@ impl Tickets {
         })
     }
 
-    /// Tickets by their keys in id order.
+    /// Lists tickets by an index in id order.
     async fn in_key_order<F: FnMut(&Row) -> Taken>(
         &self,
         mut keys: OrderedKeys<'_>,
@@ -198,15 +196,15 @@ impl Tickets {
                 Fetched::All if read > self.policy.most_keys && page.taken > 0 => {
                     return Ok(ListEnd::More(Continuation::Unknown));
                 }
-                // Where little matches, small pages would be many.
+                // If little matches, do not read many small pages.
                 Fetched::All => limit = limit.saturating_mul(2),
             }
         }
     }
 
-    /// What has changed of tickets that an index has in id order. Either index can answer, and either can be
-    /// huge while the other is tiny: so both are read side by side, and the first at its end answers. That is
-    /// never more than twice what the cheaper one takes.
+    /// Lists the changes of tickets that an index has in id order. Either index can answer, and either can be
+    /// huge while the other is tiny. So both are read side by side, and the first one to end answers: at most
+    /// twice the cost of the cheaper one.
     async fn changes_in_key_order<F: FnMut(&Row) -> Taken>(
         &self,
         counter: &Counter,
@@ -234,7 +232,7 @@ impl Tickets {
         }
     }
 
-    /// What has changed, of all tickets.
+    /// Lists the changes of all tickets.
     async fn changes<F: FnMut(&Row) -> Taken>(
         &self,
         counter: &Counter,
@@ -272,7 +270,7 @@ impl Tickets {
         }
     }
 
-    /// The ids of the tickets that have changed, or `None` where there are more keys than one page may read.
+    /// The ids of the tickets that have changed; `None` if there are more keys than one page may read.
     async fn few_changed(
         &self,
         counter: &Counter,
@@ -294,9 +292,8 @@ impl Tickets {
         }
     }
 
-    /// Where a walk found next to nothing: what has changed next, by all keys there are, of which one read
-    /// unit has some 60. The ids are kept for the next pages; where they lie close together, the walk goes on
-    /// there.
+    /// After a walk that found next to nothing: finds the next changes by reading all keys, some 60 per read
+    /// unit. The ids are kept for the next pages. If they lie close together, the walk goes on there.
     async fn next_changed<F>(
         &self,
         counter: &Counter,

@@ -1,4 +1,4 @@
-//! Calendar months, by which the index on the time of the last change is partitioned.
+//! Calendar months: the partitions of the index by last change.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tickets_domain::Timestamp;
 use tickets_domain::time::InvalidTime;
 
-/// A calendar month in UTC, as text `2026-11`: months since the year 0.
+/// A calendar month in UTC, as text `2026-11`. Counts months since the year 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Month(u32);

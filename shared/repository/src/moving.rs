@@ -1,16 +1,17 @@
-//! Records from elsewhere, under the ids they had there: another system's tickets, or an export that is
-//! restored. The API may run meanwhile.
+//! Moves in records from elsewhere, under the ids they had there: another system's tickets, or a restored
+//! export. The API may run meanwhile.
 //!
-//! First the counter moves over all of their ids, in one step on the condition that it still is what was read:
-//! no writer reserves them any more, and none has before. The counter keeps which ranges these are, so that an
-//! import that died can be repeated. An id that was given out before is not put, even where nothing is under
-//! it: its ticket may still come. Every record is put if nothing is under its id, and never over anything.
+//! First the counter moves past all of their ids, in one step, on the condition that it has not changed since
+//! it was read. So no writer reserves these ids, and none has before. The counter keeps the ranges, so that
+//! an import that died can be repeated. An id that was given out before is not used, even if nothing is under
+//! it: its ticket may still come. Every record is put if nothing is under its id, and never overwrites
+//! anything.
 //!
-//! Lists by id end before an open id, and rely on it that what they leave out is shown later as a change. What
-//! is moved in is not, for its dates lie in the past. So nothing is put before every id ahead of the range is
-//! closed: until then its writer may still be at work. Then the ids that the file leaves out are closed too. Far
-//! leaps between ids are left out of the range, and noted as ids that were never given. For copies that poll for
-//! changes a new epoch at the end says that they start over.
+//! Lists by id end before an open id, because what they leave out is shown later as a change. Moved records
+//! are not, for their dates lie in the past. So nothing is put until every id ahead of the range is closed:
+//! until then its writer may still be at work. Then the ids missing in the file are closed too. Large gaps
+//! between ids are left out of the range, and noted as ids that were never given out. A new epoch at the end
+//! tells copies that poll for changes to start over.
 
 use std::time::Duration;
 
@@ -28,38 +29,38 @@ use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
 use crate::write::{Condition, Outcome, Put};
 
-/// A leap over so many ids is left out of the range: a list would read ten empty buckets to cross it.
+/// A gap of so many ids is left out of the range: a list would read ten empty buckets to cross it.
 const LEAP: u64 = 10_000;
-/// The most ranges that one import makes: the counter's item stays small.
+/// The most gaps that one import leaves out, so that the counter's item stays small.
 const MOST_RANGES: usize = 100;
-/// The most ids that the ranges may hold besides those of records, for each record: lists by id read buckets,
-/// and nearly empty ones cost without end.
+/// The most ids in the ranges for each record: lists by id read buckets, and nearly empty ones cost without
+/// end.
 const SPARSE: u64 = 100;
-/// Fewer ids than this are never too sparse.
+/// A range of fewer ids than this is never too sparse.
 const FEW: u64 = 1_000_000;
 
 /// A range of ids, first and last.
 type IdRange = (u64, u64);
 
-/// A range of ids that are free for records from elsewhere, and when the last id ahead of it was reserved, in
-/// milliseconds; 0 where there is none.
+/// A range of ids that are free for moved records, first and last; and when the last id ahead of it was
+/// reserved, in milliseconds, or 0.
 type FreeRange = (u64, u64, i64);
 
-/// Which ids records from elsewhere may have.
+/// The ids that moved records may have.
 #[derive(Debug, Clone)]
 pub struct Room {
     last: u64,
     ranges: Vec<FreeRange>,
 }
 
-/// What became of a record from elsewhere.
+/// The result of moving in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MovedIn {
-    /// It was put.
+    /// The record was put.
     New,
-    /// It is there already, as it is.
+    /// The record is already there, unchanged.
     There,
-    /// It is there already, and has changed since.
+    /// The record is already there, and has changed since.
     Changed,
     /// Something else is under its id.
     Taken,
@@ -67,16 +68,14 @@ pub enum MovedIn {
     GivenOut,
 }
 
-/// Why there is no room.
+/// The ids are too far apart for one import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooSparse {
-    /// The lowest of the ids.
     pub first: u64,
-    /// The highest.
     pub last: u64,
 }
 
-/// What the counter says of ids.
+/// What the counter stores about ids.
 #[derive(Debug, Default, Deserialize)]
 struct Numbers {
     last: u64,
@@ -89,7 +88,7 @@ struct Numbers {
 }
 
 impl Room {
-    /// Whether a record may be put under this id, if nothing is there: it is free, or above every id there is.
+    /// Whether a record may be put under this id if nothing is there: it is free, or above every reserved id.
     pub fn admits(&self, id: TicketId) -> bool {
         id.get() > self.last || self.is_free(id)
     }
@@ -105,7 +104,7 @@ impl From<Numbers> for Room {
     }
 }
 
-/// The ranges that hold the ids above `last`, without far leaps; and the leaps.
+/// The ranges that hold the ids above `last`, without large gaps; and the gaps.
 fn ranges(last: u64, ids: &[u64]) -> (Vec<IdRange>, Vec<IdRange>) {
     let above: Vec<u64> = std::iter::once(last).chain(ids.iter().copied().filter(|id| *id > last)).collect();
     let mut leaps: Vec<IdRange> = above
@@ -113,7 +112,7 @@ fn ranges(last: u64, ids: &[u64]) -> (Vec<IdRange>, Vec<IdRange>) {
         .filter(|pair| pair[1] - pair[0] > LEAP)
         .map(|pair| (pair[0] + 1, pair[1] - 1))
         .collect();
-    // The longest of them, where there are many.
+    // Keep the longest gaps, if there are many.
     leaps.sort_by_key(|(from, to)| std::cmp::Reverse(to - from));
     leaps.truncate(MOST_RANGES);
     leaps.sort_unstable();
@@ -132,10 +131,7 @@ fn ranges(last: u64, ids: &[u64]) -> (Vec<IdRange>, Vec<IdRange>) {
 }
 
 impl Tickets {
-    /// Which ids records from elsewhere may have, as the table is now.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
+    /// The ids that moved records may have, as the table is now.
     pub async fn room(&self) -> Result<Room> {
         Ok(self.numbers().await?.unwrap_or_default().into())
     }
@@ -144,14 +140,13 @@ impl Tickets {
         self.read(PrimaryKey::counter()).await?.map(item::from_item).transpose()
     }
 
-    /// Makes room for records with these ids, in ascending order, that were changed no earlier than `earliest`:
-    /// from now on no writer reserves their ids, and lists of changes go back to then. Those that it does not
-    /// admit were given out before. It returns when the writers of these have come to an end: after the settle
-    /// window at most.
+    /// Makes room for records with these ids, in ascending order, that were changed no earlier than
+    /// `earliest`. From now on no writer reserves their ids, and lists of changes go back to that time. Ids
+    /// that the room does not admit were given out before. Returns when their writers have ended: after the
+    /// settle window at most.
     ///
     /// # Errors
-    /// [`Error::Contended`] where ids are being reserved all the time; where the database does not answer. The
-    /// inner error: the ids are too far apart.
+    /// [`Error::Contended`] if ids are reserved all the time. The inner error: the ids are too far apart.
     pub async fn make_room(&self, ids: &[u64], earliest: Timestamp) -> Result<Result<Room, TooSparse>> {
         let mut backoff = Backoff::within(Duration::from_secs(10));
         let room = loop {
@@ -167,7 +162,7 @@ impl Tickets {
                 return Ok(Err(TooSparse { first: ids[0], last: highest }));
             }
             if self.move_counter(&found, is_new, highest, free, leaps, earliest).await? {
-                continue; // to see it there
+                continue; // Read the moved counter.
             }
             if !backoff.wait().await {
                 return Err(Error::Contended);
@@ -181,7 +176,7 @@ impl Tickets {
         Ok(Ok(room))
     }
 
-    /// Moves the counter to `highest`, if it still is what was read. Whether it may have moved.
+    /// Moves the counter to `highest`, if it has not changed since it was read. `true` if it surely moved.
     async fn move_counter(
         &self,
         found: &Numbers,
@@ -232,17 +227,15 @@ impl Tickets {
                 Ok(false)
             }
             Err(error) => match Failure::of(error) {
-                // Repeated it finds the counter moved, if it was.
+                // If it was moved, the next attempt finds it so.
                 Failure::Throttled(_) | Failure::Conflict | Failure::Unknown(_) => Ok(false),
                 Failure::Fault(cause) => Err(Error::Internal(cause)),
             },
         }
     }
 
-    /// Puts a record under its id, if nothing is there and the room that was made admits it.
-    ///
-    /// # Errors
-    /// Where the database does not answer, or does not tell whether it was put. It can be repeated.
+    /// Puts a record under its id, if nothing is there and the room admits the id. After an error, it can be
+    /// repeated.
     pub async fn move_in(&self, by: &KeyId, room: &Room, record: &Record) -> Result<MovedIn> {
         let id = record.key().id;
         if !room.is_free(id) {
@@ -262,15 +255,12 @@ impl Tickets {
         match self.put(&put, &mut Backoff::within(WRITE_DEADLINE)).await? {
             Outcome::Written(()) => Ok(MovedIn::New),
             Outcome::Refused(Some(found)) => compare(found, record),
-            // What refused has gone since.
+            // The item that refused it has gone since.
             Outcome::Refused(None) => Err(Error::Contended),
         }
     }
 
-    /// Whether a record is there already, or something else under its id. Writes nothing.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
+    /// Whether a record is already there, or something else is under its id. Writes nothing.
     pub async fn look_for(&self, record: &Record) -> Result<MovedIn> {
         match self.read(PrimaryKey::ticket(record.key().id)).await? {
             Some(found) => compare(found, record),
@@ -279,7 +269,7 @@ impl Tickets {
     }
 }
 
-/// Whether an item is the record, in whatever version: the id and the `createdDate` tell.
+/// Whether an item is the record, in any version: id and `createdDate` tell.
 fn compare(found: Item, record: &Record) -> Result<MovedIn> {
     let is_it = item::created(&found) == Some(record.key().created);
     let as_it_is = match (item::stored(found)?.record, record) {

@@ -1,4 +1,4 @@
-//! How every item of the tickets' table is addressed, shards included: the only code that knows.
+//! How every item of the tickets' table is addressed, shards included. No other code knows.
 
 use std::collections::HashMap;
 
@@ -10,23 +10,22 @@ use tickets_domain::idempotency::Idempotency;
 use crate::checkpoint::ExportKind;
 use crate::month::Month;
 
-/// Over so many partitions new tickets and fresh changes are spread: DynamoDB takes about 1,000 write units a
-/// second on one partition key (docs/performance.md says how the number would grow).
+/// New tickets and fresh changes are spread over this many partitions: DynamoDB takes about 1,000 write units
+/// a second on one partition key (docs/performance.md says how the number could grow).
 pub const SHARDS: u64 = 4;
 
 /// Tickets per bucket, over all its shards.
 pub(crate) const BUCKET_SIZE: u64 = 1000;
 
-/// The partition of what is kept of exports. The exporting function may write to no other.
+/// The partition of exports' checkpoints. The export function may write to no other.
 pub const CHECKPOINTS: &str = "export";
 
-/// The partition of the counter of ids.
+/// The partition of the counter.
 pub const COUNTER: &str = "counter";
 
-/// What the partition of a customer's departures begins with.
+/// The prefix of the partitions of departures.
 const DEPARTURES: &str = "departures#";
 
-/// The base key of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PrimaryKey {
     pub(crate) bucket: String,
@@ -34,28 +33,28 @@ pub(crate) struct PrimaryKey {
 }
 
 impl PrimaryKey {
-    /// A ticket's, computed from its id.
+    /// The key of a ticket, computed from its id.
     pub(crate) fn ticket(id: TicketId) -> Self {
         let id = id.get();
         Self { bucket: bucket(id / BUCKET_SIZE, shard(id)), id }
     }
 
-    /// That of the one item from which ids are reserved.
+    /// The key of the counter, the one item from which ids are reserved.
     pub(crate) fn counter() -> Self {
         Self { bucket: COUNTER.into(), id: 0 }
     }
 
-    /// That of the claim of a request that must not take effect twice.
+    /// The key of a request's claim, which keeps the request from taking effect twice.
     pub(crate) fn claim(request: &Idempotency) -> Self {
         Self { bucket: format!("claim#{}", request.scoped_name()), id: 0 }
     }
 
-    /// That of a ticket's departure from a customer.
+    /// The key of a ticket's departure from a customer.
     pub(crate) fn departure(id: TicketId, customer: CustomerId) -> Self {
         Self { bucket: format!("{DEPARTURES}{customer}"), id: id.get() }
     }
 
-    /// That of what is kept of an export.
+    /// The key of an export's checkpoint.
     pub(crate) fn checkpoint(export: ExportKind) -> Self {
         Self { bucket: CHECKPOINTS.into(), id: export.number() }
     }
@@ -68,7 +67,7 @@ impl PrimaryKey {
     }
 }
 
-/// Which shard a ticket is in: consecutive ids are in different ones.
+/// The shard of a ticket: consecutive ids are in different ones.
 pub(crate) fn shard(id: u64) -> u64 {
     id % SHARDS
 }
@@ -84,7 +83,7 @@ pub(crate) fn month_shard(month: Month, shard: u64) -> String {
 }
 
 /// The partition of `byStatus` that holds one shard of the tickets with a status. In lower case, so that a
-/// status whose configured spelling has changed is still the same.
+/// status keeps its partition when its configured spelling changes.
 pub(crate) fn status_shard(status: Option<&str>, shard: u64) -> String {
     format!("{}#{shard}", status.unwrap_or_default().to_lowercase())
 }

@@ -12,44 +12,43 @@ use aws_sdk_dynamodb::types::{
 };
 use tickets_domain::{Error, Result};
 
-/// The name of the tickets' table where none is configured.
+/// The name of the tickets' table if none is configured.
 pub const TICKETS: &str = "Tickets";
-/// The name of the keys' table where none is configured.
+/// The name of the keys' table if none is configured.
 pub const API_KEYS: &str = "ApiKeys";
-/// The name of the history's table where none is configured.
+/// The name of the history's table if none is configured.
 pub const HISTORY: &str = "History";
 /// Tickets by customer, then by id.
 pub const BY_CUSTOMER: &str = "byCustomer";
 /// Tickets by the month of their last change, then by its time.
 pub const BY_UPDATED: &str = "byUpdated";
-/// Tickets by status, then by id. What is no ticket is not in it.
+/// Only tickets, by status, then by id: no tombstones, no departures.
 pub const BY_STATUS: &str = "byStatus";
-/// The attribute TTL goes by.
+/// The attribute that TTL uses.
 pub const EXPIRES: &str = "expires";
 
 /// A key attribute and its type.
 pub type KeyAttribute = (&'static str, ScalarAttributeType);
 
-/// An index, which projects as little as answers the filter.
+/// An index, which projects only what a filter needs.
 #[derive(Debug, Clone)]
 pub struct Index {
-    /// Its name.
     pub name: &'static str,
-    /// Its partition and sort key.
+    /// The partition key and the sort key.
     pub key: [KeyAttribute; 2],
-    /// What it includes besides keys.
+    /// The attributes it projects besides keys.
     pub includes: &'static [&'static str],
 }
 
-/// The tickets' base key.
+/// The primary key of the tickets' table.
 pub const TICKETS_KEY: [KeyAttribute; 2] =
     [("bucket", ScalarAttributeType::S), ("id", ScalarAttributeType::N)];
-/// The keys' base key.
+/// The primary key of the keys' table.
 pub const API_KEYS_KEY: [KeyAttribute; 1] = [("keyId", ScalarAttributeType::S)];
-/// The history's base key: the ticket's id, and the version.
+/// The primary key of the history's table: the ticket's id, and the version.
 pub const HISTORY_KEY: [KeyAttribute; 2] =
     [("ticket", ScalarAttributeType::N), ("version", ScalarAttributeType::N)];
-/// What the stream of the tickets' table has of each write.
+/// What the stream of the tickets' table contains of each write.
 pub const STREAM_VIEW: StreamViewType = StreamViewType::NewAndOldImages;
 /// The tickets' indexes.
 pub const INDEXES: [Index; 3] = [
@@ -63,7 +62,7 @@ pub const INDEXES: [Index; 3] = [
         key: [("updatedMonth", ScalarAttributeType::S), ("updatedDate", ScalarAttributeType::N)],
         includes: &["createdDate", "customerID", "deletedDate"],
     },
-    // Nothing that changes with every update: such a change would cost a unit here too.
+    // Project nothing that changes with every update: each change would cost a unit here too.
     Index {
         name: BY_STATUS,
         key: [("statusShard", ScalarAttributeType::S), ("id", ScalarAttributeType::N)],
@@ -78,28 +77,20 @@ pub const INDEXES: [Index; 3] = [
     },
 ];
 
-/// Creates the tables that are not there yet and waits until they can be used, for a local database: a deployment's
+/// Creates the missing tables of a local database, and waits until they can be used. A deployment's tables
 /// come from the template.
-///
-/// # Errors
-/// Where the database does not answer, or refuses.
 pub async fn create_tables(client: &Client, tickets: &str, api_keys: &str) -> Result<()> {
     create(client, tickets, ticket_table(client, tickets).map_err(Error::internal)?).await?;
     create(client, api_keys, key_table(client, api_keys).map_err(Error::internal)?).await
 }
 
-/// Creates the history's table if it is not there yet, and waits until it can be used: as [`create_tables`].
-///
-/// # Errors
-/// Where the database does not answer, or refuses.
+/// Like [`create_tables`], for the history's table.
 pub async fn create_history_table(client: &Client, history: &str) -> Result<()> {
     create(client, history, history_table(client, history).map_err(Error::internal)?).await
 }
 
-/// Gives the tickets' table a stream, where it has none. Not part of [`create_tables`]: not every engine has streams.
-///
-/// # Errors
-/// Where the database does not answer, or knows no streams.
+/// Gives the tickets' table a stream, if it has none. Not part of [`create_tables`], because not every engine
+/// has streams.
 pub async fn enable_stream(client: &Client, tickets: &str) -> Result<()> {
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(STREAM_VIEW).build();
     let stream = stream.map_err(Error::internal)?;
@@ -124,10 +115,7 @@ async fn is_active(client: &Client, table: &str) -> Result<bool> {
     Ok(described.table.is_some_and(|table| table.table_status == Some(TableStatus::Active)))
 }
 
-/// Lets the database remove what has expired.
-///
-/// # Errors
-/// Where the database does not answer, or knows no TTL.
+/// Lets the database remove expired items.
 pub async fn enable_expiry(client: &Client, table: &str) -> Result<()> {
     let ttl = TimeToLiveSpecification::builder().attribute_name(EXPIRES).enabled(true).build();
     let enabled = client
@@ -137,7 +125,7 @@ pub async fn enable_expiry(client: &Client, table: &str) -> Result<()> {
         .send()
         .await;
     match enabled {
-        // A second start finds it enabled.
+        // It is already enabled since an earlier start.
         Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => Ok(()),
         Err(error) => Err(Error::internal(error)),
         Ok(_) => Ok(()),
@@ -199,8 +187,8 @@ fn with_attributes(
     Ok(table.billing_mode(BillingMode::PayPerRequest))
 }
 
-/// Creates a table and waits until it can be used. One that is there already is not looked at: the embedded engine
-/// counts all its items to describe it.
+/// Creates a table and waits until it can be used. Does not describe an existing one: for that, the embedded
+/// engine counts all its items.
 async fn create(client: &Client, name: &str, table: CreateTableFluentBuilder) -> Result<()> {
     match table.send().await {
         Err(SdkError::ServiceError(error)) if error.err().is_resource_in_use_exception() => Ok(()),

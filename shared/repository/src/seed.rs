@@ -1,4 +1,4 @@
-//! Many tickets at once, with dates of their own: sample data.
+//! Adds many tickets at once, with dates of their own: sample data.
 
 use std::collections::HashMap;
 
@@ -24,20 +24,15 @@ const AT_ONCE: usize = 4;
 /// A ticket from elsewhere, without an id.
 #[derive(Debug, Clone)]
 pub struct SeedTicket {
-    /// Its fields.
     pub fields: TicketFields,
-    /// When it was created.
     pub created: Timestamp,
-    /// When it last changed, no earlier.
+    /// When it last changed: no earlier than `created`.
     pub updated: Timestamp,
 }
 
 impl Tickets {
-    /// Adds up to [`MAX_CHUNK`] tickets under ids reserved for them. Their dates lie in the past: a sync job
-    /// that polls for changes does not see them.
-    ///
-    /// # Errors
-    /// Where the database does not answer or refuses. Some of the tickets may be there then.
+    /// Adds up to [`MAX_CHUNK`] tickets under ids reserved for them. Their dates lie in the past, so a sync
+    /// job that polls for changes does not see them. After an error, some of the tickets may be there.
     pub async fn append(&self, by: &KeyId, seeds: &[SeedTicket]) -> Result<()> {
         let Some(earliest) = seeds.iter().map(|seed| seed.updated).min() else { return Ok(()) };
         let reservation = self.reserve(seeds.len() as u64, &mut Backoff::within(WRITE_DEADLINE)).await?;
@@ -59,7 +54,7 @@ impl Tickets {
         stream::iter(batches).buffer_unordered(AT_ONCE).try_collect().await
     }
 
-    /// Puts items that are nowhere yet. Those left unprocessed are sent again.
+    /// Puts items under fresh ids. Sends those left unprocessed again.
     async fn write_batch(&self, items: Vec<Item>) -> Result<()> {
         let mut backoff = Backoff::within(WRITE_DEADLINE);
         let request = |item| {

@@ -1,4 +1,4 @@
-//! The tickets' table: what its calls share, and the simplest of them.
+//! The tickets' table: what its calls share, and the simplest calls.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::failure::Failure;
 use crate::item::{self, Item, Stored};
 use crate::primary_key::PrimaryKey;
 
-/// What a deployment decides of how tickets are kept and listed.
+/// What a deployment configures about keeping and listing tickets.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// A write is visible in every index this long after it was stamped: the write deadline plus
     /// an allowance for index propagation and clock skew.
     pub settle: Duration,
-    /// How long what is left of a deleted ticket is kept, and that one has moved.
+    /// How long tombstones and departures are kept.
     pub keep_tombstones: Duration,
-    /// The most index entries a page of changes reads before it walks the buckets instead: 200 read units,
-    /// twice what 100 tickets cost.
+    /// The most index entries that a page of changes reads before it walks the buckets instead: 200 read
+    /// units, twice the cost of 100 tickets.
     pub most_keys: usize,
     /// The most ids a `Link` carries.
     pub most_ids: usize,
@@ -54,42 +54,39 @@ pub struct Tickets {
 }
 
 impl Tickets {
-    /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>, clock: Clock, policy: Policy) -> Self {
         Self { client, table: table.into(), clock, policy, meter: Meter::default() }
     }
 
-    /// The same table, with what its calls consume counted.
+    /// The same table, with a meter that counts what its calls consume.
     #[must_use]
     pub fn metered(&self, meter: Meter) -> Self {
         Self { meter, ..self.clone() }
     }
 
-    /// The table's name.
     pub fn table(&self) -> &str {
         &self.table
     }
 
-    /// What the deployment decided.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// A ticket.
+    /// Returns a ticket.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is none, or it does not exist for the caller.
+    /// [`Error::NotFound`] if there is none, or the caller may not see it.
     pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<Ticket> {
         let item = self.read(PrimaryKey::ticket(id)).await?.ok_or(Error::NotFound)?;
         visible(item::stored(item)?, visibility)
     }
 
-    /// An item, as it is now.
+    /// Reads an item consistently.
     pub(crate) async fn read(&self, key: PrimaryKey) -> Result<Option<Item>> {
         self.get_item(key, true).await
     }
 
-    /// An item, as it is now or was a moment ago: half the cost.
+    /// Reads an item eventually consistently: half the cost, but it may be a moment old.
     pub(crate) async fn glance(&self, key: PrimaryKey) -> Result<Option<Item>> {
         self.get_item(key, false).await
     }
@@ -110,7 +107,7 @@ impl Tickets {
     }
 }
 
-/// The ticket, where there is one and it exists for the caller.
+/// The ticket, if there is one and the caller may see it.
 pub(crate) fn visible(stored: Stored, visibility: Visibility) -> Result<Ticket> {
     let ticket = stored.record.and_then(|record| record.live());
     ticket.filter(|ticket| visibility.includes(ticket.fields.customer)).ok_or(Error::NotFound)

@@ -1,13 +1,13 @@
-//! DynamoDB's JSON read straight into what a list needs.
+//! Reads DynamoDB's JSON directly into the rows and keys that lists need.
 //!
-//! The SDK makes a map of attributes of each item, which takes more time than all else that a list does. But the
-//! JSON of a ticket's texts is the same in the response as in a list: [`Transcoder`] takes the items out of a
-//! response before the SDK reads it, and copies their texts as they stand. The SDK reads the rest: keys to go on
-//! after, what was left unprocessed, what was consumed.
+//! The SDK turns each item into a map of attributes, which takes more time than the rest of a list. But a
+//! ticket's texts have the same JSON in the response as in a list. So [`Transcoder`] takes the items out of a
+//! response before the SDK reads it, and copies their texts unchanged. The SDK reads the rest: the last key,
+//! unprocessed keys, consumed capacity.
 //!
-//! Only what is common goes this way: a ticket with valid fields, or the key of a record. Every other item becomes
-//! the SDK's map after all and goes the ordinary way ([`crate::item`]), and so does a whole response that is not
-//! what it should be. So both ways give the same rows and the same errors (a property below).
+//! This quick way is for the common items: a ticket with valid fields, or the key of a record. Every other
+//! item becomes the SDK's map and goes the ordinary way ([`crate::item`]); so does a whole response with an
+//! unexpected form. Both ways give the same rows and the same errors (tested below as a property).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,21 +28,21 @@ use tickets_domain::Result;
 
 use crate::item::Item;
 
-/// What is made of an item.
+/// A type that is read from an item.
 pub(crate) trait FromItem: Send + Sized + 'static {
-    /// The quick way, for what is common.
+    /// The quick way, for common items. `None`: the ordinary way has to read it.
     fn from_attributes(attributes: &Attributes<'_>) -> Option<Self>;
 
-    /// The ordinary way, for everything.
+    /// The ordinary way, for every item.
     fn from_item(item: Item) -> Result<Self>;
 }
 
-/// Where a response has its items.
+/// The member of a response that has the items.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Member {
-    /// A `Query`'s: an array.
+    /// Of a `Query`: an array.
     Items,
-    /// A `BatchGetItem`'s: an array for each table.
+    /// Of a `BatchGetItem`: an array for each table.
     Responses,
 }
 
@@ -55,13 +55,13 @@ impl Member {
     }
 }
 
-/// What was made of the items of a response.
+/// The values read from the items of a response.
 type Made<T> = Result<Vec<T>>;
 
 /// Takes the items out of one call's response.
 pub(crate) struct Transcoder<T> {
     member: Member,
-    /// `None` where the SDK has read the items.
+    /// `None` if the SDK has read the items.
     made: Arc<Mutex<Option<Made<T>>>>,
 }
 
@@ -78,18 +78,18 @@ impl<T> fmt::Debug for Transcoder<T> {
 }
 
 impl<T: FromItem> Transcoder<T> {
-    /// For a call whose items are in this member.
+    /// A transcoder for a call whose items are in this member.
     pub(crate) fn new(member: Member) -> Self {
         Self { member, made: Arc::default() }
     }
 
-    /// What was made of the items; `items` are those that the SDK has read.
+    /// Returns the values read; if the SDK has read the items, reads `items`.
     pub(crate) fn read(&self, items: Vec<Item>) -> Made<T> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
         made.unwrap_or_else(|| items.into_iter().map(T::from_item).collect())
     }
 
-    /// What is left of a response for the SDK.
+    /// Takes the items out of a response. Returns the rest, for the SDK.
     fn take(&self, response: Vec<u8>) -> Vec<u8> {
         let read = std::str::from_utf8(&response).ok().and_then(|text| transcode(text, self.member));
         let (made, rest) = match read {
@@ -123,10 +123,10 @@ impl<T: FromItem> Intercept for Transcoder<T> {
     }
 }
 
-/// A response's body without its items. It is read whole before anything of it is handed on.
+/// A response's body without its items. It is read whole before any part is passed on.
 struct Rest<T> {
     body: SdkBody,
-    /// What was read so far; `None` at the end.
+    /// What has been read so far; `None` at the end.
     response: Option<Vec<u8>>,
     transcoder: Transcoder<T>,
 }
@@ -161,7 +161,7 @@ impl<T: FromItem> Body for Rest<T> {
     }
 }
 
-/// What is made of the items of a response, and the rest of it. `None` where it is not what it should be.
+/// The values read from a response, and the rest of it. `None` if it has an unexpected form.
 fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Vec<u8>)> {
     let mut made = Ok(Vec::new());
     let mut json = serde_json::Deserializer::from_str(response);
@@ -170,7 +170,7 @@ fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Ve
     Some((made, rest))
 }
 
-/// A response: its other members are copied.
+/// Reads a response: its other members are copied.
 struct Response<'m, T> {
     member: Member,
     made: &'m mut Made<T>,
@@ -204,7 +204,7 @@ impl<'de, T: FromItem> Visitor<'de> for Response<'_, T> {
                 if rest.len() > 1 {
                     rest.push(b',');
                 }
-                // The name had no escape, or it would not be borrowed.
+                // The name has no escape, otherwise it could not be borrowed.
                 rest.extend([b"\"", name.as_bytes(), b"\":", value.get().as_bytes()].concat());
             }
         }
@@ -289,17 +289,16 @@ pub(crate) enum Attribute<'a> {
     /// A number.
     Number(&'a str),
     Null,
-    /// A type that no attribute of ours has.
+    /// A type that none of our attributes has.
     Foreign,
 }
 
 impl<'a> Attributes<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<Attribute<'a>> {
-        // Of a name that comes twice the SDK keeps the last.
+        // If a name comes twice, the SDK keeps the last.
         self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, attribute)| *attribute)
     }
 
-    /// The number under a name.
     pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
         match self.get(name)? {
             Attribute::Number(number) => number.parse().ok(),
@@ -307,7 +306,6 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The text under a name.
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.get(name)? {
             Attribute::Text(json) => text(json),
@@ -315,7 +313,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The text under a name as it goes out.
+    /// The text under a name, with its JSON for a list.
     pub(crate) fn json_text(&self, name: &str) -> Option<JsonText<'a>> {
         match self.get(name)? {
             Attribute::Text(json) => JsonText::parse(json),
@@ -332,7 +330,7 @@ impl<'a> Attributes<'a> {
         self.0.iter().map(|(name, attribute)| name.len() + len(attribute) + 4).sum()
     }
 
-    /// The item as the SDK has it; `None` where it has a foreign attribute.
+    /// The item as the SDK represents it; `None` if it has a foreign attribute.
     fn to_item(&self) -> Option<Item> {
         let value = |attribute| match attribute {
             Attribute::Text(json) => Some(AttributeValue::S(text(json)?.into_owned())),
@@ -351,7 +349,7 @@ pub(crate) struct JsonText<'a> {
 }
 
 impl<'a> JsonText<'a> {
-    /// A text whose JSON this is, perhaps with other escapes.
+    /// Parses a string's JSON, which may have escapes that `serde_json` does not write.
     fn parse(json: &'a str) -> Option<Self> {
         let decoded = text(json)?;
         let json = match &decoded {
@@ -362,7 +360,7 @@ impl<'a> JsonText<'a> {
     }
 }
 
-/// Whether a string's JSON has only escapes that `serde_json` writes too: the lines and quotes of a text.
+/// Whether a string's JSON has only escapes that `serde_json` writes too: those of lines and quotes.
 fn has_usual_escapes(json: &str) -> bool {
     let mut bytes = json.bytes();
     while let Some(byte) = bytes.next() {
@@ -373,7 +371,7 @@ fn has_usual_escapes(json: &str) -> bool {
     true
 }
 
-/// What a string's JSON says.
+/// Decodes a string's JSON.
 fn text(json: &str) -> Option<Cow<'_, str>> {
     let inside = json.strip_prefix('"')?.strip_suffix('"')?;
     if inside.contains('\\') {
@@ -408,7 +406,7 @@ impl<'de> Visitor<'de> for &mut Attributes<'de> {
     }
 }
 
-/// Reads `{"S": "…"}` and its like.
+/// Reads an attribute such as `{"S": "…"}`.
 struct AttributeVisitor;
 
 impl<'de> DeserializeSeed<'de> for AttributeVisitor {
@@ -430,7 +428,7 @@ impl<'de> Visitor<'de> for AttributeVisitor {
         let attribute = match members.next_key::<&str>()? {
             Some("S") => {
                 let json = members.next_value::<&RawValue>()?.get();
-                // A raw value may have half of a surrogate pair, which is no text.
+                // A raw value may hold half of a surrogate pair, which is no text.
                 if json.contains("\\u") && text(json).is_none() {
                     return Err(A::Error::custom("a string that is no text"));
                 }
@@ -438,7 +436,7 @@ impl<'de> Visitor<'de> for AttributeVisitor {
             }
             Some("N") => Attribute::Number(members.next_value()?),
             Some("NULL") if members.next_value()? => Attribute::Null,
-            // DynamoDB has no other.
+            // DynamoDB has only `true` here.
             Some("NULL") => return Err(A::Error::custom("a null that is none")),
             Some(_) => {
                 members.next_value::<IgnoredAny>()?;
@@ -474,7 +472,7 @@ mod tests {
     use crate::failure::Failure;
     use crate::list::Entry;
 
-    /// A DynamoDB that answers this, whatever it is asked.
+    /// A DynamoDB that gives this answer to every call.
     #[derive(Debug, Clone)]
     struct Answer(u16, String);
 
@@ -496,7 +494,7 @@ mod tests {
         Client::from_conf(config.build())
     }
 
-    /// What a call comes to: what was made of the items, and what the SDK says of the rest; or the error.
+    /// The result of a call: the values read, and what the SDK read of the rest; or the error.
     type Outcome<T> = std::result::Result<(std::result::Result<Vec<T>, String>, String), String>;
 
     async fn query<T: FromItem>(client: &Client, transcoded: bool) -> Outcome<T> {
@@ -510,11 +508,12 @@ mod tests {
             output.last_evaluated_key.clone().map(|last| last.into_iter().collect());
         let rest = format!("{:?} {} {last:?}", output.consumed_capacity, output.count);
         let made = transcoder.read(output.items.unwrap_or_default());
-        // Which of several mistakes is named, the order of a map decides.
+        // Compare errors by their general text: of several mistakes, the order of a map decides which is
+        // named.
         Ok((made.map_err(|error| error.to_string()), rest))
     }
 
-    /// Both ways come to the same. Returns whether the items went the quick way.
+    /// Checks that both ways give the same. Returns whether the items went the quick way.
     fn agree<T: FromItem + PartialEq + fmt::Debug>(status: u16, body: &str) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = client(status, body);
@@ -534,7 +533,7 @@ mod tests {
                 "\"{}\"",
                 text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<String>()
             ),
-            // Half of a pair, which is no text.
+            // Half of a surrogate pair, which is no text.
             _ => plain.replacen('"', "\"\\ud83d", 1),
         }
     }
@@ -583,7 +582,7 @@ mod tests {
     const NEEDED: [&str; 5] = ["id", "customerID", "createdDate", "updatedDate", "version"];
     const OTHERS: [&str; 3] = ["previousReserved", "customerSince", "somethingNew"];
 
-    /// An item: mostly a ticket's; in any order, with attributes missing.
+    /// An item, mostly a ticket's, with attributes missing and in any order.
     fn item() -> impl Strategy<Value = String> {
         let bucket = prop_oneof![20 => Just("0#1"), 1 => Just("departures#1"), 1 => Just("")];
         let needed = NEEDED.map(|name| proptest::option::weighted(0.99, attribute(name)));

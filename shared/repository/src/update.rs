@@ -1,4 +1,4 @@
-//! Updates and deletions: read, decide, and write if the version still is what was read.
+//! Updates and deletions: read, decide, and write if the version has not changed since.
 
 use tickets_domain::id::Precondition;
 use tickets_domain::{Departure, Error, KeyId, Record, Result, Ticket, TicketId, Timestamp, Visibility};
@@ -11,12 +11,12 @@ use crate::tickets::{Tickets, visible};
 use crate::write::{Condition, Outcome, Put};
 
 impl Tickets {
-    /// Changes a ticket that exists for the caller and that `precondition` admits: `change` makes the new
-    /// ticket of the one that is there, or `None` to leave it. It may be called several times.
+    /// Changes a ticket that the caller may see and that `precondition` admits. `change` returns the new
+    /// ticket, or `None` to leave it as it is; it may be called several times.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::VersionMismatch`], [`Error::OtherCustomer`], those of `change`; after
-    /// the write deadline [`Error::Contended`], [`Error::Throttled`], or [`Error::Undecided`] where it may
+    /// [`Error::NotFound`], [`Error::VersionMismatch`], [`Error::OtherCustomer`], the errors of `change`.
+    /// After the write deadline: [`Error::Contended`] or [`Error::Throttled`]; [`Error::Undecided`] if it may
     /// have taken effect.
     pub async fn update(
         &self,
@@ -36,10 +36,8 @@ impl Tickets {
         self.replace(id, by, visibility, precondition, changed).await?.live().ok_or(Error::NotFound)
     }
 
-    /// Deletes a ticket that exists for the caller and that `precondition` admits.
-    ///
-    /// # Errors
-    /// As [`Tickets::update`].
+    /// Deletes a ticket that the caller may see and that `precondition` admits. Fails as [`Tickets::update`]
+    /// does.
     pub async fn delete(
         &self,
         id: TicketId,
@@ -94,7 +92,7 @@ impl Tickets {
             let put = Put { key: PrimaryKey::ticket(id), item, write_id, condition };
             match self.put(&put, &mut backoff).await? {
                 Outcome::Written(()) => return Ok(next),
-                // What refused is what is there now: no need to read it again.
+                // The item that refused the write is the current one: no need to read it again.
                 Outcome::Refused(now_there) => found = now_there,
             }
             if !backoff.wait().await {
@@ -103,9 +101,9 @@ impl Tickets {
         }
     }
 
-    /// Where the ticket is about to move, writes that it leaves its customer, before it does: whoever copies
-    /// that customer's tickets must not miss it if the mover dies in between. Readers ignore it while the
-    /// ticket still is that customer's.
+    /// If the ticket is about to move, first writes that it leaves its customer. Whoever copies that
+    /// customer's tickets must not miss it if the mover dies in between. Readers ignore it while the ticket
+    /// still is that customer's.
     async fn announce_departure(
         &self,
         by: &KeyId,
@@ -119,7 +117,7 @@ impl Tickets {
             key: PrimaryKey::departure(departure.id, departure.customer),
             item: item::departure_item(&departure, &write_id, self.policy.keep_tombstones)?,
             write_id,
-            // A later one is as good: a mover that was slow must not put an older date in its place.
+            // A later departure is as good: a slow mover must not replace it by an older date.
             condition: Condition::Older(departure.updated),
         };
         match self.put(&put, backoff).await? {

@@ -1,10 +1,9 @@
-//! The one write loop. It sends one attempt, and repeats it until its outcome is known or the deadline has
-//! passed.
+//! The one write loop. It repeats an attempt until its outcome is known or the deadline has passed.
 //!
-//! The SDK does not repeat writes here: of several attempts it returns how the last one failed, which hides
-//! that an earlier one may have taken effect. This loop remembers it. An attempt whose answer was lost is
-//! repeated as it was; if it had taken effect, the condition now refuses it, and the [`WriteId`] of what is
-//! there tells the writer that the write is its own.
+//! The SDK does not repeat writes here: after several attempts it returns only the last error, which hides
+//! that an earlier one may have taken effect. This loop keeps track of that. It repeats an attempt without an
+//! answer unchanged. If that attempt had taken effect, the condition now refuses the repeat, and the
+//! [`WriteId`] in the found item tells the writer that the write is its own.
 
 use std::future::Future;
 
@@ -28,7 +27,7 @@ use crate::tickets::Tickets;
 pub(crate) enum Attempt<T> {
     /// It took effect.
     Written(T),
-    /// Its condition does not hold: this is there, or nothing.
+    /// Its condition does not hold; with the item that is there, if any.
     Refused(Option<Item>),
     /// No effect, for this reason; it may be repeated.
     Retry(Error),
@@ -41,17 +40,17 @@ pub(crate) enum Attempt<T> {
 pub(crate) enum Outcome<T> {
     /// It took effect.
     Written(T),
-    /// Its condition does not hold: this is there, or nothing.
+    /// Its condition does not hold; with the item that is there, if any.
     Refused(Option<Item>),
 }
 
-/// Repeats `attempt` until its outcome is known or the deadline has passed. Where an answer was lost and no
-/// later one told, `read_back` finds the effect if there was one. Besides a refusal it returns why an earlier
-/// answer was lost, if one was: then the effect of that attempt may be what refuses.
+/// Repeats `attempt` until its outcome is known or the deadline has passed. If an answer was lost and no
+/// later one told, `read_back` looks for the effect. With a refusal it returns why an earlier answer was
+/// lost, if one was: that attempt's own effect may have caused the refusal.
 ///
 /// # Errors
-/// What `attempt` returns as an error; after the deadline why it was to be repeated; [`Error::Undecided`]
-/// where it may have taken effect.
+/// An error of `attempt`; after the deadline, why it was to be repeated; [`Error::Undecided`] if it may have
+/// taken effect.
 pub(crate) async fn until_known<T, F, R>(
     backoff: &mut Backoff,
     attempt: impl Fn() -> F,
@@ -91,20 +90,20 @@ where
     }
 }
 
-/// What has to be there, or not, for a put to take effect.
+/// What a put requires in the table to take effect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Condition {
-    /// Nothing.
+    /// Nothing is there.
     Absent,
-    /// Nothing that counts: what expired by then may not be removed yet.
+    /// Nothing is there, or only an item expired by then, which TTL has not removed yet.
     AbsentOrExpired(Timestamp),
-    /// This version of a ticket.
+    /// This version of a ticket is there.
     Version(Version),
-    /// A claim of this id.
+    /// A claim of this id is there.
     Claim(TicketId),
-    /// Nothing, or something updated earlier.
+    /// Nothing is there, or something updated earlier.
     Older(Timestamp),
-    /// This revision of a checkpoint.
+    /// This revision of a checkpoint is there.
     Revision(u64),
 }
 
@@ -145,7 +144,7 @@ impl Condition {
 pub(crate) struct Put {
     pub(crate) key: PrimaryKey,
     pub(crate) item: Item,
-    /// That of `item`.
+    /// The write id in `item`.
     pub(crate) write_id: WriteId,
     pub(crate) condition: Condition,
 }
@@ -154,7 +153,7 @@ impl Tickets {
     /// Puts an item under its condition.
     ///
     /// # Errors
-    /// [`Error::Undecided`] where it may have taken effect; any other error says that it has not.
+    /// [`Error::Undecided`] if it may have taken effect; any other error means that it has not.
     pub(crate) async fn put(&self, put: &Put, backoff: &mut Backoff) -> Result<Outcome<()>> {
         let is_own = |found: &Item| put.write_id.is_in(found);
         let read_back = async || {
@@ -163,7 +162,7 @@ impl Tickets {
         };
         let (found, lost) = match until_known(backoff, || self.put_once(put), read_back).await? {
             (Outcome::Written(()), _) => return Ok(Outcome::Written(())),
-            // Not every engine returns what refused.
+            // Not every engine returns the item that refused.
             (Outcome::Refused(None), lost) => match self.read(put.key.clone()).await {
                 Ok(found) => (found, lost),
                 Err(error) => return Err(Error::Undecided(Cause(error.into()))),
@@ -172,8 +171,8 @@ impl Tickets {
         };
         match (&found, lost, put.condition) {
             (Some(found), _, _) if is_own(found) => Ok(Outcome::Written(())),
-            // Others have written twice since the answer was lost: nothing tells any more whether this was
-            // written.
+            // Others have written twice since the answer was lost: nothing tells any more whether this write
+            // took effect.
             (Some(found), Some(lost), Condition::Version(read))
                 if item::version(found) > Some(read.next().next()) =>
             {
@@ -224,8 +223,8 @@ mod tests {
         Cause("lost".into())
     }
 
-    /// How a write ends whose attempts end like this, one after the other and the last again and again; and how many
-    /// there were.
+    /// How a write ends, and after how many attempts, if its attempts end like this in turn; the last
+    /// repeats.
     async fn ends(
         attempts: &[fn() -> Result<Attempt<u8>>],
         read_back: fn() -> Result<Option<u8>>,
@@ -288,7 +287,7 @@ mod tests {
         assert!(matches!(ends(lost, || Ok(Some(7))).await.0, Ok((Outcome::Written(7), None))));
         assert!(matches!(ends(lost, || Ok(None)).await.0, Err(Error::Undecided(_))));
         assert!(matches!(ends(lost, || Err(Error::Contended)).await.0, Err(Error::Undecided(_))));
-        // Also where the last attempt says no more than that it had no effect.
+        // This also holds if the last attempt only says that it had no effect itself.
         let both: &[fn() -> _] = &[|| Ok(Attempt::Unknown(cause())), || Err(Error::Internal(cause()))];
         assert!(matches!(ends(both, || Ok(Some(7))).await.0, Ok((Outcome::Written(7), None))));
         assert!(matches!(ends(both, || Ok(None)).await.0, Err(Error::Undecided(_))));

@@ -1,4 +1,4 @@
-//! What a list reads of an item.
+//! Reads items for lists.
 
 use std::fmt::Write as _;
 
@@ -10,18 +10,18 @@ use crate::item::{self, Item, QueueKey};
 use crate::primary_key::holds_departures;
 use crate::transcode::{Attributes, FromItem};
 
-/// What is under a ticket's id; or a departure.
+/// What is stored under a ticket's id; or a departure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) id: TicketId,
-    /// `None` for a void: there will never be a record.
+    /// `None` for a void: there will never be a ticket.
     pub(crate) row: Option<Row>,
-    /// When the id before this one was reserved, where its writer knew.
+    /// When the id before this one was reserved, if its writer knew.
     pub(crate) previous_reserved: Option<Timestamp>,
 }
 
 impl FromItem for Entry {
-    /// A ticket. What is left of one, a void and a departure have other attributes.
+    /// Reads a ticket. `None` for a tombstone, a void or a departure: their attributes differ.
     fn from_attributes(attributes: &Attributes<'_>) -> Option<Self> {
         let is_other = attributes.get("deletedDate").is_some() || attributes.get("voidedDate").is_some();
         if is_other || holds_departures(&attributes.text("bucket")?) {

@@ -1,4 +1,4 @@
-//! Tickets by key, consistently, and no more of them than the page can hold.
+//! Fetches tickets by key, consistently, and no more of them than the page can hold.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::transcode::{Member, Transcoder};
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// The most keys of one `BatchGetItem`.
 const BATCH: usize = 100;
-/// Nothing is known yet of the tickets' sizes: so many of the largest, 256 KiB, are what a page holds.
+/// The first wave, when sizes are unknown: a page holds this many of the largest tickets, of 256 KiB.
 const FIRST_WAVE: usize = 25;
-/// The most fetched at the same time, however small they are.
+/// The most tickets fetched at the same time, however small they are.
 const LARGEST_WAVE: usize = 4 * BATCH;
 
-/// How far a fetch came.
+/// The result of a fetch.
 pub(super) enum Fetched {
-    /// The page took all that match.
+    /// The page took all candidates that match.
     All,
-    /// The page is full: the candidate at this place begins the next one.
+    /// The page is full: the candidate at this index begins the next one.
     Full { at: usize },
 }
 
-/// What is under some ids.
+/// The entries found under some ids.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) entries: BTreeMap<TicketId, Entry>,
@@ -41,7 +41,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// What a list has to show for an id. A departure counts only where the ticket is no longer that
+    /// The row that a list shows for an id. A departure counts only if the ticket is no longer that
     /// customer's: it is written before the ticket moves, and the ticket may have come back.
     fn row(&mut self, id: TicketId) -> Option<Row> {
         let row = self.entries.remove(&id).and_then(|entry| entry.row);
@@ -54,8 +54,8 @@ impl Found {
 }
 
 impl Tickets {
-    /// Fetches these in order until the page is full. Each wave is as large as the page has room for, by the
-    /// sizes known so far, and at most four times the one before.
+    /// Fetches the candidates in order until the page is full. Each wave is as large as the page has room
+    /// for, by the sizes known so far, and at most four times the one before.
     pub(super) async fn fetch<F: FnMut(&Row) -> Taken>(
         &self,
         candidates: &[Candidate],
@@ -84,7 +84,7 @@ impl Tickets {
         Ok(Fetched::All)
     }
 
-    /// What is there now under these keys.
+    /// Reads what is under these keys, consistently.
     pub(super) async fn get_all(&self, keys: Vec<PrimaryKey>) -> Result<Found> {
         let mut found = Found::default();
         let batches = keys.chunks(BATCH).map(|batch| self.get_batch(batch.to_vec()));
@@ -101,7 +101,7 @@ impl Tickets {
         Ok(found)
     }
 
-    /// One batch. Keys left unprocessed are asked for again.
+    /// Reads one batch. Asks again for keys left unprocessed.
     async fn get_batch(&self, keys: Vec<PrimaryKey>) -> Result<Vec<Entry>> {
         let mut backoff = Backoff::within(READ_DEADLINE);
         let mut entries = Vec::with_capacity(keys.len());
@@ -138,7 +138,7 @@ impl Tickets {
     }
 }
 
-/// The error after the deadline for keys that DynamoDB left out.
+/// The error if keys are still unprocessed at the deadline.
 pub(crate) fn left_unprocessed() -> Error {
     Error::Throttled(Cause("keys were left unprocessed".into()))
 }

@@ -1,4 +1,4 @@
-//! The keys of records, from the indexes.
+//! Reads the keys of records from the indexes.
 
 use std::collections::VecDeque;
 
@@ -20,13 +20,13 @@ use crate::schema::{BY_CUSTOMER, BY_STATUS, BY_UPDATED};
 use crate::tickets::Tickets;
 use crate::transcode::{FromItem, Member, Transcoder};
 
-/// Keys that were read, in no order, and whether there are no more.
+/// Keys in no order; `end` if there are no more.
 pub(super) struct KeyPage {
     pub(super) keys: Vec<RecordKey>,
     pub(super) end: bool,
 }
 
-/// How far a query was read.
+/// How far a query has been read.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Position {
     #[default]
@@ -46,7 +46,7 @@ impl Position {
 }
 
 impl Tickets {
-    /// What is in the next page of a query, of at most `limit` items.
+    /// The next page of a query, of at most `limit` items.
     pub(super) async fn query<T: FromItem>(
         &self,
         query: QueryFluentBuilder,
@@ -65,7 +65,7 @@ impl Tickets {
         let output = query
             .table_name(&self.table)
             .set_exclusive_start_key(start)
-            // A page of a megabyte ends before a larger limit does.
+            // A page ends at a megabyte, before it reaches a larger limit.
             .set_limit(i32::try_from(limit).ok().filter(|limit| *limit < 10_000))
             .set_return_consumed_capacity(self.meter.level())
             .customize()
@@ -79,19 +79,19 @@ impl Tickets {
     }
 }
 
-/// Candidates that were read, ascending by id.
+/// Candidates, ascending by id.
 pub(super) struct OrderedPage {
     pub(super) candidates: Vec<Candidate>,
     /// How many keys were read for them.
     pub(super) read: usize,
-    /// Every candidate up to this id is known by now.
+    /// Every candidate up to this id has been read.
     pub(super) up_to: u64,
     /// The highest id among the keys, if there were any.
     highest: Option<u64>,
 }
 
 impl OrderedPage {
-    /// How many ids it brings a list further for each ticket that has to be fetched.
+    /// How many ids the list advances for each ticket that has to be fetched.
     fn pace(&self, before: u64) -> u64 {
         let reached = if self.is_end() { self.highest.unwrap_or(u64::MAX) } else { self.up_to };
         reached.saturating_sub(before) / (1 + self.candidates.len() as u64)
@@ -102,17 +102,17 @@ impl OrderedPage {
     }
 }
 
-/// Candidates in id order, where an index has them so.
+/// Candidates in id order, from the indexes that have them in that order.
 pub(super) enum OrderedKeys<'a> {
     Customer(CustomerKeys<'a>),
     Status(StatusKeys<'a>),
-    /// Either index has them, and either can be huge while the other is tiny: both are read side by side, and
-    /// the one is believed that comes further for each ticket it has fetched.
+    /// Either index can answer, and either can be huge while the other is tiny. Both are read side by side,
+    /// and the list uses the one that advances further for each ticket fetched.
     Either(CustomerKeys<'a>, StatusKeys<'a>),
 }
 
 impl<'a> OrderedKeys<'a> {
-    /// What the filter asks for after its first ids, if an index has it in id order.
+    /// The candidates for a filter, if an index has them in id order.
     pub(super) fn of(tickets: &'a Tickets, filter: &'a Filter) -> Option<Self> {
         let after = filter.id_after;
         let customer = filter.customer.map(|customer| CustomerKeys {
@@ -132,7 +132,7 @@ impl<'a> OrderedKeys<'a> {
         }
     }
 
-    /// The next candidates, of about `limit` keys.
+    /// The next candidates, from about `limit` keys.
     pub(super) async fn next(&mut self, limit: usize) -> Result<OrderedPage> {
         match self {
             Self::Customer(keys) => keys.next(limit).await,
@@ -140,8 +140,9 @@ impl<'a> OrderedKeys<'a> {
             Self::Either(by_customer, by_status) => {
                 let before = by_status.up_to;
                 let (customer, status) = futures::try_join!(by_customer.next(limit), by_status.next(limit))?;
-                // The index of statuses knows all that is asked, and the other nothing but the customer. Behind
-                // the other it is never left: what it has handed out by then would be lost.
+                // `byStatus` knows all that is asked, `byCustomer` only the customer. The list never uses
+                // `byCustomer` if `byStatus` is ahead: candidates that `byStatus` has handed out would be
+                // lost.
                 let further = customer.up_to > status.up_to;
                 Ok(if further && customer.pace(before) > status.pace(before) {
                     by_status.go_on_after(customer.up_to);
@@ -154,11 +155,11 @@ impl<'a> OrderedKeys<'a> {
         }
     }
 
-    /// How many keys to begin with where so many records are wanted.
+    /// How many keys to read first, if this many records are wanted.
     pub(super) fn first_limit(&self, wanted: usize) -> usize {
         match self {
             Self::Customer(_) | Self::Status(_) => wanted,
-            // Not yet known is which of the two has less to read.
+            // It is not known yet which of the two has less to read.
             Self::Either(..) => wanted.min(FIRST_KEYS),
         }
     }
@@ -193,7 +194,7 @@ impl CustomerKeys<'_> {
         let keys: Vec<RecordKey> = self.tickets.query(query, &mut self.position, limit).await?;
         let up_to = match keys.last() {
             _ if self.position.is_end() => u64::MAX,
-            // A ticket and its departure have the same id: one of them may come with the next page.
+            // A ticket and its departure have the same id: one of them may be on the next page.
             Some(last) => last.id.get() - 1,
             None => self.after,
         };
@@ -204,8 +205,8 @@ impl CustomerKeys<'_> {
     }
 }
 
-/// The tickets with some statuses: each status is in as many partitions as there are shards, which are read
-/// at the same time and merged.
+/// The tickets with some statuses. Each status has one partition per shard; all are read at the same time and
+/// merged.
 pub(super) struct StatusKeys<'a> {
     tickets: &'a Tickets,
     filter: &'a Filter,
@@ -213,14 +214,14 @@ pub(super) struct StatusKeys<'a> {
     shards: Vec<StatusShard>,
 }
 
-/// One partition of `byStatus`, being read.
+/// One partition of `byStatus`.
 struct StatusShard {
     partition: String,
     after: u64,
     position: Position,
-    /// It is read up to this id.
+    /// The partition has been read up to this id.
     reached: u64,
-    /// What may be in the list, of what was read.
+    /// The ids read that may be in the list.
     ids: VecDeque<TicketId>,
 }
 
@@ -254,7 +255,7 @@ impl<'a> StatusKeys<'a> {
     async fn next(&mut self, limit: usize) -> Result<OrderedPage> {
         let limit = limit.div_ceil(SHARDS as usize);
         let (tickets, filter, known) = (self.tickets, self.filter, self.up_to);
-        // Those that are ahead of others can wait.
+        // Shards that are ahead of others can wait.
         let behind = self.shards.iter_mut().filter(|shard| shard.reached <= known);
         let read = try_join_all(behind.map(|shard| shard.read_on(tickets, filter, limit))).await?;
         self.up_to = self.shards.iter().map(|shard| shard.reached).min().unwrap_or(u64::MAX);
@@ -273,7 +274,7 @@ impl<'a> StatusKeys<'a> {
 }
 
 impl StatusShard {
-    /// Reads some `limit` keys. Returns how many it were, and the highest id.
+    /// Reads about `limit` keys. Returns how many there were, and the highest id.
     async fn read_on(
         &mut self,
         tickets: &Tickets,
@@ -306,29 +307,29 @@ impl StatusShard {
     }
 }
 
-/// The keys of what has changed, month by month, all shards of a month at the same time.
+/// The keys of changed records, month by month, all shards of a month at the same time.
 pub(super) struct ChangedKeys<'a> {
     tickets: &'a Tickets,
     since: Timestamp,
     until: Timestamp,
-    /// The months that are left, and how far each shard of the first of them was read.
+    /// The months that are left, first and last; `shards` tells how far the first has been read.
     months: Option<(Month, Month)>,
     shards: Vec<Position>,
 }
 
 impl<'a> ChangedKeys<'a> {
-    /// What has changed since, and no later than the filter allows.
+    /// Changes from `since` on, up to the filter's end.
     pub(super) fn new(tickets: &'a Tickets, counter: &Counter, filter: &Filter, since: Timestamp) -> Self {
         let until = filter.updated_until.unwrap_or(Timestamp::MAX);
-        // The first month as the first writer's clock had it: another's may have been behind.
+        // The first writer's clock named the first month. Another writer's clock may have been behind.
         let first = counter.first_month.map(|first| Month::of(since).max(first.previous()));
-        // The last as the fastest of the writers' clocks may have it.
+        // The fastest of the writers' clocks may already be in this month.
         let last = Month::of(tickets.clock.now().plus(tickets.policy.settle)).min(Month::of(until));
         let months = first.filter(|first| *first <= last && since <= until).map(|first| (first, last));
         Self { tickets, since, until, months, shards: fresh_shards() }
     }
 
-    /// Some `limit` keys, in no order.
+    /// Reads about `limit` keys, in no order.
     pub(super) async fn next(&mut self, limit: usize) -> Result<KeyPage> {
         let Some((month, last)) = self.months else { return Ok(KeyPage { keys: Vec::new(), end: true }) };
         let limit = limit.div_ceil(SHARDS as usize);

@@ -1,4 +1,4 @@
-//! Buckets in order. The shards of a bucket are read at the same time and merged by id.
+//! Walks the buckets in order. The shards of a bucket are read at the same time and merged by id.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use crate::tickets::Tickets;
 
 /// The most buckets read at the same time.
 const AHEAD: usize = 4;
-/// A list that meets an open id looks again for so long: creates take milliseconds, so whoever creates a
-/// ticket and then lists finds it.
+/// How long a list that meets an open id looks again. Creates take milliseconds, so whoever creates a ticket
+/// and then lists finds it.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// So many missing ids are looked for at the same time.
+/// How many missing ids are looked for at the same time.
 const LOOK_AT: usize = 100;
-/// Where fewer than one ticket in so many has changed, looking each up costs less than reading all.
+/// If fewer than one ticket in this many has changed, fetching each costs less than reading all.
 const SPARSE: u64 = 16;
 
-/// How far a walk came.
+/// How a walk ended.
 pub(super) enum Walked {
     /// The page is full.
     Full,
     /// It read a thousand ids and found next to nothing.
     Sparse,
-    /// There is no more, or nothing that may be shown yet.
+    /// There is no more, or the rest may not be shown yet.
     End,
 }
 
@@ -41,7 +41,7 @@ struct Ranges<'a> {
     from: u64,
     to: u64,
     counter: &'a Counter,
-    /// A range has at least so many ids, where its bucket has them.
+    /// The least number of ids in a range, as far as its bucket has them.
     least: u64,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Ranges<'a> {
         Self { from: after.saturating_add(1), to: counter.last, counter, least: 1 }
     }
 
-    /// The next range: no longer than what is wanted, as long as every id has a record.
+    /// The next range. It has no more ids than records are wanted, until a bucket comes out empty.
     fn next(&mut self, wanted: usize) -> Option<(u64, u64)> {
         self.from = self.counter.given_from(self.from);
         if self.from > self.to {
@@ -64,16 +64,16 @@ impl<'a> Ranges<'a> {
         Some(range)
     }
 
-    /// Nothing was found: from here on whole buckets.
+    /// Reads whole buckets from here on, because nothing was found.
     fn grow(&mut self) {
         self.least = BUCKET_SIZE;
     }
 }
 
-/// One shard of a bucket, being read.
+/// One shard of a bucket.
 struct Shard<'a> {
     tickets: &'a Tickets,
-    /// What the database itself leaves out: it costs the same to read, but not to send.
+    /// What the database itself filters: it costs the same to read, but less to send.
     only: Option<&'a Filter>,
     bucket: String,
     range: (u64, u64),
@@ -105,23 +105,23 @@ impl Shard<'_> {
             None => query,
         };
         self.read.extend(self.tickets.query::<Entry>(query, &mut self.position, self.limit).await?);
-        // Where little matches, small pages would be many.
+        // If little matches, do not read many small pages.
         self.limit = self.limit.saturating_mul(2);
         Ok(())
     }
 }
 
-/// A bucket, or part of one, being read.
+/// A bucket, or part of one.
 struct Bucket<'a> {
     range: (u64, u64),
     shards: Vec<Shard<'a>>,
 }
 
 impl<'a> Bucket<'a> {
-    /// The records from one id to another, of which about so many are wanted.
+    /// The records in a range of ids, of which about `wanted` are wanted.
     fn new(tickets: &'a Tickets, only: Option<&'a Filter>, range: (u64, u64), wanted: usize) -> Self {
         let (from, to) = range;
-        // A short range has not every shard.
+        // A short range does not touch every shard.
         let shards = (from..=to.min(from + SHARDS - 1)).map(|id| Shard {
             tickets,
             only,
@@ -134,7 +134,7 @@ impl<'a> Bucket<'a> {
         Self { range, shards: shards.collect() }
     }
 
-    /// Reads on where nothing is left, so that the lowest id is known.
+    /// Reads on in the exhausted shards, until the lowest id is known.
     async fn read_on(&mut self) -> Result<()> {
         while self.shards.iter().any(Shard::is_exhausted) {
             let exhausted = self.shards.iter_mut().filter(|shard| shard.is_exhausted());
@@ -143,7 +143,7 @@ impl<'a> Bucket<'a> {
         Ok(())
     }
 
-    /// What has the lowest id, if that is known without reading on.
+    /// Takes the entry with the lowest id, if that is known without reading on.
     fn pop(&mut self) -> Option<Entry> {
         if self.shards.iter().any(Shard::is_exhausted) {
             return None;
@@ -155,7 +155,7 @@ impl<'a> Bucket<'a> {
         lowest.min_by_key(|(id, _)| *id).and_then(|(_, shard)| shard.read.pop_front())
     }
 
-    /// What has the lowest id; reads on where that is not known.
+    /// Takes the entry with the lowest id; reads on if it is not known.
     async fn next(&mut self) -> Result<Option<Entry>> {
         loop {
             if let Some(stored) = self.pop() {
@@ -186,7 +186,7 @@ impl<'a> Buckets<'a> {
         Self { tickets, only, ranges, ready: VecDeque::new() }
     }
 
-    /// The next bucket; where none is read ahead, `ahead` of them are read at the same time.
+    /// The next bucket. If none has been read ahead, reads `ahead` of them at the same time.
     async fn next(&mut self, ahead: usize, wanted: usize) -> Result<Option<Bucket<'a>>> {
         if self.ready.is_empty() {
             let ranges = std::iter::from_fn(|| self.ranges.next(wanted)).take(ahead);
@@ -197,7 +197,7 @@ impl<'a> Buckets<'a> {
     }
 }
 
-/// What a walk has read so far, by which it decides how many buckets to read at the same time.
+/// What a walk has read so far; it decides how many buckets to read at the same time.
 struct Progress {
     buckets: usize,
     taken_before: usize,
@@ -213,8 +213,8 @@ impl Progress {
         page.taken - self.taken_before
     }
 
-    /// First one bucket; then as many as the page has room for, if they are like those before. What is read
-    /// and not returned only costs.
+    /// How many buckets to read at the same time: first one, then as many as the page has room for, if they
+    /// are like those before. Buckets that are read and not returned only cost.
     fn ahead<F: FnMut(&Row) -> Taken>(&self, page: &Page<F>) -> usize {
         if self.buckets == 0 {
             return 1;
@@ -227,7 +227,7 @@ impl Progress {
 }
 
 impl Tickets {
-    /// All records after those that the page has, up to the first open id.
+    /// Walks all records after those in the page, up to the first open id.
     pub(super) async fn walk<F: FnMut(&Row) -> Taken>(
         &self,
         counter: &Counter,
@@ -236,7 +236,7 @@ impl Tickets {
     ) -> Result<Walked> {
         let mut gaps = Gaps::after(page.done, counter, began, &self.policy);
         let mut look_again = None;
-        // Nothing is filtered by the database: what is not shown is no gap.
+        // The database filters nothing: a filtered record would look like a gap.
         let mut buckets = Buckets::new(self, None, Ranges::new(page.done, counter));
         let mut progress = Progress::of(page);
         while let Some(mut bucket) = buckets.next(progress.ahead(page), page.wanted()).await? {
@@ -270,8 +270,8 @@ impl Tickets {
         Ok(Walked::End)
     }
 
-    /// Looks for missing ids, until all are there or there is no more time. Returns what is there before the
-    /// first that is still missing, and whether none is.
+    /// Looks for missing ids until all are found or time is up. Returns the entries before the first id that
+    /// is still missing, and whether none is missing.
     async fn look_again(
         &self,
         mut missing: impl Iterator<Item = u64>,
@@ -296,7 +296,7 @@ impl Tickets {
         }
     }
 
-    /// What has changed after what the page has.
+    /// Walks the changed records after those in the page.
     pub(super) async fn walk_changes<F: FnMut(&Row) -> Taken>(
         &self,
         counter: &Counter,
@@ -305,7 +305,7 @@ impl Tickets {
         let filter = page.filter.clone();
         let mut buckets = Buckets::new(self, Some(&filter), Ranges::new(page.done, counter));
         let mut progress = Progress::of(page);
-        // Counted is what the database found: of that a work queue may want little.
+        // Counts what the database found: a work queue may want little of it.
         let (mut ids, mut found) = (0, 0);
         while let Some(mut bucket) = buckets.next(progress.ahead(page), page.wanted()).await? {
             let before = page.taken;
@@ -335,7 +335,7 @@ impl Tickets {
     }
 }
 
-/// Leaves out what the filter would.
+/// Lets the database filter by dates and deletion.
 fn only_matching(mut query: QueryFluentBuilder, filter: &Filter) -> QueryFluentBuilder {
     let mut conditions = Vec::new();
     let bounds = [

@@ -13,7 +13,7 @@ use tickets_repository::{Meter, Policy, Tickets};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
-/// Write units of what is done to a ticket with so much content, each by its name.
+/// The write units of each operation on a ticket with so much content, by the operation's name.
 async fn writes(content: usize) -> Vec<(&'static str, f64)> {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
@@ -23,7 +23,7 @@ async fn writes(content: usize) -> Vec<(&'static str, f64)> {
     let mut units = vec![("create", meter.take())];
     let request = Idempotency::new(writer(), "key".parse().unwrap(), Fingerprint::new([1; 32]));
     tickets.create(&writer(), Visibility::All, &body(), Some(&request)).await.unwrap();
-    // Besides a look at the claim, which is half a unit.
+    // The look at the claim costs half a unit more.
     units.push(("with a key", meter.take() - 0.5));
 
     // Half a unit for each 4 KB, twice that for a consistent read.
@@ -48,10 +48,10 @@ async fn writes(content: usize) -> Vec<(&'static str, f64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_cost_the_ticket_once_and_lean_index_entries() {
-    // 1 for the counter and 1 for a claim; 1 a KB of the ticket; 1 for each index entry, and 2 where it moves
-    // in its index. Of three indexes an update concerns byCustomer (1) and byUpdated (2), where it changes
-    // what a work queue asks byStatus too, and where that is the status twice. A departure costs 3, and an
-    // entry leaves one customer for the other.
+    // 1 for the counter and 1 for a claim; 1 a KB of the ticket; 1 for each index entry, and 2 if it moves in
+    // its index. An update touches byCustomer (1) and byUpdated (2); byStatus too if it changes a field of
+    // work queues, twice if that is the status. A departure costs 3, and an entry leaves one customer for the
+    // other.
     let most = [
         ("create", 4.0),
         ("with a key", 5.0),
@@ -72,7 +72,7 @@ async fn writes_cost_the_ticket_once_and_lean_index_entries() {
     }
 }
 
-/// So many tickets over half a year.
+/// Adds so many tickets over half a year.
 async fn fill_half_a_year(tickets: &Tickets, count: u64) {
     let start = time("2026-05-01").millis();
     let step = (time(NOW).millis() - start) / count as i64;
@@ -91,7 +91,7 @@ async fn fill_half_a_year(tickets: &Tickets, count: u64) {
     }
 }
 
-/// Read units of a get, and of three lists of 100 tickets, in a table of so many.
+/// The read units of a get, and of three lists of 100 tickets, in a table of so many.
 async fn reads(count: u64) -> [f64; 4] {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
@@ -132,7 +132,7 @@ async fn a_customer_s_list_of_changes_costs_what_the_smaller_index_does() {
     let table = Table::new("2026-01-30").await;
     let meter = Meter::counting();
     let tickets = table.tickets(Policy::default()).metered(meter.clone());
-    // Customer 1 has 4,000 tickets of which none changed; customer 2 has 20, on a day when everything
+    // Customer 1 has 4,000 tickets, none of them changed; customer 2 has 20, on a day when everything
     // changed.
     fill(&tickets, 4000, 1, time("2026-01-01")).await;
     let since = time("2026-01-20");
@@ -197,8 +197,7 @@ async fn a_page_of_many_changes_does_not_pay_for_all_of_them() {
     let meter = Meter::counting();
     let tickets = table.tickets(Policy { most_keys: 1000, ..Policy::default() }).metered(meter.clone());
     let since = time("2026-01-20");
-    // One ticket in thirty has changed, so that none of them are neighbours: 3,000 of 90,000 would be this
-    // sparse.
+    // One ticket in thirty has changed, so that none are neighbours: 3,000 of 90,000 would be this sparse.
     let seeds: Vec<_> = (0..30_000)
         .map(|at| {
             let updated = if at % 30 == 0 { since } else { time("2026-01-02") };
@@ -269,7 +268,7 @@ async fn what_changed_far_up_is_found_without_a_walk_to_it() {
     let walk = meter.take();
     assert!(jumped < walk / 2.0, "{jumped} units, where a walk over everything takes {walk}");
 
-    // Some in between, at a bucket's ends among others, with gaps that a page ends in and gaps it does not.
+    // Some in between, also at a bucket's ends, with gaps that a page ends in and gaps it does not.
     for id in [1, 999, 1000, 2500, 2501, 3999, 6000] {
         let ticket = tickets.get(TicketId::try_from(id).unwrap(), Visibility::All).await.unwrap();
         let change = TicketChange::parse(Form::parse(br#"{"owner": "o"}"#).unwrap(), &presets());
@@ -288,7 +287,7 @@ async fn what_changed_far_up_is_found_without_a_walk_to_it() {
     assert_eq!(ids(&pages(&tickets, &beyond).await), (7991..=8000).collect::<Vec<_>>());
 }
 
-/// A table of so many tickets of which 2,000 are open, spread over it, and 20 of those are Grace's.
+/// A table of so many tickets. 2,000 of them, spread over it, are open; 20 of those are Grace's.
 async fn desk(count: u64) -> (Table, Tickets, Meter) {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
@@ -314,8 +313,8 @@ async fn a_work_queue_costs_what_it_holds_whatever_the_table_has() {
     let open = || Some(Statuses::open(true, &presets));
     let grace = || Some(AnyOf::of(&presets.owner.choose_any("grace").unwrap()));
     let closed = Some(Statuses::any_of(&presets.any_status().choose_any("closed").unwrap()));
-    // A page of 100: its tickets, and half a unit for each partition of each status. Grace's: the keys of all
-    // that is open, 2,000 of some 200 bytes, read once, and her 20 tickets.
+    // A page of 100: its tickets, and half a unit for each partition of each status. Grace's page: the keys
+    // of all 2,000 open tickets, of some 200 bytes, read once, and her 20 tickets.
     let asked = [
         ("open", WorkQueue { statuses: open(), ..WorkQueue::default() }, Some(100), None, 100, 112.0),
         ("closed", WorkQueue { statuses: closed, ..WorkQueue::default() }, Some(100), None, 100, 108.0),

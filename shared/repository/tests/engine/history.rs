@@ -1,4 +1,4 @@
-//! The history of a ticket: the same whatever order, and however often, its versions are recorded.
+//! The history of a ticket: the same in whatever order, and however often, its versions are recorded.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ const NOW: &str = "2026-11-23T12:00:00Z";
 
 type Item = HashMap<String, AttributeValue>;
 
-/// Tables of tickets and history, and what the stream says of every write to a ticket.
+/// Tables of tickets and history, and the stream's record of every write to a ticket.
 struct Recorded {
     table: Table,
     tickets: Tickets,
@@ -33,7 +33,7 @@ impl Recorded {
         Self { table, tickets, history, name }
     }
 
-    /// What is under a ticket's id.
+    /// The item under a ticket's id.
     async fn item(&self, id: TicketId) -> Option<Item> {
         let bucket = format!("{}#{}", id.get() / 1000, id.get() % 4);
         let get = self.table.client.get_item().table_name(&self.table.name).consistent_read(true);
@@ -62,12 +62,13 @@ impl Recorded {
         self.tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
     }
 
-    /// A new ticket's id.
+    /// Creates a ticket, and returns its id.
     async fn create(&self, body: Value) -> TicketId {
         self.tickets.create(&writer(), Visibility::All, &fields(body), None).await.unwrap().ticket.id
     }
 
-    /// A ticket that was created, changed, changed, moved and, if so, deleted; and its versions as the stream has them.
+    /// A ticket that was created, changed twice, moved and, if `deleted`, deleted; and its versions as the
+    /// stream delivers them.
     async fn ticket(&self, deleted: bool) -> (TicketId, Vec<StreamedVersion>) {
         let id = self.create(json!({"customerID": 7, "subject": "first", "owner": "ada"})).await;
         let mut images = vec![None, self.item(id).await];
@@ -100,7 +101,7 @@ impl Recorded {
     }
 }
 
-/// A record of the stream.
+/// Makes a record of the stream.
 fn streamed(old: &Option<Item>, new: &Option<Item>) -> StreamRecord {
     let image = |item: &Option<Item>| item.clone().map(serde_dynamo::Item::from);
     serde_json::from_value(json!({"SequenceNumber": "1", "OldImage": image(old), "NewImage": image(new)}))
@@ -128,7 +129,7 @@ async fn in_every_order_and_twice_each_a_deleted_ticket_has_its_versions_without
         for at in &order {
             recorded.history.record(versions[*at].clone()).await.unwrap();
         }
-        // Delivered again: the first to the end.
+        // The stream may deliver a version again.
         recorded.history.record(versions[order[0]].clone()).await.unwrap();
         let entries = recorded.list(id, Visibility::All).await;
         let changes: Vec<_> = entries.iter().map(|entry| (entry.version.get(), entry.change)).collect();
@@ -189,7 +190,7 @@ async fn a_ticket_s_history_has_its_values_and_a_restricted_key_sees_it_from_whe
     let only = |customer: u64| Visibility::Only(customer.try_into().unwrap());
     assert_eq!(recorded.list(id, only(8)).await, entries[3..]);
     assert!(matches!(recorded.tickets.history(id, only(7)).await, Err(Error::NotFound)));
-    // What was seen before a move does not grow by what comes after it.
+    // A range read before a move does not grow by what comes after it.
     let before = recorded.tickets.history(id, only(8)).await.unwrap();
     let item = recorded.item(id).await;
     recorded.change(id, json!({"customerID": 9, "owner": "theirs"})).await;
@@ -202,7 +203,7 @@ async fn a_ticket_s_history_has_its_values_and_a_restricted_key_sees_it_from_whe
     };
     assert!(!recorded.history.list(&before, 0, None, take).await.unwrap());
     assert_eq!(seen, [4]);
-    // A deletion changes nothing of whose it was.
+    // A deletion does not change whose ticket it was.
     recorded.delete(id).await;
     assert!(recorded.tickets.history(id, only(9)).await.is_ok());
     assert!(matches!(recorded.tickets.history(id, only(8)).await, Err(Error::NotFound)));
@@ -268,14 +269,14 @@ async fn only_versions_of_tickets_are_recorded() {
         let bucket = item["bucket"].as_s().unwrap();
         assert_eq!(version.is_some(), bucket.starts_with("0#"), "{item:?}");
         versions += usize::from(version.is_some());
-        // What TTL removes.
+        // TTL's removals are no versions.
         assert!(streamed(&Some(item.clone()), &None).version().unwrap().is_none());
     }
     assert_eq!((versions, items.len()), (2, 5), "besides a counter, a claim and a departure");
     let mut void = recorded.item(id).await.unwrap();
     void.remove("version");
     assert!(streamed(&None, &Some(void)).version().unwrap().is_none());
-    // One that cannot be read is an error, not nothing.
+    // An item that cannot be read is an error, not nothing.
     let mut broken = recorded.item(id).await.unwrap();
     broken.remove("subject");
     assert!(streamed(&None, &Some(broken)).version().is_err());

@@ -1,4 +1,4 @@
-//! Keys: found, listed, rotated, revoked, counted, and remembered for a minute.
+//! Keys are found, listed, rotated, revoked, counted, and remembered for a minute.
 
 use crate::support::Table;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn made_up_ids_do_not_push_out_keys_in_use() {
             instance.find(&format!("madeup{n}").parse().unwrap(), &Meter::default()).await.unwrap().is_none()
         );
     }
-    // Still remembered: the revocation by another instance does not show yet.
+    // This instance still remembers the key: the revocation by another one does not show yet.
     admin.revoke(&key.id).await.unwrap();
     assert_eq!(instance.find(&key.id, &Meter::default()).await.unwrap().unwrap().revoked, None);
 }
@@ -112,7 +112,7 @@ async fn the_last_use_is_noted_once_an_hour_and_never_makes_a_key() {
     count().await;
     assert_eq!(used().await, Some(table.clock.now()));
 
-    // Remembered by an instance, and gone from the table.
+    // An instance remembers this key, but it is gone from the table.
     let limited = ApiKey {
         limit: Some("3/m".parse().unwrap()),
         ..ApiKey::new(&BearerToken::generate().unwrap(), [], first)

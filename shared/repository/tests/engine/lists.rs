@@ -1,5 +1,5 @@
-//! Lists against a model: on random histories, every combination of filters gives what going
-//! through all records one by one would give, whichever way the list is answered.
+//! Lists against a model: on random histories, every combination of filters gives the same as going through
+//! all records one by one, whichever index answers.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ enum Step {
     Update {
         id: u64,
     },
-    /// Another status, owner, type, priority or due date.
+    /// Changes status, owner, type, priority or due date.
     Reassign {
         id: u64,
         queue: Value,
@@ -42,13 +42,13 @@ enum Step {
     Delete {
         id: u64,
     },
-    /// Time passes: not at all for equal stamps, hours, or over the end of a month.
+    /// Time passes: none for equal dates, hours, or past the end of a month.
     Wait {
         millis: i64,
     },
 }
 
-/// Fields that work queues ask for.
+/// The fields that work queues filter by.
 fn queue_fields() -> impl Strategy<Value = Value> {
     let status =
         prop_oneof![Just(json!("open")), Just(json!("assigned")), Just(json!("closed")), Just(json!(null))];
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a list is asked for, in terms of a history's own stamps.
+/// The query of a list, in terms of a history's own dates.
 #[derive(Debug, Clone)]
 struct Question {
     customer: Option<u64>,
@@ -84,7 +84,7 @@ struct Question {
     queue: WorkQueue,
 }
 
-/// Half of the questions ask for a work queue.
+/// Half of the queries ask for a work queue.
 fn work_queue() -> impl Strategy<Value = WorkQueue> {
     let some = (
         proptest::option::of(prop_oneof![
@@ -148,7 +148,7 @@ fn question() -> impl Strategy<Value = Question> {
         )
 }
 
-/// What there is after a history: the records in id order, and who has left which customer.
+/// The state after a history: the records in id order, and which ticket has left which customer.
 #[derive(Debug, Default)]
 struct Model {
     records: Vec<Record>,
@@ -168,7 +168,7 @@ async fn play(table: &Table, tickets: &Tickets, history: &[Step]) -> Model {
                     .extend(given.map(|(name, value)| (name.clone(), value.clone())));
                 let mut fields = fields(body);
                 if queue["status"].is_null() {
-                    // One that names none gets the first; here it is to have none.
+                    // Without a status in the body a ticket gets the first; here it is to have none.
                     fields.status = None;
                 }
                 let created = tickets.create(&writer(), Visibility::All, &fields, None).await;
@@ -208,7 +208,7 @@ async fn change(tickets: &Tickets, model: &mut Model, id: u64, body: serde_json:
 }
 
 fn filter(question: &Question, Model { records: model, .. }: &Model) -> Filter {
-    // Stamps that occur, so that "inclusive" is put to the test.
+    // Dates that occur, so that "inclusive" is tested.
     let stamp = |at: Option<usize>| {
         at.and_then(|at| model.get(at % model.len().max(1)).map(|record| record.key().updated))
     };
@@ -226,7 +226,7 @@ fn filter(question: &Question, Model { records: model, .. }: &Model) -> Filter {
 }
 
 fn expected(filter: &Filter, model: &Model) -> Vec<Row> {
-    // What has come back is no departure.
+    // A ticket that has come back is no departure.
     let departed = model.departures.values().filter(|departure| {
         model.records[departure.id.get() as usize - 1].key().customer != departure.customer
     });
@@ -250,7 +250,7 @@ fn every_list_is_what_a_look_at_every_record_gives() {
         .run(&strategy, |(history, questions)| {
             runtime.block_on(async {
                 let table = Table::new(START).await;
-                // One that reads indexes, one that gives up on them after three entries and walks.
+                // One list that uses indexes, and one that gives them up after three keys and walks.
                 let indexed = table.tickets(Policy { most_ids: 2, ..Policy::default() });
                 let walking = table.tickets(Policy { most_keys: 3, most_ids: 4, ..Policy::default() });
                 let model = play(&table, &indexed, &history).await;
@@ -260,8 +260,8 @@ fn every_list_is_what_a_look_at_every_record_gives() {
                     for tickets in [&indexed, &walking] {
                         let (first, more) = page(tickets, &filter).await;
                         prop_assert!(expected.starts_with(&first), "{filter:?}\n{first:?}\n{expected:?}");
-                        // A list that has looked at enough ends with what it found: it may turn out that
-                        // there is no more, but never that there was.
+                        // A list that has read enough ends with what it found. It may announce a page that
+                        // turns out empty, but never ends too early.
                         let bounded = tickets.policy().most_keys == 3;
                         let left = first.len() < expected.len();
                         prop_assert!(more == left || (bounded && more), "{filter:?}: {more}, {left}");
@@ -282,8 +282,8 @@ async fn lists_go_on_over_buckets_and_months() {
     let table = Table::new("2026-03-01T00:00:00Z").await;
     let indexed = table.tickets(Policy::default());
     let walking = table.tickets(Policy { most_keys: 50, ..Policy::default() });
-    // Three buckets. More of them would make an engine in Python, which goes through its table for each query,
-    // miss the deadline of a read.
+    // Three buckets. With more, an engine in Python that goes through its table for each query would miss the
+    // deadline of a read.
     const LAST: u64 = 2100;
     let first = time("2026-01-31T23:40:00Z");
     fill(&indexed, LAST, 3, first).await;
@@ -318,8 +318,8 @@ async fn what_is_open_is_asked_when_a_list_is_read() {
         let fields = fields(json!({"customerID": 1, "subject": "s", "status": status}));
         tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap();
     }
-    // The same table under another configuration, which spells a status differently, has closed another one
-    // and knows a third no more.
+    // The same table under another configuration, which spells a status differently, closes another one and
+    // no longer knows a third.
     for (statuses, closed, open, done) in [
         ("open, assigned, resolved, closed", "resolved, closed", vec![1, 2], vec![3, 4]),
         ("Open, Assigned, Resolved, Closed", "closed", vec![1, 2, 3], vec![4]),
@@ -436,12 +436,12 @@ async fn a_restored_table_gives_no_id_twice_and_says_that_copies_start_over() {
 
     let meter = Meter::counting();
     let tickets = tickets.metered(meter.clone());
-    // At once: nothing waits for ids that were never reserved.
+    // This takes no time: nothing waits for ids that were never reserved.
     assert_eq!(ids(&pages(&tickets, &Filter::default()).await), [1, 2, 3, 4, 5, 250_006, 250_007, 250_008]);
     assert!(!counts_units() || meter.take() < 40.0, "ids that were never given are not looked for");
 }
 
-/// A ticket at its largest.
+/// A ticket of the largest size.
 fn largest() -> SeedTicket {
     let content = "x".repeat(256 * 1024);
     let fields = fields(json!({"customerID": 1, "subject": "s", "ticketContent": content}));
@@ -450,7 +450,7 @@ fn largest() -> SeedTicket {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_tickets_are_read_to_the_last_whatever_ends_a_page() {
-    // An engine may name a last key behind which there is nothing, and end a batch early.
+    // An engine may name a last key with nothing after it, and end a batch early.
     let table = Table::new(START).await;
     let tickets = table.tickets(Policy::default());
     for _ in 0..6 {

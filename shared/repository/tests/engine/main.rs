@@ -1,4 +1,4 @@
-//! The repository on the embedded engine, or on one by other hands: `support.rs` says how.
+//! Tests the repository on the embedded engine, or on another one: `support.rs` says how.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
 

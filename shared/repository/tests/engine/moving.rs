@@ -1,4 +1,4 @@
-//! Records from elsewhere, under the ids they had: nothing overwritten, no id given twice, nothing hidden.
+//! Records moved in under the ids they had: nothing overwritten, no id given twice, nothing hidden.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tickets_repository::{Meter, Policy, Tickets};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
-/// The clock stands still, so that an import waits the whole window for writers that began before it.
+/// A short window: the clock stands still, so an import waits all of it for earlier writers.
 fn patient() -> Policy {
     Policy { settle: Duration::from_millis(20), ..Policy::default() }
 }
@@ -38,7 +38,7 @@ fn records(ids: impl IntoIterator<Item = u64>) -> Vec<Record> {
     ids.into_iter().map(record).collect()
 }
 
-/// What a list shows of them.
+/// The rows that a list shows of records.
 fn rows(records: &[Record]) -> Vec<Row> {
     records.iter().map(|record| Row::of(record).unwrap()).collect()
 }
@@ -48,7 +48,7 @@ async fn make_room(tickets: &Tickets, records: &[Record]) -> Room {
     tickets.make_room(&ids(&rows(records)), earliest).await.unwrap().unwrap()
 }
 
-/// Moves all in, as the import does; what became of each.
+/// Moves all in, as the import does, and returns the result of each.
 async fn move_in(tickets: &Tickets, records: &[Record]) -> Vec<MovedIn> {
     let room = make_room(tickets, records).await;
     let put = async |record: &Record| tickets.move_in(&writer(), &room, record).await.unwrap();
@@ -88,7 +88,7 @@ async fn what_was_moved_in_is_in_every_list_as_it_was_and_new_ids_come_after_it(
     }
     assert_eq!(create(&tickets).await, 60);
     assert_eq!(ids(&pages(&tickets, &all()).await).last(), Some(&60));
-    // And it is a ticket like others.
+    // It is a ticket like any other.
     let third = TicketId::try_from(3).unwrap();
     tickets.delete(third, &writer(), Visibility::All, &Precondition::None).await.unwrap();
     assert!(tickets.get(third, Visibility::All).await.is_err());
@@ -103,7 +103,7 @@ async fn a_repeated_import_goes_on_where_it_died_and_leaves_what_has_changed_sin
     for record in &moved[..25] {
         assert_eq!(tickets.move_in(&writer(), &room, record).await.unwrap(), MovedIn::New);
     }
-    // It dies here. The API goes on.
+    // The import dies here; the API goes on.
     assert_eq!(create(&tickets).await, 41);
     tickets.delete(1.try_into().unwrap(), &writer(), Visibility::All, &Precondition::None).await.unwrap();
     let again = move_in(&tickets, &moved).await;
@@ -145,7 +145,7 @@ async fn an_id_that_was_given_out_before_is_never_put() {
     assert!(!tickets.room().await.unwrap().admits(3.try_into().unwrap()));
     let became = move_in(&tickets, &moved).await;
     assert_eq!(became, [MovedIn::Taken, MovedIn::GivenOut, MovedIn::New, MovedIn::New]);
-    // It was open. Whoever puts a record behind it has waited until it is closed: no list ends before it.
+    // 3 was open. Whoever puts a record behind it has waited until it is closed: no list ends before it.
     assert_eq!(ids(&pages(&tickets, &all()).await), [1, 2, 4, 5]);
 }
 
@@ -215,7 +215,7 @@ async fn far_leaps_between_ids_cost_a_list_nothing_and_are_no_gap() {
         [1, 2, 3, 5, 900_001, 900_002, 900_010, 5_000_001, 5_000_002]
     );
     assert!(!counts_units() || meter.take() < 60.0);
-    // What was left out cannot come later: lists would not show it.
+    // An id that was left out cannot come later: lists would not show it.
     assert_eq!(move_in(&tickets, &records([400_000])).await, [MovedIn::GivenOut]);
 }
 

@@ -1,4 +1,4 @@
-//! A table of its own for every test, on the embedded engine, or on the one that `TEST_DYNAMODB` names.
+//! Gives every test its own table, on the embedded engine or on the one that `TEST_DYNAMODB` names.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tickets_domain::{
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Connection, Policy, Tickets, schema};
 
-/// Tables of their own, and a clock that stands still until it is moved.
+/// Tables of a test, and a clock that stands still until it is moved.
 pub struct Table {
     pub client: Client,
     pub clock: Clock,
@@ -23,12 +23,12 @@ pub struct Table {
     url: String,
 }
 
-/// The engine by other hands that the tests are to run on, if one is named. What they lack, by AWS' documentation:
-/// - dynalite knows no TTL (*UpdateTimeToLive*): it is not enabled on any of them;
-/// - moto counts half a unit for a consistent read (*Read consistency*: one), so units are asked for nowhere but on
-///   the embedded engine ([`counts_units`]), and `cost.rs` runs on that alone;
-/// - moto's server works on requests in parallel without a lock, so that an `ADD` gets lost (*UpdateItem*: atomic
-///   counters): `.ci/engines` has it answer one request at a time.
+/// The other engine that the tests are to run on, if one is named. Known differences from AWS' documentation:
+/// - dynalite has no TTL (*UpdateTimeToLive*): it is not enabled on any engine;
+/// - moto counts half a unit for a consistent read (*Read consistency*: one), so units are checked only on
+///   the embedded engine ([`counts_units`]), and `cost.rs` runs only there;
+/// - moto's server works on requests in parallel without a lock, so that an `ADD` gets lost (*UpdateItem*:
+///   atomic counters): `.ci/engines` lets it answer one request at a time.
 fn other_engine() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
     std::env::var("TEST_DYNAMODB").ok()
@@ -55,7 +55,7 @@ impl Table {
             None => embedded_engine().await,
         };
         let client = Connection::to(&url).open();
-        // Processes and tests share another engine.
+        // Processes and tests share the other engine.
         let suffix = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let (name, api_keys) = (format!("Tickets-{suffix}"), format!("ApiKeys-{suffix}"));
         schema::create_tables(&client, &name, &api_keys).await.unwrap();
@@ -65,12 +65,12 @@ impl Table {
         Self { client, clock, name, api_keys, millis, url }
     }
 
-    /// The tickets, as an instance of their own has them.
+    /// The tickets, as an instance with this policy sees them.
     pub fn tickets(&self, policy: Policy) -> Tickets {
         Tickets::new(self.client.clone(), &self.name, self.clock.clone(), policy)
     }
 
-    /// An instance with a client, and so a connection, of its own.
+    /// An instance with its own client, and so its own connection.
     pub async fn instance(&self) -> Tickets {
         let client = Connection::to(&self.url).open();
         Tickets::new(client, &self.name, self.clock.clone(), Policy::default())
@@ -89,7 +89,7 @@ pub fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// By whom everything here is written.
+/// The key that writes everything here.
 pub fn writer() -> KeyId {
     "writer".parse().unwrap()
 }
@@ -103,7 +103,7 @@ pub fn fields(body: serde_json::Value) -> TicketFields {
     TicketFields::draft(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
 }
 
-/// So many tickets at once, created a second apart.
+/// Adds so many tickets at once, created a second apart.
 pub async fn fill(tickets: &Tickets, count: u64, customers: u64, first: Timestamp) {
     let samples: Vec<_> = (0..count)
         .map(|at| {
@@ -134,7 +134,7 @@ pub async fn page(tickets: &Tickets, filter: &Filter) -> (Vec<Row>, bool) {
     (rows, end != ListEnd::Complete)
 }
 
-/// Every page of a list, by the last id of each and, with `follow`, by what each page found out.
+/// Every page of a list: by the last id of each and, with `follow`, by the continuation of each.
 async fn walk(tickets: &Tickets, filter: &Filter, follow: bool) -> Vec<Row> {
     let (mut all, mut filter, mut found) = (Vec::new(), filter.clone(), Continuation::default());
     loop {
@@ -143,7 +143,7 @@ async fn walk(tickets: &Tickets, filter: &Filter, follow: bool) -> Vec<Row> {
             all.extend(rows);
             return all;
         };
-        // It goes by way of a URL.
+        // A continuation travels in a URL.
         found = if follow { next.to_string().parse().unwrap_or_default() } else { Continuation::default() };
         let last = rows.last().expect("a page that is not the last holds something").key.id.get();
         assert!(last > filter.id_after, "pages go on");
@@ -152,7 +152,7 @@ async fn walk(tickets: &Tickets, filter: &Filter, follow: bool) -> Vec<Row> {
     }
 }
 
-/// Every page of a list, as a client that follows `Link` reads it; one that goes by ids alone reads the same.
+/// Every page of a list, as a client that follows `Link` reads it. Going by ids alone must read the same.
 pub async fn pages(tickets: &Tickets, filter: &Filter) -> Vec<Row> {
     let followed = walk(tickets, filter, true).await;
     assert_eq!(walk(tickets, filter, false).await, followed, "{filter:?}");

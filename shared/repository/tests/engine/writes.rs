@@ -1,4 +1,4 @@
-//! Writes that race, repeat and go wrong: nothing lost, nothing doubled, nothing overwritten.
+//! Writes that race, repeat and fail: nothing lost, nothing doubled, nothing overwritten.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn request(key: &str, says: u8) -> Idempotency {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_concurrent_creators_get_ids_of_their_own_without_a_gap() {
     let table = Table::new(NOW).await;
-    // Instances of their own, that really race; and one that many share, as in the local server.
+    // Instances of their own, which really race; and one that many share, as in the local server.
     let shared = table.instance().await;
     let instances = join_all((0..10).map(|_| table.instance())).await;
     let racing = instances.iter().map(|tickets| async {
@@ -203,13 +203,13 @@ async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
         2
     );
 
-    // The replay is the first answer, whatever has happened to the ticket since.
+    // A replay is the first answer, whatever has happened to the ticket since.
     tickets.delete(first.ticket.id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
     table.advance(24 * 60 * 60 * 1000 - 1000);
     let replay = tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 1))).await.unwrap();
     assert_eq!((replay.ticket, replay.replayed), (first.ticket, true));
 
-    // An expired record does not count, whether TTL has removed it or not.
+    // An expired claim does not count, whether TTL has removed it or not.
     table.advance(1000);
     assert!(
         !tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 1))).await.unwrap().replayed
@@ -254,7 +254,7 @@ async fn a_batch_reserves_once_and_costs_no_more_than_its_tickets() {
     };
     let created = tickets.create_all(&writer(), Visibility::All, &rows(None)).await;
     assert_eq!(ids(&created), (1..=100).collect::<Vec<_>>());
-    // A ticket and three index entries each, and the counter once.
+    // A ticket and three index entries for each, and the counter once.
     let units = meter.take();
     assert!(!counts_units() || units == 401.0, "{units}");
 
