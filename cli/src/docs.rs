@@ -1,5 +1,6 @@
-//! The API's description as a page, as a deployment has it too, but with the development key: for whoever opens the
-//! link that the server printed, once. A page is for every user of the machine, and the key is not.
+//! The page with the API's description, as in a deployment. The first request with the printed link's token
+//! also gets the development key. Every user of the machine can open the page, so others must not get the
+//! key.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,15 +20,15 @@ use tickets_domain::Presets;
 use tickets_http::openapi;
 use tickets_http::route::{DOCS, OPENAPI};
 
-/// The page and what it needs.
+/// The page, with the document that it shows.
 #[derive(Debug, Clone)]
 pub struct Docs {
     document: Arc<str>,
-    /// The development key, until it was given away: "try it" works at once.
+    /// The development key, which makes "try it" work at once. Emptied when it was given away.
     key: Arc<Mutex<Option<Once>>>,
 }
 
-/// A key for the first who brings the token.
+/// A key, for the first request that has the token.
 #[derive(Debug)]
 struct Once {
     token: String,
@@ -40,10 +41,7 @@ struct Link {
 }
 
 impl Docs {
-    /// The page of an API with these presets, and the path under which it has this key, once.
-    ///
-    /// # Errors
-    /// Where the system has no randomness to give.
+    /// The page for an API with these presets, and the path under which it gives `key` once.
     pub fn new(presets: &Presets, key: String) -> Result<(Self, String), getrandom::Error> {
         let mut token = [0; 16];
         getrandom::fill(&mut token)?;
@@ -53,13 +51,12 @@ impl Docs {
         Ok((Self { document: openapi::document(presets).to_string().into(), key }, path))
     }
 
-    /// The key, if this is the token, and nobody had the key before.
+    /// Takes the key if `token` is right and the key was not taken before.
     fn take(&self, token: &str) -> Option<String> {
         let mut kept = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         kept.take_if(|once| once.token.as_bytes().ct_eq(token.as_bytes()).into()).map(|once| once.key)
     }
 
-    /// The page as an HTTP service.
     pub fn into_router(self) -> Router {
         Router::new()
             .route(DOCS, get(page))
@@ -74,7 +71,7 @@ async fn document(State(docs): State<Docs>) -> Response {
 }
 
 async fn page(method: Method, State(docs): State<Docs>, Query(link): Query<Link>) -> Response {
-    // Who asks for the headers alone sees no key.
+    // A HEAD request must not use up the key.
     let token = link.token.filter(|_| method == Method::GET);
     let key = token.and_then(|token| docs.take(&token));
     match docs::page(OPENAPI, key.as_deref()) {

@@ -1,5 +1,5 @@
-//! Plays API Gateway and Lambda: every HTTP request becomes an event, goes through the function's
-//! own handler, and its reply becomes an HTTP response, within the limits that AWS sets.
+//! Plays API Gateway and Lambda: turns each HTTP request into an event, calls the function's own handler, and
+//! turns its reply into an HTTP response, within the limits of AWS.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,11 +25,9 @@ use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES
 
 use crate::server::read;
 
-/// API Gateway takes bodies of up to 10 MB, Lambda events of up to 6 MB: what is larger never
-/// reaches a function.
+/// The size of the largest event for a Lambda function: 6 MB. (API Gateway takes bodies up to 10 MB.)
 const MAX_EVENT: usize = 6 * 1024 * 1024;
 
-/// The format of the events that functions get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Payload {
     /// Format 1.0, of the REST API that the template deploys.
@@ -42,29 +40,27 @@ pub enum Payload {
 /// The gateway in front of an app's functions.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    /// What the functions work with.
     pub app: Arc<App>,
-    /// What events they get.
+    /// The format of their events.
     pub payload: Payload,
 }
 
 impl Gateway {
-    /// The gateway as an HTTP service.
     pub fn into_router(self) -> axum::Router {
         axum::Router::new().fallback(serve).with_state(self)
     }
 }
 
-/// Where a path leads.
+/// The function that a request is routed to.
 struct Matched {
     function: &'static str,
-    /// The path of the route, or of a document.
+    /// The path pattern of the route, or the path of a document.
     path: &'static str,
-    /// The path's `{id}`, decoded.
+    /// The decoded `{id}` of the path.
     id: Option<String>,
 }
 
-/// The function that answers a method and path, with or without a trailing slash.
+/// Finds the function for a method and path, with or without a trailing slash.
 fn matched(method: &Method, path: &str) -> Option<Matched> {
     let path = path.strip_prefix(BASE_PATH)?;
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -78,7 +74,7 @@ fn matched(method: &Method, path: &str) -> Option<Matched> {
     Some(Matched { function: route.function, path: route.path, id: id.clone() })
 }
 
-/// The `{id}` that `path` has where `pattern` has one; `None` where they do not match.
+/// Matches `path` against `pattern` and returns its `{id}`, if it has one. `None` if they do not match.
 fn parameters(pattern: &str, path: &str) -> Option<Option<String>> {
     let (mut pattern, mut path, mut id) = (pattern.split('/'), path.split('/'), None);
     loop {
@@ -111,7 +107,7 @@ async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
     if event.len() > MAX_EVENT {
         return problem(Problem::too_large());
     }
-    // On a task of its own: like a Lambda, a function runs to its end when its caller hangs up.
+    // In a task of its own: like a Lambda, the function runs to its end even if the caller hangs up.
     let reply = tokio::spawn(invoke(gateway.app, matched.function, event)).await;
     reply.ok().flatten().unwrap_or_else(|| {
         let mut response = Response::new(Body::empty());
@@ -124,8 +120,7 @@ fn problem(problem: Problem) -> Response {
     problem.into_response().map(|body| Body::from(body.to_vec()))
 }
 
-/// One invocation: the event as JSON in, the reply as JSON out. `None` is what Lambda reports as a
-/// failed invocation and a gateway as 502.
+/// Invokes a function with an event in JSON. `None` is a failed invocation, for which a gateway answers 502.
 async fn invoke(app: Arc<App>, function: &'static str, event: String) -> Option<Response> {
     let event = event::harmless(serde_json::from_str::<LambdaRequest>(&event).ok()?);
     let answer = service_fn(|event| {
@@ -160,12 +155,12 @@ async fn answer(
         "delete-ticket" => delete_ticket::answer(app, event).await,
         "get-ticket-configuration" => get_ticket_configuration::answer(app, event).await,
         "list-ticket-history" => list_ticket_history::answer(app, event).await,
-        // A route without a function: a test starts every one.
+        // A route without a function. A test calls every route, so this is not reached.
         _ => Problem::no_such_path().into_response(),
     }
 }
 
-/// A REST API's event, format 1.0.
+/// The event of a REST API: format 1.0.
 fn rest_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
     let (path, query) = (parts.uri.path(), decoded_query(parts.uri.query()));
     let resource = format!("{}{}", stage_path(BASE_PATH), matched.path);
@@ -200,7 +195,7 @@ fn rest_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
     })
 }
 
-/// An HTTP API's or function URL's event, format 2.0.
+/// The event of an HTTP API or a function URL: format 2.0.
 fn http_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
     let (path, method) = (parts.uri.path(), parts.method.as_str());
     let (body, is_base64) = event_body(body);
@@ -221,7 +216,7 @@ fn http_event(parts: &Parts, matched: &Matched, body: &[u8]) -> Value {
     })
 }
 
-/// The path without the stage, as a REST API's event has it.
+/// The path without the stage, as in a REST API's event.
 fn stage_path(path: &str) -> &str {
     path.strip_prefix("/backend").unwrap_or(path)
 }
@@ -255,18 +250,18 @@ fn decoded_query(query: Option<&str>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Headers are text in an event: what is not UTF-8 arrives with replacement characters.
+/// A header's value as text. Bytes that are not UTF-8 become replacement characters.
 fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-/// Of several of one name the last, as in format 1.0, where `multiValueHeaders` has them all.
+/// The last value of each header: `headers` of format 1.0, whose `multiValueHeaders` has all.
 fn last_headers(headers: &HeaderMap) -> Value {
     let last = |name: &HeaderName| headers.get_all(name).iter().next_back().map(text);
     headers.keys().map(|name| (name.to_string(), json!(last(name)))).collect::<Map<_, _>>().into()
 }
 
-/// Several of one name joined, as in format 2.0.
+/// The values of each header joined with commas, as in format 2.0.
 fn joined_headers(headers: &HeaderMap) -> Value {
     let joined = |name: &HeaderName| headers.get_all(name).iter().map(text).collect::<Vec<_>>().join(",");
     headers.keys().map(|name| (name.to_string(), json!(joined(name)))).collect::<Map<_, _>>().into()

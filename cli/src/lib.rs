@@ -1,17 +1,17 @@
-//! The API on your own machine: what the command `tickets` is made of, and what tests start.
+//! The Tickets API on your own machine: the parts of the command `tickets`, which tests use too.
 //!
-//! - [`server`]: HTTP on this machine, with timeouts, and for its own programs only;
-//! - [`access_key`]: the secret of a run, which the database and the store of objects ask for;
-//! - [`private`]: files for this user alone;
+//! - [`server`]: HTTP servers with timeouts, some of them for programs on this machine only;
+//! - [`access_key`]: the access key of a run, for the database and the object store;
+//! - [`private`]: files that only this user can read;
 //! - [`gateway`]: plays API Gateway and Lambda for the functions;
-//! - [`database`]: the embedded DynamoDB engine, reached over loopback like the real one;
-//! - [`stream`]: what is written, fed to the function that records it;
-//! - [`storage`]: an S3-compatible store of objects, for exports;
-//! - [`client`]: the API's client, for the commands that talk to it;
-//! - [`mcp`]: the tickets for an agent;
-//! - [`output`]: what commands print;
-//! - [`source`]: where exports read: the API, or the table;
-//! - [`docs`]: the API's description as a page;
+//! - [`database`]: the embedded DynamoDB engine, served over loopback;
+//! - [`stream`]: passes writes on to the function that records the history;
+//! - [`storage`]: an S3-compatible object store, for exports;
+//! - [`client`]: the API's client, for commands that call the API;
+//! - [`mcp`]: an MCP server, for agents;
+//! - [`output`]: prints what commands print;
+//! - [`source`]: what exports read: the API or the table;
+//! - [`docs`]: the page with the API's description;
 //! - [`local`]: the data directory, its lock, and its development key;
 //! - [`command`]: one file per command.
 

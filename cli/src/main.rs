@@ -61,7 +61,7 @@ enum Command {
 async fn main() -> ExitCode {
     let Cli { command, serve } = match Cli::try_parse() {
         Ok(cli) => cli,
-        // It repeats what it does not understand.
+        // Clap repeats unknown arguments in its message, so they must be sanitized.
         Err(error) if error.use_stderr() => {
             note(error.render().to_string().trim_end());
             return ExitCode::from(2);

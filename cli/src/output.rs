@@ -1,7 +1,7 @@
-//! What commands print, all of it: nothing else writes to standard output and error (clippy holds it so), but for
-//! files and protocols that go to a program. Whoever may create a ticket chooses its texts, and others what a note, a
-//! name or an error says: none of them may move the cursor, colour or hide what is printed around them, or turn the
-//! order of what people read.
+//! Everything that commands print. Nothing else writes to standard output and error (clippy checks this),
+//! except files and protocols for other programs. Tickets, notes, names and errors contain texts that other
+//! people chose. Such a text must not move the cursor, change colours, hide other output, or reverse the
+//! reading order.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -14,14 +14,14 @@ use tickets_domain::Version;
 
 use crate::command::export::COLUMNS;
 
-/// Whether a terminal would act on a character instead of showing it: control characters, C1 included, line
-/// separators, and what embeds, overrides or isolates a direction of text (Unicode TR 9; CVE-2021-42574).
+/// Whether a terminal acts on a character instead of showing it: control characters (C1 included), line
+/// separators, and characters that change the direction of text (Unicode TR 9; CVE-2021-42574).
 fn acts(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text on one line, as it may be shown on a terminal: what would act there is shown by its number, as `less`
-/// does; tabs and ends of lines are spaces.
+/// A text on one line, safe to show on a terminal. Characters that a terminal acts on are shown by their
+/// number, as `less` does; tabs and line ends become spaces.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     if !text.chars().any(acts) {
         return text.into();
@@ -34,61 +34,59 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     shown.collect::<String>().into()
 }
 
-/// A text of several lines, each as [`sanitize`] shows it.
+/// A text of several lines, each [`sanitize`]d.
 pub fn sanitize_lines(text: &str) -> String {
-    // Not `lines`, which would drop the last end of a line.
+    // `lines` would drop a line end at the end.
     text.split('\n')
         .map(|line| sanitize(line.strip_suffix('\r').unwrap_or(line)))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// JSON that says the same, with what a terminal would act on escaped. Such characters are in strings only.
+/// The same JSON, with characters that a terminal acts on escaped. They occur only in strings.
 pub fn json(text: &str) -> Cow<'_, str> {
     if !text.chars().any(acts) {
         return text.into();
     }
     let escaped = text.chars().map(|character| match character {
-        // All that act have four digits.
+        // All of them have at most four hexadecimal digits.
         character if acts(character) => format!("\\u{:04x}", u32::from(character)),
         character => character.to_string(),
     });
     escaped.collect::<String>().into()
 }
 
-/// A text that may be printed: what was put into it is shown, whatever it is, and looks as its styles say.
+/// A text that is safe to print: every part was sanitized when it was added. Styles are added by this program
+/// only.
 #[derive(Debug, Clone, Default)]
 pub struct Text(String);
 
 impl Text {
-    /// These lines.
+    /// A text of these lines.
     pub fn new(text: impl fmt::Display) -> Self {
         Self::default().and(text)
     }
 
-    /// And then these.
+    /// Appends these lines.
     #[must_use]
     pub fn and(mut self, text: impl fmt::Display) -> Self {
         self.push(text);
         self
     }
 
-    /// And then these, which are to look so.
+    /// Appends these lines in a style.
     #[must_use]
     pub fn styled(mut self, style: Style, text: impl fmt::Display) -> Self {
         self.0.push_str(&style.apply_to(sanitize_lines(&text.to_string())).to_string());
         self
     }
 
-    /// Adds these lines.
+    /// Appends these lines.
     pub fn push(&mut self, text: impl fmt::Display) {
         self.0.push_str(&sanitize_lines(&text.to_string()));
     }
 
-    /// Prints it on standard output, as lines of its own and at once.
-    ///
-    /// # Errors
-    /// Where standard output does not take it.
+    /// Prints the text and a line end on standard output, and flushes.
     #[expect(clippy::disallowed_methods, reason = "this is where things are printed")]
     pub fn print(self) -> io::Result<()> {
         let mut out = io::stdout().lock();
@@ -96,7 +94,8 @@ impl Text {
         out.flush()
     }
 
-    /// Prints it on standard error, as lines of its own: for people, whom it does not reach where nobody listens.
+    /// Prints the text and a line end on standard error, for people. Errors are ignored: nobody may be
+    /// listening.
     #[expect(clippy::disallowed_methods, reason = "this is where things are printed")]
     pub fn note(self) {
         let _ = io::stderr().lock().write_all((self.0 + "\n").as_bytes());
@@ -110,9 +109,6 @@ impl fmt::Display for Text {
 }
 
 /// Prints lines on standard output.
-///
-/// # Errors
-/// Where it does not take them.
 pub fn print(text: impl fmt::Display) -> io::Result<()> {
     Text::new(text).print()
 }
@@ -122,7 +118,7 @@ pub fn note(text: impl fmt::Display) {
     Text::new(text).note();
 }
 
-/// Standard error for logs, whose lines come as bytes.
+/// Sanitized standard error, for log lines that come as bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Notes;
 
@@ -139,22 +135,19 @@ impl Write for Notes {
 }
 
 /// Prints JSON on standard output.
-///
-/// # Errors
-/// Where it does not take it.
 pub fn print_json(text: &str) -> io::Result<()> {
     Text(json(text).into_owned()).print()
 }
 
-/// A ticket's fields, one below the other, with its version where that is known.
+/// A ticket's fields, one below the other, and its version if known.
 ///
 /// # Errors
-/// Where the ticket is no JSON object.
+/// If the ticket is not a JSON object.
 pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
     let fields: Map<String, Value> = serde_json::from_str(ticket.get())?;
     let mut text = Text::default();
     let mut line = |name: &str, value: &str| {
-        // Further lines of a text stand below the first.
+        // Indent further lines of a text below the first.
         let value = value.lines().collect::<Vec<_>>().join(&format!("\n{:22}", ""));
         let start = if text.0.is_empty() { "" } else { "\n" };
         text.0.push_str(start);
@@ -178,7 +171,8 @@ pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
 mod tests {
     use super::*;
 
-    /// A colour, a bell, a C1 control sequence, an override and an isolate of direction, a line separator.
+    /// A colour, a bell, a C1 control sequence, an override and an isolate of text direction, and a line
+    /// separator.
     const EVIL: &str = "a\u{1b}[31m\u{7}\u{9b}2J\u{202e}b\u{2066}\u{2028}c\td";
 
     #[test]

@@ -1,14 +1,14 @@
-//! Files for this user alone: what is kept on a developer's machine is the tickets, and the keys to them. What others
-//! may have planted is refused: links, and files and directories of other users.
+//! Files that only this user can read: a developer's machine keeps tickets, and keys to them. Links and other
+//! users' files and directories are refused, because somebody may have planted them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// A directory that only this user enters, made if it is not there.
+/// A directory that only this user can enter. It is created if missing.
 ///
 /// # Errors
-/// Where it is a link, or another user's.
+/// If it is a link, or another user's.
 pub fn directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -26,10 +26,10 @@ pub fn directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file to read and write that only this user opens, made if it is not there.
+/// A file that only this user can open, for reading and writing. It is created if missing.
 ///
 /// # Errors
-/// Where it is a link, or another user's.
+/// If it is a link, or another user's.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = opened(path, options().create(true).truncate(false))?;
     #[cfg(unix)]
@@ -37,10 +37,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A secret in a file; `None` where there is no file.
+/// Reads a secret from a file; `None` if there is no file.
 ///
 /// # Errors
-/// Where the file is a link, another user's, or one that others can read or write: it may be known, or planted.
+/// If the file is a link or another user's, or if others can read or write it: the secret may be known, or
+/// planted.
 pub fn read(path: &Path) -> io::Result<Option<String>> {
     let mut file = match unplanted(path) {
         Ok(file) => file,
@@ -56,19 +57,18 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// A file to read that is no link, and this user's.
+/// Opens a file for reading.
 ///
 /// # Errors
-/// Where it is neither, or not there.
+/// If it is a link, another user's, or missing.
 pub fn unplanted(path: &Path) -> io::Result<File> {
     opened(path, options().write(false))
 }
 
-/// A file to read and write that is no link, and this user's; one that is made has the permissions that files of this
-/// user have.
+/// Opens a file for reading and writing. A missing one is created with this user's default permissions.
 ///
 /// # Errors
-/// Where it is a link, or another user's.
+/// If it is a link, or another user's.
 pub fn create(path: &Path) -> io::Result<File> {
     let mut options = options();
     #[cfg(unix)]
@@ -82,10 +82,7 @@ fn opened(path: &Path, options: &OpenOptions) -> io::Result<File> {
     Ok(file)
 }
 
-/// A new file with this text, in place of what is there under its name.
-///
-/// # Errors
-/// Where the directory does not take it.
+/// Writes a new file with this text. An existing file or link of that name is replaced.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -94,14 +91,14 @@ pub fn write(path: &Path, text: &str) -> io::Result<()> {
     options().create_new(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// From here on, whatever this process makes is this user's alone: SQLite and the store of objects choose no
-/// permissions for their files.
+/// Makes every file that this process creates from now on readable by this user only: SQLite and the object
+/// store do not set permissions.
 pub fn by_default() {
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
-/// For files that are no links and, where they are made, this user's alone.
+/// Open options that follow no links, and create files for this user only.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -180,10 +177,10 @@ mod tests {
         fs::create_dir(at("directory")).unwrap();
         symlink(at("directory"), at("linked")).unwrap();
         assert_eq!(directory(&at("linked")).unwrap_err().to_string(), "it is no directory, or a link to one");
-        // Writing replaces a link, not what it leads to.
+        // Writing replaces a link and leaves its target unchanged.
         write(&at("link"), "new").unwrap();
         assert_eq!(fs::read_to_string(at("key")).unwrap(), "tk");
-        // Only root can give a file away.
+        // Only root can give a file to another user.
         if rustix::process::geteuid().is_root() {
             fs::set_permissions(at("key"), PermissionsExt::from_mode(0o600)).unwrap();
             chown(at("key"), Some(12345), None).unwrap();

@@ -1,5 +1,5 @@
-//! The HTTP servers of this machine: none waits for ever for what a client does not send, and the private ones answer
-//! no web page.
+//! The HTTP servers on this machine. None of them waits forever for a client, and the private ones refuse
+//! requests of web pages.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -22,12 +22,13 @@ use tokio::net::TcpListener;
 
 use crate::output::note;
 
-/// For the headers of a request, for its body, and between two requests: a client that takes longer is cut off.
+/// The time limit for a request's headers, for its body, and between two requests. Slower clients are
+/// disconnected.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Until a connection is accepted again, where the process has too many files open.
+/// The pause before accepting again, when the process has too many open files.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`, and then what is under way.
+/// Serves until `shutdown`, and then finishes the requests under way.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     serve_with(listener, router, PATIENCE, shutdown).await;
 }
@@ -39,7 +40,7 @@ async fn serve_with(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
-    // hyper counts from the end of the last request: an idle connection is closed too.
+    // hyper counts from the end of the previous request, so idle connections are closed too.
     http.timer(TokioTimer::new()).header_read_timeout(patience);
     let connections = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
@@ -52,12 +53,12 @@ async fn serve_with(
             tokio::time::sleep(BREATH).await;
             continue;
         };
-        // An answer that is there is sent, not collected for a fuller packet.
+        // Send each answer at once, without waiting to fill a packet.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async {
-            // A client that hung up, or was cut off.
+            // An error means that the client hung up or was disconnected.
             let _ = connection.await;
         });
     }
@@ -65,10 +66,10 @@ async fn serve_with(
     let _ = tokio::time::timeout(patience, connections.shutdown()).await;
 }
 
-/// A request's body, up to a size.
+/// Reads a request's body of up to `limit` bytes.
 ///
 /// # Errors
-/// 413 where it is larger, 408 where it does not come.
+/// 413 if it is larger, 408 if it does not arrive in time.
 pub async fn read(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
     match tokio::time::timeout(PATIENCE, to_bytes(body, limit)).await {
         Ok(Ok(body)) => Ok(body),
@@ -77,8 +78,8 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
     }
 }
 
-/// A server for programs of this machine, listening on `address`: it answers no request that a web page sends
-/// (`Origin`), and none for a name that was made to point here (`Host`).
+/// A server for programs on this machine, listening on `address`. It refuses requests that a web page sends
+/// (`Origin`), and those for a host name that was made to point here (`Host`).
 pub fn private(router: Router, address: SocketAddr) -> Router {
     router.layer(middleware::from_fn_with_state(address, refuse_pages))
 }
@@ -93,18 +94,19 @@ async fn refuse_pages(State(address): State<SocketAddr>, request: Request, next:
 fn is_private(headers: &HeaderMap, address: SocketAddr) -> bool {
     let mut hosts = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    // Where it listens for containers or a network it has addresses of its own there. No name points to one of
-    // those without the page that says so being refused as another `Origin` is.
+    // A server that listens for containers or a network has other addresses too, so a `Host` that is an
+    // address is allowed. A web page that names the address is refused for its `Origin`; a name that points
+    // to it is not an address.
     let has_address = || !address.ip().is_loopback() && is_address(host);
     !headers.contains_key(ORIGIN) && (is_on_this_machine(host) || has_address())
 }
 
-/// Whether a `Host` is an address, not a name.
+/// Whether a `Host` is an IP address and not a name.
 fn is_address(host: &str) -> bool {
     host.parse::<SocketAddr>().is_ok() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
-/// Says so where not only this machine reaches an address.
+/// Warns if an address can be reached from other machines.
 pub fn warn_if_open(what: &str, address: SocketAddr) {
     if let Some(warning) = warning(what, address) {
         note(warning);
@@ -171,7 +173,7 @@ mod tests {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(sent.as_bytes()).await.unwrap();
             let mut answer = String::new();
-            // Ends when the server closes the connection, which an idle one does not outlive either.
+            // The server closes the connection, also an idle one.
             stream.read_to_string(&mut answer).await.unwrap();
             assert_eq!(answer.starts_with("HTTP/1.1 200"), sent.ends_with("\r\n\r\n"), "{sent:?}: {answer}");
         }

@@ -1,4 +1,4 @@
-//! Where exports read: the API, or the table behind it.
+//! What exports read: the API, or the table behind it.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use tickets_repository::Tickets;
 use crate::client::{Api, Client, Page, Row};
 use crate::command::{CommandError, Opened, Tables, open};
 
-/// The API, or with `--table` the table.
+/// Where to read from: the API, or the table with `--table`
 #[derive(Debug, Clone, Args)]
 pub struct From {
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub struct From {
     tables: Tables,
 }
 
-/// Which records.
+/// Which records to read
 #[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
     /// Only what changed then or later
@@ -52,19 +52,14 @@ pub struct Selection {
     pub include_deleted: bool,
 }
 
-/// A source that is open.
+/// An open source.
 pub enum Source {
-    /// The API.
     Api(Client),
-    /// The table, and what keeps it open.
+    /// The table, and the database that must stay open for it.
     Table(Tickets, Box<Opened>),
 }
 
 impl From {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// Where there is no key, or the configuration or the data directory does not do.
     pub async fn open(&self) -> Result<Source, CommandError> {
         if !self.table {
             return Ok(Source::Api(self.api.client()?));
@@ -77,7 +72,7 @@ impl From {
 }
 
 impl Selection {
-    /// The list's path in the API.
+    /// The path of the API's list.
     pub fn path(&self) -> String {
         match self.customer {
             Some(customer) => format!("/customers/{customer}/tickets/"),
@@ -85,7 +80,7 @@ impl Selection {
         }
     }
 
-    /// The list's parameters.
+    /// The query parameters of the API's list.
     pub fn query(
         &self,
         id_after: u64,
@@ -107,7 +102,7 @@ impl Selection {
 }
 
 impl Source {
-    /// What it is, and where: the same for the same records.
+    /// The source's name; equal names mean the same records.
     pub fn name(&self) -> String {
         match self {
             Self::Api(client) => client.base().to_owned(),
@@ -115,10 +110,7 @@ impl Source {
         }
     }
 
-    /// A page of the records after an id; of `limit` records, or as many as a page holds.
-    ///
-    /// # Errors
-    /// Where the API or the database does not answer.
+    /// A page of the records after an id: `limit` of them, or as many as fit a page.
     pub async fn page(
         &self,
         selection: &Selection,
@@ -160,15 +152,12 @@ impl Source {
         }
     }
 
-    /// The highest id that the selection may hold: for a progress bar. It is searched for by asking
-    /// whether there is one above a guess, a few dozen small requests however many tickets there are.
-    ///
-    /// # Errors
-    /// As [`Source::page`].
+    /// The highest id in the selection, for a progress bar. It guesses an id and asks whether there is a
+    /// higher one: a few dozen small requests, however many tickets there are.
     pub async fn highest_id(&self, selection: &Selection) -> Result<u64, CommandError> {
         let every = Selection { customer: selection.customer, include_deleted: true, ..Selection::default() };
         let (mut low, mut high, mut step) = (0, None::<u64>, 1000);
-        // Doubling up to the first guess with nothing above it, then halving.
+        // Double the guess until nothing is above it, then halve the interval.
         while high.is_none_or(|high| low < high) {
             let guess = high.map_or(low + step, |high| low + (high - low) / 2);
             let page = self.page(&every, guess, Some(1), &Continuation::default()).await?;

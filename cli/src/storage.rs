@@ -1,5 +1,5 @@
-//! A store of objects that speaks S3, over files: exports reach it with the SDK they use in production. It answers
-//! whoever signs with the run's access key.
+//! An S3-compatible object store over files, so that exports use it with their SDK as in production. It
+//! answers only requests that are signed with the run's access key.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,28 +24,18 @@ use tokio::task::JoinHandle;
 use crate::access_key::AccessKey;
 use crate::server::{private, serve};
 
-/// Why there is no store.
+/// Why the store does not start.
 #[derive(Debug, Error)]
 pub enum StorageError {
-    /// Its directory does not do.
+    /// Its directory cannot be used.
     #[error("cannot keep objects in {path}: {reason}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Its address is not to be had.
+    Directory { path: PathBuf, reason: String },
+    /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
+    Listen { address: SocketAddr, source: io::Error },
 }
 
-/// A store being served, with the bucket of exports. Objects are files below its directory.
+/// A running store with the bucket of exports. Objects are files below its directory.
 #[derive(Debug)]
 pub struct StorageServer {
     key: AccessKey,
@@ -56,11 +46,8 @@ pub struct StorageServer {
 }
 
 impl StorageServer {
-    /// Serves the objects in `directory`, or those in a temporary one, at `address`, to who has the key; port 0
-    /// takes a free one.
-    ///
-    /// # Errors
-    /// Where the directory cannot be written or the address is taken.
+    /// Serves the objects in `directory`, or in a temporary one, at `address` for holders of `key`. Port 0
+    /// takes a free port.
     pub async fn start(
         directory: Option<&Path>,
         address: SocketAddr,
@@ -76,7 +63,7 @@ impl StorageServer {
         };
         let directory = directory.or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
         let directory = directory.to_owned();
-        // The deployment makes the bucket; here it is a directory.
+        // In a deployment the template creates the bucket. Here it is a directory.
         for path in [directory.clone(), directory.join(EXPORT_BUCKET)] {
             crate::private::directory(&path).map_err(|error| failed(&path, &error))?;
         }
@@ -94,12 +81,11 @@ impl StorageServer {
         Ok(Self { key, address, directory, task, _temporary: temporary })
     }
 
-    /// Where it is, and the key to it.
+    /// The connection settings, with the access key.
     pub fn connection(&self) -> Connection {
         Connection { identity: self.key.identity(), ..Connection::to(self.url()) }
     }
 
-    /// Where it is.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -110,7 +96,8 @@ impl StorageServer {
     }
 }
 
-/// Refuses keys with `..` between slashes, which S3 takes: here an object is a file, and the store of files panics.
+/// Refuses keys with `..` between slashes. S3 takes them, but here an object is a file, and `FileSystem`
+/// would panic.
 async fn refuse_climbing(request: Request, next: Next) -> Response {
     let headers = request.headers().get("x-amz-copy-source").and_then(|source| source.to_str().ok());
     let climbs = |path: &str| {

@@ -1,10 +1,10 @@
-//! Plays Lambda's event source mapping: every write to the tickets' table goes to `record-changes`, as it does in a
+//! Plays Lambda's event source mapping: passes every write to the tickets' table to `record-changes`, as in a
 //! deployment.
 //!
-//! The engine has streams, and keeps their records in a table of its SQLite database: written with the item,
-//! so that not even a killed process loses one, but without an index, so that each further write goes through all of
-//! them, and for good. [`prepare`] adds the index. What is recorded is taken out of a database in a file; one
-//! in memory keeps it until it ends.
+//! The engine has streams, and stores their records in a table of its SQLite database together with the item.
+//! So even a killed process loses none. But that table has no index, so each write would search all records:
+//! [`prepare`] adds one. Records that are done are removed from a database file; in memory they stay until
+//! the process ends.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,15 +24,15 @@ use tracing::error;
 
 use crate::local::DATABASE;
 
-/// As in the template.
+/// The batch size, as in the template.
 const BATCH: usize = 100;
-/// How often the stream is looked at. Lambda does so four times a second.
+/// The time between two polls. Lambda polls four times a second.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long after a failure.
+/// The time between two attempts after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often a record is tried. After that a deployment puts it into a queue; here it is in the log.
+/// How often a record is tried. After that, a deployment puts it into a queue; here it is only logged.
 const TRIES: u32 = 10;
-/// The engine's sequence numbers begin here; in its table they begin at 0.
+/// The engine's first sequence number. In its table, numbers start at 0.
 const FIRST_SEQUENCE_NUMBER: u128 = 100_000_000_000_000_000_000;
 
 const INDEX: &str = "CREATE INDEX IF NOT EXISTS _stream_position \
@@ -40,10 +40,10 @@ const INDEX: &str = "CREATE INDEX IF NOT EXISTS _stream_position \
 const REMOVE: &str =
     "DELETE FROM _stream_records WHERE table_name = ?1 AND CAST(sequence_number AS INTEGER) <= ?2";
 const LEFT: &str = "SELECT count(*) FROM _stream_records WHERE table_name = ?1";
-/// How often the stream is looked at until it is empty: for a minute.
+/// How often [`scrub`] looks whether the stream is empty: for a minute.
 const LOOKS: u32 = 600;
 
-/// What is wrong with the stream, in the engine's words.
+/// The engine's message about the stream.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct StreamError(String);
@@ -54,36 +54,30 @@ impl StreamError {
     }
 }
 
-/// Adds the index of streams to the database of this name, which is open.
-///
-/// # Errors
-/// Where SQLite refuses.
+/// Adds an index to the stream table of the open database `name`.
 pub fn prepare(name: &str) -> Result<(), StreamError> {
     let storage = Storage::new(name).map_err(StreamError::of)?;
     storage.conn().execute_batch(INDEX).map_err(StreamError::of)
 }
 
-/// Whether a table has a stream. `DescribeTable` would tell too, but the engine counts every item for it.
-///
-/// # Errors
-/// Where the engine refuses.
+/// Whether a table has a stream. `DescribeTable` would tell too, but counts every item for it.
 pub fn is_enabled(database: &Database, table: &str) -> Result<bool, StreamError> {
     let request = ListStreamsRequest { table_name: Some(table.to_owned()), ..ListStreamsRequest::default() };
     database.list_streams(request).map(|listed| !listed.streams.is_empty()).map_err(StreamError::of)
 }
 
-/// Leaves nothing of what was removed in the files of a data directory: waits until the process that has it open has
-/// recorded every change of the stream, and then has SQLite write the file anew, without the space that is free.
+/// Removes deleted data from the files of a data directory: waits until the process that opened it has
+/// recorded every change of the stream, then lets SQLite rewrite the file without free space.
 ///
 /// # Errors
-/// Where the changes are not recorded in time, or SQLite refuses.
+/// If the changes are not recorded within a minute, or SQLite refuses.
 pub async fn scrub(directory: &Path) -> Result<(), StreamError> {
     let path = directory.join(DATABASE);
     let storage = Storage::new(&path.to_string_lossy()).map_err(StreamError::of)?;
     for _ in 0..LOOKS {
         let left: i64 =
             storage.conn().query_row(LEFT, [schema::TICKETS], |row| row.get(0)).map_err(StreamError::of)?;
-        // Somebody reads meanwhile: then it is not empty yet.
+        // A concurrent reader keeps the log from being emptied; then try again.
         if left == 0 && rewrite(&storage)? {
             return Ok(());
         }
@@ -92,7 +86,7 @@ pub async fn scrub(directory: &Path) -> Result<(), StreamError> {
     Err(StreamError("the database is too busy to be written anew: run this again".into()))
 }
 
-/// Writes the file anew, and empties the log that SQLite writes ahead, which holds old pages too. Whether it is empty.
+/// Rewrites the file, and empties the write-ahead log, which holds old pages too. True if the log is empty.
 fn rewrite(storage: &Storage) -> Result<bool, StreamError> {
     storage.conn().execute_batch("VACUUM").map_err(StreamError::of)?;
     let busy: i64 = storage
@@ -102,16 +96,13 @@ fn rewrite(storage: &Storage) -> Result<bool, StreamError> {
     Ok(busy == 0)
 }
 
-/// The feeding of a function, until it is dropped.
+/// Feeds the function until it is dropped.
 #[derive(Debug)]
 pub struct Feed(JoinHandle<()>);
 
 impl Feed {
-    /// Feeds every write to the function that records it in `history`. `file` is where the database is, unless it is
-    /// in memory.
-    ///
-    /// # Errors
-    /// Where the file does not open.
+    /// Passes every write to the function, which records it in `history`. `file` is the database's path,
+    /// unless it is in memory.
     pub fn start(database: Database, file: Option<&str>, history: History) -> Result<Self, StreamError> {
         let file = file.map(Storage::new).transpose().map_err(StreamError::of)?;
         let stream = Stream { database, file, after: None };
@@ -128,7 +119,7 @@ impl Drop for Feed {
 struct Stream {
     database: Database,
     file: Option<Storage>,
-    /// The sequence number of the last record that is done.
+    /// The sequence number of the last record that was handled.
     after: Option<String>,
 }
 
@@ -159,7 +150,7 @@ impl Stream {
         }
     }
 
-    /// Takes a batch to the function.
+    /// Passes one batch to the function.
     async fn step(&mut self, history: &History) -> Result<Step, StreamError> {
         let records = self.records()?;
         let Some(last) = records.last() else { return Ok(Step::Done { full: false }) };
@@ -199,7 +190,7 @@ impl Stream {
         Ok(self.database.get_records(request).map_err(StreamError::of)?.records)
     }
 
-    /// Takes the records up to this one out of the file.
+    /// Removes the records up to this one from the file.
     fn remove(&self, sequence_number: &str) -> Result<(), StreamError> {
         let Some(file) = &self.file else { return Ok(()) };
         let number = sequence_number.parse::<u128>().map_err(StreamError::of)?;
@@ -209,10 +200,10 @@ impl Stream {
     }
 }
 
-/// What a batch came to.
+/// The result of one batch.
 enum Step {
-    /// All is recorded; where the batch was full, there may be more at once.
+    /// All records are in the history. After a full batch, more may be waiting.
     Done { full: bool },
-    /// All before this record.
+    /// All records before this one are in the history.
     Failed { sequence_number: String },
 }

@@ -1,4 +1,4 @@
-//! The command `tickets`, as a person or a script starts it.
+//! Tests of the command `tickets`, started as a person or a script would.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// A server, with what it printed; it ends with the test.
+/// A server with the key that it printed. It stops at the end of the test.
 struct Server {
     child: Child,
     api: String,
@@ -93,7 +93,7 @@ async fn serve_prints_where_it_is_and_keeps_its_key_to_itself() {
 #[tokio::test]
 async fn seed_fills_a_table_whose_ids_are_dense_and_whose_indexes_are_right() {
     let home = TempDir::new().unwrap();
-    // Once on its own, and once into the database of a server that runs.
+    // Once without a server, and once into the database of a running server.
     let seeded = run(home.path(), &["seed", "150", "--quiet", "--customers", "7", "--days", "100"]);
     assert!(seeded.status.success(), "{}", text(&seeded.stderr));
     let server = Server::start(home.path(), &ANY_PORT);
@@ -195,7 +195,7 @@ fn a_refused_configuration_names_its_variable() {
     );
 }
 
-/// The commands that talk to an API, told which.
+/// Runs a command that calls the API, with the server's address and key.
 fn with_key(server: &Server, directory: &Path, arguments: &[&str]) -> Output {
     let mut command = tickets(directory, arguments);
     command.env("TICKETS_API", server.api.trim_end_matches("/tickets/")).env("TICKETS_KEY", &server.key);
@@ -217,7 +217,7 @@ async fn an_export_is_what_the_list_has_from_the_api_and_from_the_table() {
     assert!(exported.status.success(), "{}", text(&exported.stderr));
     assert!(text(&exported.stderr).contains("exported 1500 tickets; next time: --since 20"));
     assert_eq!(lines(&home.path().join("all.ndjson")), all);
-    // The table of the server that runs, found by its directory; to standard output.
+    // Through the table of the running server, which is found by its directory, to standard output.
     let table = run(home.path(), &["export", "--table", "--data", ".tickets", "--quiet"]);
     assert_eq!(text(&table.stdout), std::fs::read_to_string(home.path().join("all.ndjson")).unwrap());
     assert_eq!(text(&table.stderr), "");
@@ -249,7 +249,7 @@ async fn an_export_that_was_interrupted_goes_on_where_it_was() {
     let export = ["export", "--table", "--data", ".tickets", "-o", "all.ndjson"];
     assert!(run(home.path(), &export).status.success());
     let whole = std::fs::read_to_string(home.path().join("all.ndjson")).unwrap();
-    // As if it had been killed after a page and a half: the note says one page.
+    // As if killed after one and a half pages: the note covers one page.
     let page: String = whole.split_inclusive('\n').take(1000).collect();
     let partial = format!("{page}{}", &whole[page.len()..page.len() + 1234]);
     std::fs::write(home.path().join("all.ndjson.partial"), partial).unwrap();
@@ -264,7 +264,7 @@ async fn an_export_that_was_interrupted_goes_on_where_it_was() {
     assert!(text(&again.stderr).contains("going on after ticket 1000"), "{}", text(&again.stderr));
     assert_eq!(std::fs::read_to_string(home.path().join("all.ndjson")).unwrap(), whole);
     assert!(!note_file.exists() && !home.path().join("all.ndjson.partial").exists());
-    // The note of another export does not count.
+    // The note of a different export is ignored.
     std::fs::write(&note_file, note.to_string().replace("None, customer", "Some(0), customer")).unwrap();
     assert!(run(home.path(), &export).status.success());
     assert_eq!(std::fs::read_to_string(home.path().join("all.ndjson")).unwrap(), whole);
@@ -274,7 +274,7 @@ async fn an_export_that_was_interrupted_goes_on_where_it_was() {
 async fn an_import_makes_each_line_a_ticket_once_however_often_it_is_repeated() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);
-    // Two lines say the same: two tickets. An empty line is none.
+    // Two equal lines make two tickets. An empty line makes none.
     let file = "{\"customerID\": 1, \"subject\": \"same\"}\n\n{\"customerID\": 1, \"subject\": \"same\"}\n\
         {\"customerID\": 2, \"subject\": \"other\", \"status\": \"CLOSED\"}\n";
     std::fs::write(home.path().join("in.ndjson"), file).unwrap();
@@ -287,7 +287,7 @@ async fn an_import_makes_each_line_a_ticket_once_however_often_it_is_repeated() 
     subjects.sort_by_key(Value::to_string);
     assert_eq!(subjects, ["other", "same", "same"]);
 
-    // What was exported can be imported elsewhere, from either format.
+    // An exported file can be imported elsewhere, in either format.
     let elsewhere = TempDir::new().unwrap();
     let other = Server::start(elsewhere.path(), &ANY_PORT);
     for name in ["out.csv", "out.ndjson"] {
@@ -306,7 +306,7 @@ async fn an_import_makes_each_line_a_ticket_once_however_often_it_is_repeated() 
         }
     }
 
-    // A line more is a ticket more; another in the place of one is refused, and doubles nothing.
+    // An added line makes one more ticket. A changed line is refused and creates no duplicate.
     std::fs::write(
         home.path().join("in.ndjson"),
         format!("{file}{{\"customerID\": 3, \"subject\": \"more\"}}\n"),
@@ -448,7 +448,7 @@ async fn tickets_are_created_updated_and_deleted_without_curl() {
     let tomorrow =
         json(&tell(&["update", "1", "--followup", "tomorrow", "--json"]))["ticketFollowupDate"].clone();
     assert_eq!(tomorrow.as_str().unwrap().len(), 10, "a date: {tomorrow}");
-    // Shown to people, with the version that --if-match takes.
+    // The output for people has the version that --if-match takes.
     let shown =
         tell(&["update", "1", "--status", "assigned", "--clear", "followup,action", "--clear", "content"]);
     let shown = text(&shown.stdout);
@@ -463,7 +463,7 @@ async fn tickets_are_created_updated_and_deleted_without_curl() {
     let piped = json(&piped.output().unwrap());
     assert_eq!((&piped["ticketContent"], &piped["customerID"]), (&ticket["ticketContent"], &Value::from(7)));
 
-    // Those are refused that have seen an older version; the one that has seen this one is not.
+    // A change with an older version is refused; one with the current version is not.
     for stale in
         [&["update", "1", "--owner", "ada", "--if-match", "3"][..], &["delete", "1", "--if-match", "3"]]
     {
@@ -472,7 +472,7 @@ async fn tickets_are_created_updated_and_deleted_without_curl() {
         assert!(text(&stale.stderr).contains("412 Precondition Failed"), "{}", text(&stale.stderr));
     }
     assert!(tell(&["update", "1", "--owner", "ada", "--if-match", "\"4\""]).status.success());
-    // Where there is no terminal nobody is asked.
+    // Without a terminal there is no question.
     let deleted = tell(&["delete", "1"]);
     assert_eq!((text(&deleted.stdout), text(&deleted.stderr)), ("deleted ticket 1\n", ""));
     for gone in [&["delete", "1", "--yes"][..], &["update", "1", "--owner", "ada"]] {
@@ -492,13 +492,13 @@ async fn a_create_that_is_repeated_with_its_idempotency_key_makes_one_ticket() {
     assert_eq!(text(&first.stdout), text(&again.stdout));
     assert_eq!(text(&first.stderr), "");
     assert!(text(&again.stderr).contains("an earlier request with this idempotency key"));
-    // Without one, two commands are two tickets.
+    // Without a key, two commands make two tickets.
     for _ in 0..2 {
         assert!(with_key(&server, home.path(), &create).status.success());
     }
     assert_eq!(server.list("").await.len(), 3);
 
-    // Where it is not known whether there is a ticket, it says how to repeat it.
+    // If the outcome is unknown, the message says how to repeat the command.
     drop(server);
     let mut lost = tickets(home.path(), &create);
     lost.env("TICKETS_API", "http://127.0.0.1:9/backend/api/v1")
@@ -552,7 +552,8 @@ async fn a_refused_write_names_every_field_and_one_that_says_nothing_is_explaine
     assert!(text(&missing.stderr).contains("cannot read missing.txt"), "{}", text(&missing.stderr));
 }
 
-/// Where `server` can be reached, but every other connection, from the first on, is cut before its answer.
+/// The address of a proxy of `server` that cuts every other connection, the first included, before its
+/// answer.
 fn losing_answers(server: &Server) -> String {
     let upstream = server.api.trim_start_matches("http://").split('/').next().unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -563,7 +564,7 @@ fn losing_answers(server: &Server) -> String {
             let (mut from, mut to) = (connection.try_clone().unwrap(), server.try_clone().unwrap());
             std::thread::spawn(move || std::io::copy(&mut from, &mut to));
             if number % 2 == 0 {
-                // The answer is there, so the request has taken effect.
+                // The answer has arrived, so the request has taken effect.
                 assert!(server.read(&mut [0; 1000]).unwrap() > 0);
                 connection.shutdown(Shutdown::Both).unwrap();
             } else {
@@ -589,12 +590,12 @@ async fn a_write_whose_answer_is_lost_is_repeated_and_takes_effect_once() {
     assert_eq!(server.list("").await.len(), 1);
     let updated = tell(&["update", "1", "--owner", "grace"]);
     assert!(text(&updated.stdout).contains("version               2"), "{}", text(&updated.stderr));
-    // The second try finds another version, because of the first.
+    // The second attempt finds another version, because the first took effect.
     let doubtful = tell(&["update", "1", "--owner", "ada", "--if-match", "2"]);
     assert_eq!(doubtful.status.code(), Some(1));
     assert!(text(&doubtful.stderr).contains("perhaps by this very change"), "{}", text(&doubtful.stderr));
     assert_eq!(server.list("").await[0]["owner"], "ada");
-    // The second try finds nothing any more, because of the first.
+    // The second attempt finds no ticket, because the first took effect.
     let deleted = tell(&["delete", "1"]);
     assert_eq!((text(&deleted.stdout), text(&deleted.stderr)), ("deleted ticket 1\n", ""));
 }
@@ -660,7 +661,7 @@ async fn nothing_in_a_ticket_acts_on_a_terminal() {
             assert!(!text(bytes).chars().any(|c| acts(c) && c != '\n'), "{arguments:?}: {:?}", text(bytes));
         }
     }
-    // For scripts it says the same.
+    // The JSON for scripts has the original text.
     let json = with_key(&server, home.path(), &["get", "1", "--json"]);
     assert_eq!(serde_json::from_slice::<Value>(&json.stdout).unwrap()["subject"], evil);
 }
@@ -691,7 +692,7 @@ async fn watch_prints_each_change_once() {
     watch.wait().unwrap();
 }
 
-/// What `tickets history 1` prints, once it has so many entries.
+/// What `tickets history 1` prints, once it has this many entries.
 async fn history(home: &Path, server: &Server, entries: usize, arguments: &[&str]) -> String {
     for _ in 0..100 {
         let mut command = tickets(home, &[&["history", "1"], arguments].concat());
@@ -733,7 +734,7 @@ async fn a_history_is_shown_as_a_timeline_and_a_killed_server_loses_none_of_it()
     for n in 0..10 {
         patch(&server, serde_json::json!({"users": n.to_string()})).await;
     }
-    // `kill -9`, whatever is recorded by then.
+    // `kill -9`, no matter how much is recorded by then.
     drop(server);
     let server = Server::start(home.path(), &ANY_PORT);
     history(home.path(), &server, 12, &[]).await;
@@ -786,7 +787,7 @@ async fn keys_are_those_of_the_local_data_where_it_is_and_seed_says_where_it_wri
     let keys = run(home.path(), &["keys", "list"]);
     assert!(keys.status.success(), "{}", text(&keys.stderr));
     assert!(text(&keys.stdout).contains(server.key.split('_').nth(1).unwrap()));
-    // A deployment's table is not looked for here.
+    // A deployment's table is not searched for in the local directory.
     let mut elsewhere = tickets(home.path(), &["keys", "list", "--api-keys-table", "stack-ApiKeys-1"]);
     let elsewhere = elsewhere.env("AWS_CONFIG_FILE", "/nowhere").env_remove("AWS_REGION").output().unwrap();
     assert!(!elsewhere.status.success() && elsewhere.stdout.is_empty());
@@ -834,7 +835,7 @@ async fn records_move_into_the_table_of_a_running_server_with_their_ids_and_date
     );
     assert_eq!(all[1]["deletedDate"], "2019-06-01T00:00:00.000Z");
 
-    // Refused before anything is written: ids that others have, or two lines.
+    // Refused before anything is written: ids that other tickets have, or that two lines share.
     let file = "id,customerID,subject,createdDate\n10,1,a,2019-01-01\n12,1,b,2019-01-01\n12,1,c,2019-01-01\n";
     std::fs::write(home.path().join("twins.csv"), file).unwrap();
     let twins = import("twins.csv", &[]);
@@ -879,7 +880,7 @@ fn a_file_is_read_in_whatever_form_it_comes_or_refused_with_the_reason() {
             "{name}: {}",
             dry(name, &[])
         );
-        // From standard input the name says nothing.
+        // Standard input has no file name to tell the format.
         let stdin = std::fs::File::open(directory.join(name)).unwrap();
         let piped = tickets(directory, &["import", "-", "--dry-run"]).stdin(stdin).output().unwrap();
         assert!(text(&piped.stderr).ends_with("\n2 lines are fine; nothing was sent\n"), "{name}");
@@ -910,7 +911,7 @@ fn what_is_wrong_everywhere_is_said_once_and_of_many_messages_a_hundred() {
     let said = text(&refused.stderr);
     assert!(said.contains("line 3: status: must be one of open, assigned, resolved, closed"), "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("line ")).count(), 100);
-    // Two of the first line: nobody is customer 0.
+    // Two messages for the first line: there is no customer 0.
     assert!(
         said.contains("\n201 more messages\n") && said.contains("300 of 300 lines are refused"),
         "{said}"

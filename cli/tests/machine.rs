@@ -1,5 +1,5 @@
-//! What `tickets` keeps and serves on a developer's machine is for that developer, and not for web pages, other users or
-//! whoever planted something.
+//! Tests that other users, web pages, and whoever planted a file get nothing of what `tickets` keeps and
+//! serves on a developer's machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
 #![cfg(unix)]
 
@@ -29,14 +29,14 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     tickets(directory, arguments).output().unwrap()
 }
 
-/// A server with the lines it printed, by their first word; it ends with the test.
+/// A server with the lines that it printed, by their first word. It stops at the end of the test.
 struct Server {
     child: Child,
     printed: HashMap<String, String>,
 }
 
 impl Server {
-    /// Starts it, and reads up to the line that begins with `last`.
+    /// Starts a server, and reads its output up to the line that begins with `last`.
     fn start(directory: &Path, arguments: &[&str], last: &str) -> Self {
         Self::of(tickets(directory, arguments), last)
     }
@@ -62,7 +62,7 @@ impl Server {
         Self::start(directory, &["db", "--listen", any, "--listen-s3", any], "use")
     }
 
-    /// What a line says.
+    /// The rest of the line that begins with `word`.
     fn says(&self, word: &str) -> &str {
         &self.printed[word]
     }
@@ -134,12 +134,12 @@ fn what_db_prints_and_keeps_in_env_lets_a_command_in_and_nothing_else_does() {
     }
     let without = HashMap::from([("AWS_ENDPOINT_URL_DYNAMODB", server.says("database"))]);
     assert_eq!(listed(&without).status.code(), Some(1));
-    // A command that finds the process by its directory knows the key too.
+    // A command that finds the server by its data directory also gets its key from there.
     let found = run(home.path(), &["keys", "list", "--data", ".tickets"]);
     assert!(String::from_utf8_lossy(&found.stdout).contains("development key"), "{found:?}");
 }
 
-/// Everything in a directory.
+/// All paths below a directory.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let found = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     found
@@ -241,7 +241,7 @@ async fn the_page_has_the_key_once_for_who_has_the_link() {
     assert_eq!(document["openapi"], "3.1.0");
 }
 
-/// The bytes of everything kept in a directory, compressed files also as what they hold.
+/// The bytes of every file below a directory; of compressed files also the content.
 fn kept(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut kept = Vec::new();
     for path in files(directory).into_iter().filter(|path| path.is_file()) {
@@ -299,7 +299,7 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
         assert!(erased.status.success(), "{erased:?}");
         String::from_utf8(erased.stdout).unwrap()
     };
-    // Beside the server.
+    // While the server runs.
     assert!(erase("1").starts_with("deleted ticket 1; its history has no values\n"));
     assert_eq!(holders(&data, later), Vec::<PathBuf>::new());
     assert!(erase("1").starts_with("ticket 1 was deleted before"), "and once more");
@@ -327,7 +327,7 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
     assert_eq!(changes, ["created", "updated", "deleted"]);
     assert_eq!(history[2]["by"], "erase");
     assert!(history.to_string().contains("\"subject\":null"));
-    // Without the server, which is killed while it may not have recorded everything yet.
+    // Without the server, which is killed and may not have recorded everything.
     send(reqwest::Method::PATCH, "3", ticket(later)).await;
     drop(server);
     erase("3");
@@ -339,7 +339,8 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
     assert!(!holders(&data, other).is_empty());
 }
 
-/// What a terminal would act on: a colour, a title, a C1 sequence, a bell, an override and an isolate of direction.
+/// What a terminal would act on: a colour, a title, a C1 sequence, a bell, an override and an isolate of text
+/// direction.
 const EVIL: &str = "a\u{1b}[31m\u{1b}]0;t\u{7}\u{9b}2J\u{202e}b\u{2066}c\u{2028}d\re";
 
 #[tokio::test]
@@ -402,7 +403,7 @@ fn acts(character: char) -> bool {
         || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Checks what was printed; 1 where it shows that there was something to act on.
+/// Asserts that the output is safe for a terminal. 1 if it shows a character that had to be escaped.
 fn harmless(arguments: &[&str], output: &Output) -> usize {
     let text = [&*output.stdout, &*output.stderr].concat();
     let text = String::from_utf8(text).unwrap();
@@ -426,7 +427,7 @@ fn an_export_writes_through_no_link() {
         assert_eq!(fs::read_to_string(&victim).unwrap(), secret, "{ending}");
         fs::remove_file(planted).unwrap();
     }
-    // A link in the place of the file itself is replaced, and what it leads to stays.
+    // A link in place of the output file is replaced, and its target stays unchanged.
     symlink(&victim, home.path().join("out.csv")).unwrap();
     assert!(export("out.csv").status.success());
     assert_eq!(fs::read_to_string(&victim).unwrap(), secret);

@@ -1,4 +1,4 @@
-//! `tickets keys`: make, list, rotate and revoke keys.
+//! `tickets keys`: makes, lists, rotates and revokes API keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -92,7 +92,7 @@ fn expiry(text: &str) -> Result<Expires, String> {
     }
 }
 
-/// A number of minutes, hours or days.
+/// Parses a number of minutes, hours or days.
 fn duration(text: &str) -> Result<Duration, String> {
     let units = [('m', 60), ('h', 60 * 60), ('d', 24 * 60 * 60)];
     let parsed = units.into_iter().find_map(|(unit, seconds)| {
@@ -103,10 +103,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Expires {
-    /// When a key made now ends.
+    /// The time at which a key made now ends.
     ///
     /// # Errors
-    /// Where it would have ended before.
+    /// If that time has passed.
     fn after(self, now: Timestamp) -> Result<Option<Timestamp>, CommandError> {
         match self {
             Self::Never => Ok(None),
@@ -120,10 +120,6 @@ impl Expires {
 }
 
 impl Keys {
-    /// Does what was asked.
-    ///
-    /// # Errors
-    /// Where the database does not do, or there is no such key.
     pub async fn run(self) -> Result<(), CommandError> {
         let data = self.data.or_else(|| local_data(&self.endpoint_url, &self.tables));
         let opened = open(self.endpoint_url.as_deref(), data.as_ref()).await?;
@@ -145,8 +141,8 @@ impl Keys {
     }
 }
 
-/// The local data directory, if it is there and nothing says that a deployment's keys are meant: their table never
-/// has the name that local ones have.
+/// The local data directory, if it exists and neither an endpoint nor a table's name points to a deployment:
+/// the table of a deployment never has the local name.
 fn local_data(endpoint_url: &Option<String>, tables: &Tables) -> Option<PathBuf> {
     let is_local = endpoint_url.is_none() && tables.api_keys_table == schema::API_KEYS;
     let data = Some(PathBuf::from(DATA)).filter(|data| is_local && data.is_dir());
@@ -191,7 +187,7 @@ impl Rotate {
     }
 }
 
-/// Prints a key: alone on standard output, for scripts; the rest is for people.
+/// Prints a key: the key alone on standard output, for scripts, and an explanation on standard error.
 fn show(token: &BearerToken) -> Result<(), CommandError> {
     print(token.reveal())?;
     note(format!(

@@ -1,4 +1,4 @@
-//! `tickets restored`: what a restored table needs before it is used again.
+//! `tickets restored`: prepares a restored table for use.
 
 use std::path::PathBuf;
 
@@ -31,10 +31,10 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// Starts the epoch.
+    /// Starts a new epoch.
     ///
     /// # Errors
-    /// Where the table has no tickets, or the database does not answer.
+    /// [`CommandError::NoTickets`] if the table has never had a ticket.
     pub async fn run(self) -> Result<(), CommandError> {
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);

@@ -1,4 +1,4 @@
-//! `tickets serve`: the API on this machine.
+//! `tickets serve`: runs the API on this machine.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,9 +57,6 @@ pub enum PayloadArg {
 
 impl Serve {
     /// Serves until interrupted.
-    ///
-    /// # Errors
-    /// Where the configuration, the data or the address does not do.
     pub async fn run(self) -> Result<(), CommandError> {
         let config = Config::from_env()?;
         let log = || match self.quiet {
@@ -72,7 +69,7 @@ impl Serve {
             tracing_subscriber::fmt().with_writer(|| Notes).with_max_level(level).init();
         }
         private::by_default();
-        // Only the local engine's tables are made for a developer, so only their own names serve.
+        // Only the tables of the local engine are created here, so names of others are ignored.
         let config = Config {
             tickets_table: schema::TICKETS.into(),
             api_keys_table: schema::API_KEYS.into(),
@@ -92,7 +89,7 @@ impl Serve {
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
         let key = development_key(&app.keys, key_file.as_deref(), &app.clock).await?.reveal();
 
-        // As the stream and the schedule do in a deployment.
+        // Feed the history and export regularly, as the stream and the schedule do in a deployment.
         let _changes = local.feed().await?;
         let objects = (!self.in_memory).then(|| self.data.join("s3"));
         let storage = StorageServer::start(objects.as_deref(), any_port(), local.key.clone()).await?;
@@ -112,7 +109,7 @@ impl Serve {
             objects.display()
         );
         warn_if_open("the API", address);
-        // At once, and whether or not anybody reads it to its end.
+        // A reader that closes its end early is no failure.
         let _ = print(greeting);
 
         let payload = match self.payload {
@@ -126,7 +123,7 @@ impl Serve {
     }
 }
 
-/// Exports what changed, again and again. What goes wrong is in the log, and made good by the next run.
+/// Exports the changes at regular intervals. An error is logged, and the next run repeats the export.
 async fn export_regularly(exporter: Exporter, log: Log, seconds: u64) {
     let invocation = Invocation { deadline: Timestamp::MAX, request_id: None, trace: None };
     if seconds == 0 {
@@ -151,6 +148,6 @@ pub(super) async fn interrupted() {
             return;
         }
     }
-    // Without a handler the signal ends the process at once, which is as good.
+    // Without a handler the signal ends the process at once, which is fine too.
     let _ = tokio::signal::ctrl_c().await;
 }

@@ -1,4 +1,4 @@
-//! `tickets get`, `tickets list`: tickets, for people to read.
+//! `tickets get` and `tickets list`: show tickets to people.
 
 use std::io;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Get {
     api: Api,
 }
 
-/// Which tickets of a work queue.
+/// The filters of a work queue
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work queue")]
 struct Queue {
@@ -55,7 +55,7 @@ struct Queue {
     action: Option<String>,
 }
 
-/// A date or time as the API takes it, of one that people say.
+/// The API's form of a date or time that a person gave.
 pub(super) fn day(text: &str, now: Timestamp) -> String {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let date = |time: Timestamp| time.to_string()[..10].to_owned();
@@ -67,7 +67,7 @@ pub(super) fn day(text: &str, now: Timestamp) -> String {
 }
 
 impl Queue {
-    /// The list's parameters.
+    /// The filters as query parameters of the list.
     fn query(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
         let open = (self.open || self.closed).then(|| self.open.to_string());
         let parameters = [
@@ -103,7 +103,7 @@ pub struct List {
     api: Api,
 }
 
-/// What is shown of a ticket on one line.
+/// The fields shown of a ticket on one line.
 #[derive(Debug, Deserialize)]
 pub(super) struct Shown {
     pub(super) id: String,
@@ -126,7 +126,7 @@ pub(super) struct Shown {
     pub(super) moved: Option<String>,
 }
 
-/// Status, priority, owner and subject.
+/// A ticket's status, priority, owner and subject.
 pub(super) fn one_line(ticket: &Shown) -> String {
     let words = [&ticket.status, &ticket.priority, &ticket.owner];
     let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
@@ -134,16 +134,12 @@ pub(super) fn one_line(ticket: &Shown) -> String {
     format!("  {}  {}", sanitize(&words.join(" ")), sanitize(subject))
 }
 
-/// A time to the second, which is as much as people read.
+/// A time without fractions of a second, for people.
 pub(super) fn to_the_second(time: &str) -> String {
     time.get(..19).unwrap_or(time).replace('T', " ")
 }
 
 impl Get {
-    /// Shows it.
-    ///
-    /// # Errors
-    /// Where there is none, or the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
         let ticket = self.api.client()?.get(self.id).await?;
         if self.json {
@@ -154,10 +150,6 @@ impl Get {
 }
 
 impl List {
-    /// Lists them.
-    ///
-    /// # Errors
-    /// Where the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
         let mut query =
             self.selection.query(self.id_after, Some(self.limit.into()), &Continuation::default());

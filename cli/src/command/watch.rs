@@ -1,4 +1,4 @@
-//! `tickets watch`: changes as they happen, one line each.
+//! `tickets watch`: prints changes as they happen, one on each line.
 
 use std::collections::HashMap;
 use std::io;
@@ -36,10 +36,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Follows until interrupted.
+    /// Prints changes until interrupted.
     ///
     /// # Errors
-    /// Where the API refuses or does not answer for long.
+    /// If the API refuses, or does not answer for half a minute.
     pub async fn run(self) -> Result<(), CommandError> {
         tokio::select! {
             ended = self.follow() => ended,
@@ -55,7 +55,7 @@ impl Watch {
             include_deleted: true,
             ..Selection::default()
         };
-        // What was shown and will be listed again, for what is fresher than `Sync-Until` is listed twice.
+        // Changes already printed. Those later than `Sync-Until` are listed again by the next request.
         let mut shown: HashMap<u64, Timestamp> = HashMap::new();
         loop {
             let (mut id_after, mut sync_until, mut rows) = (0, None, Vec::new());

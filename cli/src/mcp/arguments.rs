@@ -1,4 +1,4 @@
-//! A call's arguments, taken one by one; what is left over is refused by name or passed on.
+//! The arguments of a tool call, taken one by one. Those left over are refused by name, or passed on.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use tickets_domain::Violation;
 
 use super::ToolError;
 
-/// The arguments not yet taken, and what was wrong with those that were.
+/// The arguments not taken yet, and what is wrong with those taken.
 pub(super) struct Arguments {
     given: Map<String, Value>,
     violations: Vec<Violation>,
@@ -18,7 +18,7 @@ impl Arguments {
         Self { given, violations: Vec::new() }
     }
 
-    /// An argument that may be absent. A number may come as text, and text as a number: agents mix them up.
+    /// Takes an optional argument. Numbers may come as text and text as numbers: agents mix them up.
     pub(super) fn optional<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Option<T> {
         match scalar(self.given.remove(name)?)?
             .and_then(|text| text.parse().map_err(|error: T::Err| error.to_string()))
@@ -31,7 +31,7 @@ impl Arguments {
         }
     }
 
-    /// A whole number that may be absent.
+    /// Takes an optional whole number.
     pub(super) fn whole(&mut self, name: &str) -> Option<u64> {
         let text = self.optional::<String>(name)?;
         let number = text.strip_suffix(".0").unwrap_or(&text).parse().ok();
@@ -41,7 +41,7 @@ impl Arguments {
         number
     }
 
-    /// The argument without which a call is about nothing.
+    /// Takes an argument that the call cannot do without.
     pub(super) fn required<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Result<T, ToolError> {
         let refused = |detail: String| ToolError::Arguments(vec![Violation::new(name, detail)]);
         let text = self.given.remove(name).and_then(scalar).ok_or_else(|| refused("is required".into()))?;
@@ -52,17 +52,16 @@ impl Arguments {
         self.violations.push(Violation::new(name, detail));
     }
 
-    /// Those not yet taken.
     pub(super) fn take_all(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.given)
     }
 
-    /// What was not taken, if all that was taken is right.
+    /// The arguments that are left, or what is wrong with those taken.
     pub(super) fn rest(self) -> Result<Map<String, Value>, ToolError> {
         if self.violations.is_empty() { Ok(self.given) } else { Err(ToolError::Arguments(self.violations)) }
     }
 
-    /// Nothing may be left, of a tool that has these arguments.
+    /// Refuses arguments that are left. `known` are those that the tool has.
     pub(super) fn finish(mut self, known: &[&str]) -> Result<(), ToolError> {
         let unknown = self.given.keys().map(|name| match known {
             [] => Violation::new(name, "unknown argument; this tool takes none"),
@@ -73,7 +72,7 @@ impl Arguments {
     }
 }
 
-/// The text of a value; `None` where it is null, which is as good as absent.
+/// A value as text; `None` for null, which counts as absent.
 pub(super) fn scalar(value: Value) -> Option<Result<String, String>> {
     match value {
         Value::Null => None,

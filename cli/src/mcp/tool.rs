@@ -1,5 +1,5 @@
-//! The tools: what each is called, takes and does. What they take is made of the API's own description, so that
-//! names, limits and the configured values are those that the API goes by.
+//! The tools: their names, schemas and actions. The schemas are made from the API's own description, so
+//! names, limits and configured values are those that the API enforces.
 
 use data_encoding::HEXLOWER;
 use rmcp::model::{self, ToolAnnotations};
@@ -16,14 +16,12 @@ use super::arguments::{Arguments, scalar};
 use super::{Session, ToolError};
 use crate::client::{Answered, Client, ClientError, Creation};
 
-/// The most tickets on a page, and how many where the agent does not say: enough to choose from, and little enough
-/// to read.
+/// The highest and the default number of tickets on a page: enough to choose from, and short enough to read.
 const MOST: u64 = 50;
 const USUAL: u64 = 20;
-/// The most characters of a text that a list shows. No subject is longer.
+/// The most characters shown of a text in a list. No subject is longer.
 const SHOWN: usize = 500;
 
-/// A tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tool {
     ListTickets,
@@ -58,7 +56,7 @@ impl Tool {
         }
     }
 
-    /// The scope that a key needs for it.
+    /// The scope that a key needs to use this tool.
     pub(super) fn scope(self) -> Scope {
         match self {
             Self::ListTickets | Self::GetTicket | Self::GetTicketHistory | Self::GetTicketConfiguration => {
@@ -69,7 +67,7 @@ impl Tool {
         }
     }
 
-    /// What it does, and what an agent has to know besides.
+    /// The tool's description for the agent.
     fn purpose(self) -> String {
         match self {
             Self::ListTickets => format!(
@@ -98,9 +96,9 @@ impl Tool {
         }
     }
 
-    /// As the agent gets to know it.
+    /// The tool's definition for the agent.
     pub(super) fn described(self, api: &Value) -> model::Tool {
-        // To read again, to create again, to update or delete again: none of it has a further effect.
+        // No tool has a further effect when it is called again with the same arguments.
         let hints = ToolAnnotations::new().idempotent(true).open_world(false);
         let hints = match self.scope() {
             Scope::Read => hints.read_only(true),
@@ -160,7 +158,6 @@ impl Tool {
         }
     }
 
-    /// Does it.
     pub(super) async fn call(
         self,
         client: &Client,
@@ -212,7 +209,7 @@ impl Tool {
     }
 }
 
-/// How much a page holds at most.
+/// Takes the page size.
 fn limit(arguments: &mut Arguments) -> u64 {
     let limit = arguments.whole("limit").unwrap_or(USUAL);
     if !(1..=MOST).contains(&limit) {
@@ -221,7 +218,7 @@ fn limit(arguments: &mut Arguments) -> u64 {
     limit
 }
 
-/// A page of tickets. What it is filtered by is the API's to check.
+/// Lists a page of tickets. The API checks the filters.
 async fn list(client: &Client, arguments: Map<String, Value>, session: &Session) -> Result<Value, ToolError> {
     let mut next = arguments.clone();
     let mut arguments = Arguments::new(arguments);
@@ -229,7 +226,7 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     let limit = limit(&mut arguments);
     let mut query = vec![("limit".to_owned(), limit.to_string())];
     for (name, value) in arguments.take_all() {
-        // Several values of one filter: the API takes them separated by commas.
+        // The API takes several values of a filter separated by commas.
         let values = match value {
             Value::Array(values) => values,
             value => vec![value],
@@ -255,7 +252,7 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     Ok(answer)
 }
 
-/// A page of a ticket's history.
+/// Gets a page of a ticket's history.
 async fn history(client: &Client, arguments: Map<String, Value>) -> Result<Value, ToolError> {
     const VERSION_AFTER: &str = "versionAfter";
     let mut next = arguments.clone();
@@ -278,7 +275,7 @@ async fn history(client: &Client, arguments: Map<String, Value>) -> Result<Value
     Ok(answer)
 }
 
-/// A ticket, its long texts cut.
+/// A ticket with its long texts shortened.
 fn cut(mut ticket: Value) -> Value {
     for field in ticket.as_object_mut().into_iter().flat_map(Map::values_mut) {
         if let Value::String(text) = field
@@ -291,7 +288,7 @@ fn cut(mut ticket: Value) -> Value {
     ticket
 }
 
-/// A ticket, with the version that a change may insist on.
+/// A ticket with its version, which `ifVersion` of a change can name.
 fn versioned(answered: &Answered) -> Result<Value, ToolError> {
     Ok(json!({"ticket": parsed(&answered.json)?, "version": answered.version}))
 }
@@ -301,16 +298,16 @@ fn parsed(json: &RawValue) -> Result<Value, ToolError> {
         .map_err(|error| ClientError::Strange { url: "the answer".into(), reason: error.to_string() }.into())
 }
 
-/// The fields of a request's body, as the API describes them.
+/// The schemas of a request body's fields, from the API's description.
 fn fields(api: &Value, schema: &str) -> Map<String, Value> {
     let properties = &api["components"]["schemas"][schema]["properties"];
     let mut properties = properties.as_object().cloned().unwrap_or_default();
-    // They may be sent back, which an agent has no reason to do.
+    // The API accepts them in a body, but an agent has no reason to send them.
     properties.retain(|name, _| !ASSIGNED.contains(&name.as_str()));
     properties
 }
 
-/// The parameters of lists, as the API describes them, and the customer. What only sync jobs need stays out.
+/// The filters of lists, from the API's description, and the customer. Parameters for sync jobs are left out.
 fn filters(api: &Value) -> Map<String, Value> {
     let parameters = api["paths"]["/tickets/"]["get"]["parameters"].as_array().into_iter().flatten();
     let described = parameters.filter_map(|parameter| {

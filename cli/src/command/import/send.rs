@@ -1,10 +1,10 @@
-//! Rows on their way through the API, in batches whose names make each row take effect once.
+//! Sends rows through the API in batches, named so that each row takes effect once.
 //!
-//! The service knows a row by its batch's name and its place in it. So where a batch ends, and what it is called,
-//! follows from the rows alone: the same file makes the same batches. A row decides by its own content whether
-//! a batch ends with it, so that lines which are added or removed change the batch they are in and no other.
-//! A batch is called after its first row: of other lines that are not where they were the service says so,
-//! and makes no ticket.
+//! The service identifies a row by its batch's idempotency key and its position in the batch. So the limits
+//! and the name of a batch must follow from the rows alone: the same file makes the same batches. A row's own
+//! content decides whether a batch ends with it, so added or removed lines change only their own batch. A
+//! batch is named after its first row. If other rows of it have changed, the service refuses those and
+//! creates no ticket for them.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,10 +21,10 @@ use super::report::Report;
 use crate::client::{Client, ClientError};
 use crate::command::CommandError;
 
-/// One row in so many ends its batch: nearly half of all batches are full all the same.
+/// One row in this many ends its batch. Still, nearly half of all batches are full.
 const ENDS: u8 = 128;
 
-/// A hash of a row, short enough for a name.
+/// A row's hash, short enough for a batch name.
 type Hash = [u8; 16];
 
 fn hash(body: &str) -> Hash {
@@ -34,14 +34,12 @@ fn hash(body: &str) -> Hash {
     short
 }
 
-/// Rows that are sent together.
 struct Batch {
     name: String,
-    /// Each row's line, and its body.
+    /// Each row's line number and body.
     rows: Vec<(u64, String)>,
 }
 
-/// Puts rows into batches.
 struct Batches<I: Iterator> {
     rows: std::iter::Peekable<I>,
     /// How many batches so far begin with the same row.
@@ -59,7 +57,7 @@ impl<I: Iterator<Item = Result<(u64, String), CommandError>>> Iterator for Batch
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut rows = Vec::new();
-        // The brackets; and each row with its comma.
+        // Counts the brackets, and a comma for each row.
         let mut size = 2;
         while rows.len() < MOST_ROWS {
             let fits = |row: &I::Item| {
@@ -84,19 +82,19 @@ impl<I: Iterator<Item = Result<(u64, String), CommandError>>> Iterator for Batch
     }
 }
 
-/// How many tickets there are of the rows that were sent.
+/// How many tickets exist for the rows sent.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     pub(super) new: u64,
-    /// There from an earlier import.
+    /// Those that an earlier import created.
     pub(super) replayed: u64,
 }
 
-/// Sends rows, so many batches at the same time; notes those that the service refuses. Tickets older than
-/// `began` were there before.
+/// Sends rows, `parallel` batches at a time, and reports those that the service refuses. Tickets created
+/// before `began` count as those of an earlier import.
 ///
 /// # Errors
-/// Where the API does not answer, or refuses for another reason than what a row says.
+/// If the API does not answer, or refuses for another reason than a row's content.
 pub(super) async fn send(
     client: &Client,
     bodies: impl Iterator<Item = Result<(u64, String), CommandError>>,
@@ -109,7 +107,7 @@ pub(super) async fn send(
         let Batch { name, rows } = batch?;
         let bodies: Vec<&str> = rows.iter().map(|(_, body)| body.as_str()).collect();
         let created = match client.create_all(&bodies, &name).await {
-            // Its one row is too large.
+            // A single row is too large.
             Err(refused @ ClientError::Refused { .. }) if rows.len() == 1 => vec![Err(refused)],
             created => created?,
         };
@@ -122,7 +120,7 @@ pub(super) async fn send(
         for ((line, _), created) in rows.into_iter().zip(created) {
             progress.inc(1);
             match created {
-                // By this machine's clock: it is a count for people.
+                // Compared with this machine's clock: the count only informs people.
                 Ok(created) if created < began => sent.replayed += 1,
                 Ok(_) => sent.new += 1,
                 Err(ClientError::Refused { status, violations, detail, problem: _ })
@@ -139,7 +137,7 @@ pub(super) async fn send(
     Ok(sent)
 }
 
-/// What a second reading finds that the first did not.
+/// The error if a second reading of the file differs from the first.
 pub(super) fn has_changed() -> CommandError {
     CommandError::Io(io::Error::other("the file changed while it was read"))
 }
