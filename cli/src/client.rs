@@ -218,7 +218,6 @@ impl Client {
     }
 
     /// A ticket by its id.
-    /// Where there is none, or the API refuses or does not answer.
     pub async fn get(&self, id: TicketId) -> Result<Answered, ClientError> {
         self.send(Method::GET, &format!("/tickets/{id}"), None, &[]).await?.expect(200)?.ticket()
     }
