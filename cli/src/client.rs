@@ -26,8 +26,7 @@ use crate::local::DATA;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
-/// How often a request is tried before its failure is reported; eight attempts outlast half a minute of
-/// trouble.
+/// How often a request is tried before its failure is reported: enough to outlast half a minute of trouble.
 const TRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);

@@ -64,7 +64,8 @@ impl Local {
         Self::prepared(server.url(), key, Some((server, None))).await
     }
 
-    /// The database in a directory: served by this process at `address`, or by another one that opened it before.
+    /// The database in a directory: served by this process at `address`, or by another one that opened it
+    /// before.
     pub async fn open(directory: &Path, address: SocketAddr) -> Result<Self, LocalError> {
         let file = |path: PathBuf| move |source| LocalError::File { path, source };
         private::directory(directory).map_err(file(directory.into()))?;

@@ -43,10 +43,10 @@ pub struct Create {
     api: Api,
 }
 
-/// Update the fields given of a ticket
+/// Update the given fields of a ticket
 ///
-/// Other fields stay as they are, whatever others change meanwhile; of two changes of the same field the later one
-/// holds. With --if-match nothing is changed unless the ticket is still at the version you saw.
+/// Other fields stay as they are, whatever others change meanwhile. If two changes set the same field, the
+/// later one holds. With --if-match nothing changes unless the ticket is still at the version you saw.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "For example: tickets update 17 --status assigned --owner grace --clear followup")]
 pub struct Update {

@@ -25,7 +25,7 @@ const ENVIRONMENT: &str = "env";
 
 /// Serve the embedded database alone, with its tables
 ///
-/// It answers who signs with the access key of this run: `. .tickets/env` hands it to what a shell starts.
+/// It answers requests signed with this run's access key, which `. .tickets/env` sets in a shell.
 #[derive(Debug, Clone, Args)]
 pub struct Db {
     /// Address to listen on; port 0 takes a free one

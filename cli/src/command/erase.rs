@@ -29,10 +29,10 @@ pub struct Erase {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Database to use; without it and --data the one your AWS configuration leads to
+    /// Database to use; without this and --data, that of your AWS configuration
     #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
     endpoint_url: Option<String>,
-    /// Store of objects to use; without it and --data your AWS region's S3
+    /// Object store to use; without this and --data, S3 in your AWS region
     #[arg(long, env = "AWS_ENDPOINT_URL_S3", value_name = "URL")]
     s3_endpoint_url: Option<String>,
     /// Local data directory to use, as `tickets serve` does

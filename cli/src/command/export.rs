@@ -22,10 +22,10 @@ use crate::source::{From, Selection};
     after_help = "An export into a file that was interrupted goes on where it was when it is repeated."
 )]
 pub struct Export {
-    /// File to write; standard output if not said
+    /// File to write; standard output if not given
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Format; by the file's name if not said, else NDJSON
+    /// Format; if not given, that of the file's name, else NDJSON
     #[arg(long, value_enum)]
     format: Option<Format>,
     #[command(flatten)]

@@ -29,14 +29,14 @@ use rows::{Content, Row};
 
 /// Create tickets from a file, or move them in with their ids and dates
 ///
-/// Every line is checked before the first is sent. Through the API lines go in batches that are named by what they
-/// say: an import that was interrupted can be repeated within a day, and makes no ticket twice. With
-/// --table --keep-ids records go straight to the table, with their ids and dates; it can be repeated at any time.
+/// Every line is checked before the first is sent. Through the API, lines go in batches named after their
+/// content: an interrupted import can be repeated within a day, and makes no ticket twice. With --table
+/// --keep-ids, records go straight to the table with their ids and dates; this can be repeated at any time.
 #[derive(Debug, Clone, Args)]
 pub struct Import {
     /// File to read: CSV, NDJSON or a JSON array, gzipped or not; - for standard input
     file: PathBuf,
-    /// Format; by the file's name or beginning if not said
+    /// Format; if not given, found by the file's name or first bytes
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Delimiter of a CSV file; the most frequent one in its header if not given
@@ -66,7 +66,8 @@ pub struct Import {
     /// Check the file, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Requests at the same time, each of up to 100 lines; with 1 new tickets get ids in the order of the lines
+    /// Requests at the same time, each of up to 100 lines; with 1, new tickets get ids in the order of the
+    /// lines
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
     /// Do not show progress

@@ -18,8 +18,8 @@ use crate::output::{note, print, sanitize};
 pub struct Keys {
     #[command(subcommand)]
     action: Action,
-    /// Database to use; without it and --data the one in .tickets, if that is there and no table is named, else the
-    /// one your AWS configuration leads to
+    /// Database to use; without this and --data, the one in .tickets if that exists and no table is named,
+    /// else that of your AWS configuration
     #[arg(long, global = true, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
     endpoint_url: Option<String>,
     /// Local data directory to use, as `tickets serve` does
@@ -35,7 +35,8 @@ enum Action {
     Create(Create),
     /// List the keys
     List,
-    /// Give a key a new secret, shown once; the old one lasts for a while. Id, limit and all else stay
+    /// Give a key a new secret, shown once; the old one stays valid for a while. All else stays, id and limit
+    /// included
     Rotate(Rotate),
     /// Revoke a key; functions forget it within a minute
     Revoke {
@@ -52,16 +53,16 @@ struct Create {
     /// When it ends: a date or time, a number of days like 90d, or never
     #[arg(long, env = "TICKETS_KEY_EXPIRES", default_value = "never", value_name = "WHEN", value_parser = expiry)]
     expires: Expires,
-    /// How often it may be used, in each second, minute or hour: 10/s, 600/m, 5000/h; as often as you like if not said
+    /// How often it may be used, in each second, minute or hour: 10/s, 600/m, 5000/h; unlimited if not given
     #[arg(long, value_name = "LIMIT")]
     limit: Option<RateLimit>,
-    /// The one customer whose tickets exist for it
+    /// The only customer whose tickets the key can see
     #[arg(long, value_name = "ID")]
     customer: Option<CustomerId>,
-    /// Who has it, for people
+    /// Who has the key: a note for people
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Who makes it, for `keys list`; the user of this machine if not said
+    /// Who makes the key, as `keys list` shows it; the user of this machine if not given
     #[arg(long, env = "USER", hide_env = true, value_name = "NAME")]
     by: Option<String>,
 }
@@ -70,7 +71,7 @@ struct Create {
 struct Rotate {
     /// The key's id: the part between the underscores
     id: KeyId,
-    /// How long the old secret still lasts, in minutes, hours or days like 30m, 24h, 7d; 0m where it has leaked
+    /// How long the old secret still lasts, in minutes, hours or days like 30m, 24h, 7d; 0m if it has leaked
     #[arg(long, default_value = "24h", value_name = "TIME", value_parser = duration)]
     old_lasts: Duration,
 }

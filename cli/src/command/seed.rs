@@ -26,13 +26,13 @@ pub struct Seed {
     /// Local data directory
     #[arg(long, default_value = DATA, value_name = "DIR")]
     data: PathBuf,
-    /// How many customers to spread them over; a twentieth of the tickets if not said
+    /// How many customers to spread them over; a twentieth of the tickets if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     customers: Option<u64>,
     /// Over how many past days to spread them
     #[arg(long, value_name = "DAYS", default_value_t = 180, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
-    /// Size of each ticket's content, in bytes; realistic sizes if not said
+    /// Size of each ticket's content, in bytes; realistic sizes if not given
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=40_000))]
     content: Option<u32>,
     /// Seed of the random sample: the same number gives the same tickets, except for their dates

@@ -11,7 +11,7 @@ use tickets_repository::moving::{MovedIn, Room};
 use super::report::Report;
 use crate::command::CommandError;
 
-/// How often a record is tried before the import stops; eight attempts outlast half a minute of trouble.
+/// How often a record is tried before the import stops: enough to outlast half a minute of trouble.
 const TRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
