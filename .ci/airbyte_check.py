@@ -1,5 +1,5 @@
-"""Runs the documented Airbyte manifest against a server that changes, and compares what a destination makes of it with
-the API's list.
+"""Runs the documented Airbyte manifest against a server whose tickets change, and compares the rows of a destination
+with the API's list.
 
     airbyte_check.py MANIFEST BASE_URL TICKETS DATA < KEY_FILE     (with the Python that has airbyte-cdk)
 """

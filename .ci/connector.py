@@ -1,14 +1,14 @@
-"""What the checks of the connectors have in common: a server that changes while its tickets are loaded, deleted and
-moved, and a comparison of what the connector made of them with the API's list.
+"""What the connectors' checks share: a server whose tickets are changed, deleted and moved while they are loaded, and a
+comparison of the connector's rows with the API's list.
 
-Each check gives `check` a function that makes a connector for a key: an object with
+Each check passes `check` a function that makes a connector for a key: an object with
 
-    load()      one run; how many records it brought
-    rows()      what it has: rows by id
-    row(ticket) the row that a ticket has to be
-    repeated    how many records of the last run a run counts again
-    tamper(id)  changes a row as no ticket ever was
-    start_over() what to do once the table was restored from an earlier state; None where `load` sees that by itself
+    load()      runs once; returns the number of records
+    rows()      the connector's rows by id
+    row(ticket) the row that a ticket must have
+    repeated    how many records of the last run each run loads again
+    tamper(id)  changes a row to what no ticket ever was
+    start_over() starts over after the table was restored from an earlier state; None if `load` does so by itself
 """
 
 import http.client
@@ -56,7 +56,7 @@ class Api:
             path = link[1].removeprefix(self.url.path)
 
     def settle(self):
-        """Waits until the last change is no longer held back."""
+        """Waits until the last change has settled, so that lists show it."""
         last = max(record["updatedDate"] for record in self.list("includeDeleted=true"))
         deadline = time.monotonic() + 120
         while self.call("GET", "/tickets/?limit=1")[0]["Sync-Until"] < last:
@@ -78,7 +78,7 @@ def compare(api, connector, when):
 
 
 def load_meanwhile(base, key, write, load):
-    """A load while somebody writes: write(api, 0), write(api, 1), and so on."""
+    """Runs `load` while a thread calls write(api, 0), write(api, 1), and so on."""
     done = threading.Event()
 
     def writer():
@@ -98,7 +98,7 @@ def load_meanwhile(base, key, write, load):
 
 def check(name, make, base, key, tickets, data):
     api, connector = Api(base, key), make(key)
-    # Texts that look like something else; a date and a time in one field; more tickets than a page holds.
+    # Texts that look like other types, a date and a time in one field, and more tickets than a page holds.
     for text in ("2026-01-01T00:00:00Z", "42", 'it\'s "q" \\ \n\t ü 🎫', "[1]", "NULL"):
         notes = dict.fromkeys(("ticketContent", "owner", "users", "departments", "ticketSuppliers"), text)
         api.create(customerID=2**53 - 1, subject=text, customerEmail="ada@example.com", ticketType="billing", **notes)
@@ -109,8 +109,8 @@ def check(name, make, base, key, tickets, data):
     api.settle()
 
     def change_and_create(api, step):
-        """In turn, changes a ticket of the first page, each once, and creates one, which is on the last page: between
-        the pages there are changes that the first no longer has, older than the newest that the last would have."""
+        """Changes a ticket of the first page, each once, and creates one, which comes on the last page. So between two
+        pages there are changes that the first page no longer has, older than the newest one of the last page."""
         api.change(plain[10 + step % 500], status="resolved")
         api.create(subject="created meanwhile")
 
@@ -119,8 +119,8 @@ def check(name, make, base, key, tickets, data):
     api.change(plain[0], subject="changed", status="closed", owner="grace")
     api.change(plain[1], ticketPriority=None)
     api.delete(plain[2])
-    api.delete(api.create())  # one the copy never had
-    api.change(plain[6], customerID=8)  # a move
+    api.delete(api.create())  # a ticket that the copy never had
+    api.change(plain[6], customerID=8)  # a move to another customer
     api.settle()
     loaded.append(connector.load())
     compare(api, connector, "after a load during which tickets changed, and one after")
@@ -134,7 +134,8 @@ def check(name, make, base, key, tickets, data):
     assert changes == 3, f"the third load should bring the three changes, not {changes} records"
     compare(api, connector, "after the third load")
 
-    # Held back, and not passed over: with `settled`, and a place that is no later than the last record seen.
+    # Recent changes must be held back and not skipped: with `settled`, the state is no later than the last
+    # record seen.
     def refresh(api, step):
         api.change(plain[7], subject=f"fresh {step}")
 
@@ -145,7 +146,7 @@ def check(name, make, base, key, tickets, data):
     connector.load()
     compare(api, connector, "after a change was held back")
 
-    # As if the copy had seen a change that the table, restored from an earlier state, does not have.
+    # As if the copy had a change that the table, restored from an earlier state, does not have.
     connector.tamper(plain[5])
     subprocess.run([tickets, "restored", "--data", data], check=True)
     api.create(subject="after the restore")
@@ -155,7 +156,7 @@ def check(name, make, base, key, tickets, data):
     connector.load()
     total = compare(api, connector, "in a new epoch")
 
-    # With a key for one customer, to whom a ticket that moves to another is gone.
+    # With a key for one customer: a ticket that moves to another one is gone.
     command = [tickets, "keys", "create", "--scopes", "read", "--customer", "7", "--data", data]
     restricted = subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
     own, connector = Api(base, restricted), make(restricted)

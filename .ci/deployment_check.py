@@ -1,10 +1,10 @@
-"""What a deployment does, asked of one that runs: the configuration in force, the sync client, the export, the history
-by the table's stream; and that each action which a function's policies allow is needed.
+"""Tests a running deployment: its configuration, the sync client, the export, the history by the table's stream, and
+that a function needs each action that its policies allow.
 
     deployment_check.py STACK BASE_URL TICKETS TICKETS_KEY_COMMAND [--policies]
 
-The environment says where AWS is and who asks, as for the AWS CLI. On the emulator, whose CloudFormation gives no role
-its boundary, roles are given the one that the template names.
+The environment has the endpoint and credentials of AWS, as for the AWS CLI. The emulator's CloudFormation gives roles no
+boundary, so there this script sets the one that the template names.
 """
 
 import itertools
@@ -30,7 +30,7 @@ def check(holds, what):
 
 
 def until(condition, what, seconds=60):
-    """Waits for what happens behind the API: the stream, the scheduler."""
+    """Waits for an effect of the stream or the scheduler."""
     for _ in range(seconds * 4):
         if condition():
             return check(True, what)
@@ -52,7 +52,7 @@ def make_key(*options):
 
 
 def call(key, method, path, body=None, **headers):
-    """The status, and the JSON of the answer."""
+    """Sends a request; returns the status and the answer's JSON."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers}
     data = json.dumps(body).encode() if body is not None else None
     try:
@@ -63,7 +63,7 @@ def call(key, method, path, body=None, **headers):
 
 
 def invoke(output, event):
-    """Whether an invocation of the alias succeeded, and what it returned."""
+    """Invokes the alias; returns whether it succeeded, and its result."""
     answer = aws["lambda"].invoke(FunctionName=outputs[output], Payload=json.dumps(event).encode())
     return "FunctionError" not in answer, json.loads(answer["Payload"].read() or b"null")
 
@@ -93,7 +93,7 @@ def a_deployment_does_what_it_says():
     schedule = aws["scheduler"].get_schedule(Name=schedule.split("/")[-1])
     check(schedule["Target"]["Arn"] == outputs["ExportFunctionName"], "the schedule starts the version that is live")
     before = {one["Key"] for one in objects("manifests/")}
-    # Sooner than in five minutes.
+    # Do not wait five minutes.
     wanted = {name: schedule[name] for name in ("Name", "FlexibleTimeWindow", "Target")}
     aws["scheduler"].update_schedule(**wanted, ScheduleExpression="rate(1 minute)")
     until(lambda: {one["Key"] for one in objects("manifests/")} - before, "the export runs by its schedule", 150)
@@ -105,7 +105,7 @@ def what_functions_would_refuse_is_refused_before():
     parameters = [one["ParameterKey"] for one in aws["cloudformation"].describe_stacks(StackName=stack)["Stacks"][0]["Parameters"]]
 
     def refusal(changed, value):
-        """What CloudFormation says of a change set; nothing where it makes one, which is thrown away."""
+        """CloudFormation's message on a change set; None if it accepts it. The change set is then deleted."""
         given = [{"ParameterKey": name, "UsePreviousValue": True} for name in parameters if name != changed]
         name = f"check-{time.time_ns()}"
         try:
@@ -131,13 +131,13 @@ def what_functions_would_refuse_is_refused_before():
         check(refusal(name, value) is None, f"{name}={value!r} is taken")
 
 
-# What nobody can see fail in the emulator, which does it with rights of its own: it reads the stream, and puts what
-# could not be recorded into the queue. The logs and traces are not written by functions there.
+# Actions whose absence shows nowhere in the emulator. It uses its own rights to read the stream and to put
+# failed records into the queue, and functions there do not write the logs and traces.
 UNSEEN = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams", "sqs:SendMessage"}
 
 
 class Probes:
-    """For each function, requests that need everything it may do. Each answers whether they all succeeded."""
+    """For each function, requests that need all its rights. Each method returns whether all of them succeeded."""
 
     def __init__(self):
         options = subprocess.run([tickets, "keys", "create", "--help"], check=True, capture_output=True, text=True).stdout
@@ -148,8 +148,8 @@ class Probes:
         self.records = self.some_records()
 
     def http(self, *requests):
-        # A new key, which no instance remembers. Where keys have limits, requests are leased from its item: without the
-        # right to, they are let in on trust, and the item stays as it was.
+        # A new key, which no instance remembers. If keys have limits, functions lease requests from its item.
+        # Without that right they admit requests on trust, and the item does not change.
         key, statuses = make_key(*self.limit), []
         stored = lambda: aws["dynamodb"].get_item(TableName=outputs["ApiKeysTableName"], Key={"keyId": {"S": key.split("_")[1]}})["Item"]
         made = stored()
@@ -163,7 +163,7 @@ class Probes:
         return ticket["id"]
 
     def some_records(self):
-        """The stream's records of a ticket's life."""
+        """The stream's records of one ticket, from creation to deletion."""
         id = self.new_ticket()
         assert call(self.restricted, "DELETE", f"/tickets/{id}")[0] == 204
         stream = aws["dynamodb"].describe_table(TableName=outputs["TicketsTableName"])["Table"]["LatestStreamArn"]
@@ -185,7 +185,7 @@ class Probes:
         return self.http(("GET", "/tickets/1"))
 
     def ListTicketsFunction(self):
-        mine = call(self.restricted, "GET", "/tickets/")[0] < 500  # By customer: its key sees no other
+        mine = call(self.restricted, "GET", "/tickets/")[0] < 500  # Through the customers' index: the key sees only one
         return mine and self.http(
             ("GET", "/tickets/?limit=5"), ("GET", "/tickets/?updatedSince=2020-01-01&limit=5"), ("GET", "/tickets/?open=true&limit=5"))
 
@@ -229,13 +229,13 @@ class Probes:
         return succeeded and len(versions) == 2
 
     def ExportTicketsFunction(self):
-        # A first pass walks all buckets; one that is asked for by hand goes by what changed.
+        # A first pass walks all buckets; an export that is requested by hand goes by the changes.
         for number in range(3):
             aws["dynamodb"].delete_item(TableName=outputs["TicketsTableName"], Key={"bucket": {"S": "export"}, "id": {"N": str(number)}})
         return invoke("ExportFunctionName", {})[0] and invoke("ExportFunctionName", {"since": "2020-01-01"})[0]
 
 
-# A policy must have a statement.
+# A policy must have a statement, so this one allows nothing.
 NOTHING = {"Effect": "Deny", "Action": "dynamodb:DeleteTable", "Resource": "*"}
 
 
@@ -273,7 +273,7 @@ def each_action_is_needed():
 
 
 def the_counter_and_the_checkpoint_are_their_owners():
-    """The emulator does not tell its evaluator the partition of a request (`dynamodb:LeadingKeys`). Here it is told."""
+    """The emulator does not pass a request's partition (`dynamodb:LeadingKeys`) to its policy evaluator; this does."""
     from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
     def may(function, action, partition):

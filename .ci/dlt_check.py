@@ -1,4 +1,4 @@
-"""Runs the documented dlt pipeline against a server that changes, and compares the table with the API's list.
+"""Runs the documented dlt pipeline against a server whose tickets change, and compares the table with the API's list.
 
     dlt_check.py PIPELINE_PY BASE_URL TICKETS DATA < KEY_FILE     (with the Python that has dlt)
 """
@@ -26,14 +26,14 @@ class Dlt:
         self.key, self.copy = key, os.path.join(directory, "copy.duckdb")
 
     def load(self):
-        # No telemetry from a check.
+        # The check sends no telemetry.
         environment = os.environ | {"RUNTIME__DLTHUB_TELEMETRY": "false"}
         command = [sys.executable, pipeline, base, self.copy]
         run = subprocess.run(command, input=self.key, text=True, env=environment, check=True, stdout=subprocess.PIPE)
         return int(run.stdout.split()[0])
 
     def rows(self):
-        """The table, by id: what is not NULL, less dlt's own columns."""
+        """The table's rows by id, without NULLs and dlt's own columns."""
         with duckdb.connect(self.copy, read_only=True) as database:
             table = database.execute("SELECT * FROM tickets_api.tickets")
             names = [column[0] for column in table.description]

@@ -1,6 +1,6 @@
 """Opens the page of the API's description in Chromium, sends a request from it, and takes README's screenshot.
 
-The link has the key once; the page without it has none.
+The link gives the key once; the page without the link's token has no key.
 
     docs_check.py LINK [SCREENSHOT.png]
 """
@@ -28,7 +28,7 @@ with sync_playwright() as playwright:
     assert "frame-ancestors 'none'" in policy and "unsafe-eval" not in policy, policy
     assert page.url == f"{origin}/docs", "the token stays in the address"
 
-    # Every operation is there.
+    # The page shows every operation.
     operations = page.locator(".opblock-summary-path")
     described = json.load(urllib.request.urlopen(f"{origin}/openapi.json"))["paths"].values()
     expect(operations).to_have_count(sum(method in METHODS for path in described for method in path))
@@ -36,7 +36,7 @@ with sync_playwright() as playwright:
     if screenshot:
         page.screenshot(path=screenshot[0])
 
-    # A new ticket, with the example as it stands and the key that is there already.
+    # Create a ticket with the unchanged example, and with the key that the page has.
     create = page.locator("#operations-Tickets-createTicket")
     create.locator(".opblock-summary").click()
     create.get_by_role("button", name="Execute").click()
@@ -46,7 +46,7 @@ with sync_playwright() as playwright:
     expect(answer).to_contain_text("Invoice 2026-118 is wrong")
     create.locator(".opblock-summary").click()
 
-    # And the list shows it.
+    # The list shows the ticket.
     listed = page.locator("#operations-Tickets-listTickets")
     listed.locator(".opblock-summary").click()
     listed.get_by_role("button", name="Execute").click()
@@ -55,7 +55,7 @@ with sync_playwright() as playwright:
     expect(answer).to_contain_text("sync-until")
     expect(answer).to_contain_text("Invoice 2026-118 is wrong")
 
-    # Whoever opens the link again, or the page without its token, is asked for a key.
+    # Opening the link again, or the page without its token, gives no key.
     for again in (link, f"{origin}/docs"):
         page.goto(again)
         create = page.locator("#operations-Tickets-createTicket")
@@ -65,7 +65,7 @@ with sync_playwright() as playwright:
         expect(status).to_contain_text("401")
     browser.close()
 
-# Chromium reports the two refusals.
+# Chromium reports the two refused requests.
 troubles = [trouble for trouble in troubles if "status of 401" not in trouble]
 
 assert not troubles, troubles

@@ -1,5 +1,5 @@
-"""Makes of the built template the one that is deployed to the emulator: the same, without what the emulator lacks.
-Everything that is left out has a line here, with the reason.
+"""Writes the template for the emulator: the built one without what the emulator lacks. Each part that is left out has a
+line with the reason below.
 
     emulated.py BUILT EMULATED NAME=DEFAULT ...        (run by the Python that has aws-sam-cli)
 """
@@ -27,11 +27,11 @@ def leave_out(template, path):
     *parents, last = path.split(".")
     for name in parents:
         template = template[name]
-    del template[last]  # A KeyError: what is to be left out is no longer there
+    del template[last]  # A KeyError means that this part no longer exists: remove its line
 
 
 def without_alarms(template, gone):
-    """The dashboard shows the alarms that are there."""
+    """Removes the alarms that are left out from the dashboard."""
     body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
     lines = body["Fn::Sub"].split("\n")
     body["Fn::Sub"] = "\n".join(line for line in lines if not any(f'"${{{alarm}.Arn}}"' in line for alarm in gone))

@@ -1,5 +1,5 @@
-"""`tickets erase` on exports in a bucket that keeps versions, undisturbed and killed: no version holds the ticket, all
-other lines are there, and manifests are true. Then on a data directory: DuckDB reads of the export what the table has.
+"""Runs `tickets erase` on exports in a versioned bucket, undisturbed and killed: no version holds the ticket, all
+other lines remain, and manifests are correct. Then on a data directory: DuckDB reads from the export what the table has.
 
     erase_check.py TICKETS MOTO_SERVER COUNT KILLS    (with a Python that has boto3 and duckdb)
 """
@@ -23,7 +23,7 @@ ANY, BUCKET = "127.0.0.1:0", "exports"
 
 
 class Server:
-    """`tickets serve` or `tickets db`, with the lines that it printed."""
+    """A running `tickets serve` or `tickets db`, with the lines that it printed."""
 
     def __init__(self, last, *arguments):
         command = [tickets, *arguments, "--listen", ANY]
@@ -43,7 +43,7 @@ class Server:
 
 
 def until_exported(data, is_there):
-    """Runs the export until its newest records are as they are to be."""
+    """Runs the export until `is_there` accepts its newest records."""
     bucket = pathlib.Path(data, "s3/tickets-export")
     with Server("s3", "serve", "--quiet", "--data", data, "--export-every", "1"):
         deadline = time.monotonic() + 60
@@ -94,11 +94,11 @@ def in_a_bucket(work, bucket, id):
                 time.sleep(0.2)
         keys = [path.relative_to(bucket).as_posix() for path in sorted(bucket.rglob("*")) if path.is_file()]
         folder = "before-restore/"
-        for status in (None, "Enabled"):  # As a run that was killed and continued stores the same range again.
+        for status in (None, "Enabled"):  # Two versions of each object, as when a killed and continued run stores a range again
             if status:
                 client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": status})
             for key in keys:
-                # Those put aside have the version of before only.
+                # Objects put aside have only the version from before versioning.
                 for name in (key,) if status else (key, folder + key):
                     client.put_object(Bucket=BUCKET, Key=name, Body=(bucket / key).read_bytes())
 
@@ -155,7 +155,7 @@ def in_a_directory(work, data, bucket, id):
     read = "SELECT * FROM read_json('{}', union_by_name = true)"
     connection = duckdb.connect()
     connection.execute(f"CREATE TABLE wanted AS {read.format(table)}")
-    # As docs/export.md says.
+    # The query of docs/export.md.
     connection.execute(
         f"""CREATE TABLE stored AS {read.format(f"{bucket}/tickets/**/*.ndjson.gz")}
         QUALIFY row_number() OVER (PARTITION BY id ORDER BY "updatedDate" DESC) = 1"""
@@ -173,7 +173,7 @@ def in_a_directory(work, data, bucket, id):
 with tempfile.TemporaryDirectory() as work:
     data = f"{work}/data"
     subprocess.run([tickets, "seed", str(count), "--data", data, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    time.sleep(5)  # Until the last of them is settled.
+    time.sleep(5)  # Until the last tickets have settled
     bucket = until_exported(data, lambda found: len(found) == count)
     in_a_bucket(work, bucket, str(count // 2))
     in_a_directory(work, data, bucket, str(count // 3))

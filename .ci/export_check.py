@@ -1,5 +1,5 @@
-"""Runs the export's own binary as Lambda does, over a table of sample tickets: once undisturbed, and once killed at
-random moments and started again. Reads the bucket with DuckDB and compares it with the table.
+"""Runs the export's binary as Lambda does, over a table of sample tickets: once undisturbed, and once killed at random
+moments and restarted. Reads the bucket with DuckDB and compares it with the table.
 
     export_check.py TICKETS EXPORT_TICKETS COUNT KILLS    (with a Python that has duckdb)
 """
@@ -21,7 +21,7 @@ ANY, LAMBDA_SECONDS = "127.0.0.1:0", 290
 
 
 class Runtime(http.server.ThreadingHTTPServer):
-    """The Lambda runtime API, for one invocation at a time."""
+    """Lambda's runtime API, for one invocation at a time."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -33,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        if self.server.waiting.is_set():  # The second invocation never comes.
+        if self.server.waiting.is_set():  # There is no second invocation
             time.sleep(3600)
         self.server.waiting.set()
         self.send_response(200)
@@ -63,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Database:
-    """`tickets db` over a directory."""
+    """A running `tickets db` on a directory."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -74,7 +74,7 @@ class Database:
             word, rest = self.process.stdout.readline().split(maxsplit=1)
             lines[word] = rest.strip()
         self.bucket = lines["s3"].split(" has exports, in ")[1]
-        # `export NAME=VALUE ...`: where it is, and the access key that it lets in.
+        # `export NAME=VALUE ...`: the endpoints, and the access key.
         self.environment = dict(pair.split("=", 1) for pair in lines["use"].split()[1:])
 
     def close(self):
@@ -83,7 +83,7 @@ class Database:
 
 
 def run(database, kill_after=None):
-    """One invocation. Returns its answer, or None if it was killed; its seconds, and its peak memory in MB."""
+    """Runs one invocation. Returns its answer (None if killed), its seconds, and its peak memory in MB."""
     runtime = Runtime()
     environment = {
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime.server_port}",
@@ -107,7 +107,7 @@ def run(database, kill_after=None):
 
 
 def compare(database, work):
-    """Whether the newest record of each ticket in the bucket is the table's. Returns how many there are."""
+    """Checks that the newest record of each ticket in the bucket is the table's. Returns the number of tickets."""
     table = os.path.join(work, "table.ndjson")
     export = [tickets, "export", "--table", "--data", database.directory, "--include-deleted", "--quiet", "-o", table]
     subprocess.run(export, check=True)
@@ -138,7 +138,7 @@ def objects(database):
 with tempfile.TemporaryDirectory() as work:
     first, second = os.path.join(work, "first"), os.path.join(work, "second")
     subprocess.run([tickets, "seed", str(count), "--data", first, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    time.sleep(5)  # Until the last of them is settled.
+    time.sleep(5)  # Until the last tickets have settled
     shutil.copytree(first, second)
 
     database = Database(first)

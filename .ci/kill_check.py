@@ -1,4 +1,4 @@
-"""Kills a server under load with SIGKILL, starts it again, and looks for every acknowledged ticket.
+"""Kills a server under load with SIGKILL, restarts it, and looks for every acknowledged ticket.
 
     kill_check.py TICKETS_BINARY DATA_DIRECTORY
 """
@@ -32,7 +32,7 @@ def writer(host, key, acknowledged):
             if response.status == 201:
                 acknowledged.append(int(body["id"]))
     except (OSError, http.client.HTTPException, ValueError):
-        pass  # the server is gone
+        pass  # the server was killed
 
 
 acknowledged = []
@@ -58,7 +58,7 @@ while True:
     lost = set(acknowledged) - set(there)
     if not lost or time.monotonic() > deadline:
         break
-    time.sleep(0.5)  # an id whose writer was killed holds the list up until its ticket cannot come any more
+    time.sleep(0.5)  # an id whose writer was killed holds back the list, until its ticket cannot come any more
 server.kill()
 assert not lost, f"lost: {sorted(lost)}"
 assert len(acknowledged) == len(set(acknowledged)), "an id was given twice"

@@ -2,9 +2,9 @@
 
     log_check.py LOG FUNCTION…
 
-The schema is the one that AWS published with Powertools for AWS Lambda (Python) 1.0.0, `metrics/schema.json`; it is that of
-*Specification: Embedded metric format* in the Amazon CloudWatch User Guide. LOG is what functions wrote, among other lines;
-each FUNCTION has to have a line in it.
+The schema is the one that AWS published with Powertools for AWS Lambda (Python) 1.0.0, `metrics/schema.json`. It equals
+that of *Specification: Embedded metric format* in the Amazon CloudWatch User Guide. LOG is the functions' output; other
+lines are ignored. Each FUNCTION must have a line in it.
 """
 
 import importlib.metadata
@@ -15,7 +15,7 @@ import jsonschema
 
 powertools = importlib.metadata.distribution("aws-lambda-powertools")
 text = powertools.locate_file("aws_lambda_powertools/metrics/schema.json").read_text()
-# Its parts name themselves in a way that drafts of JSON Schema have given up since; nothing refers to those names.
+# Drop the parts' `$id`s: current drafts of JSON Schema do not allow their form, and nothing refers to them.
 schema = json.loads(text, object_hook=lambda members: {name: one for name, one in members.items() if name != "$id"})
 validator = jsonschema.validators.validator_for(schema)(schema)
 validator.check_schema(schema)
@@ -28,7 +28,7 @@ for text in open(sys.argv[1], encoding="utf-8", errors="replace"):
     line = json.loads(text[start:])
     validator.validate(line)
     for directive in line["_aws"]["CloudWatchMetrics"]:
-        # What the schema does not say: each dimension and metric is a member of the line.
+        # The schema does not require this: each dimension and metric is a member of the line.
         assert directive["Dimensions"] == [["function"]], directive
         assert all(isinstance(line[metric["Name"]], (int, float)) for metric in directive["Metrics"]), line
     for member in ("level", "message", "timestamp", "service", "cold_start", "function_request_id"):

@@ -1,6 +1,6 @@
-"""Uses `tickets mcp` as an agent does, by the official Python SDK, in both lifecycles of the protocol.
+"""Uses `tickets mcp` as an agent does, with the official Python SDK, in both lifecycles of the protocol.
 
-    mcp_check.py TICKETS DIRECTORY     (with the Python that has mcp; the directory is to be made)
+    mcp_check.py TICKETS DIRECTORY     (with the Python that has mcp; it creates the directory)
 """
 
 import asyncio
@@ -16,7 +16,7 @@ tickets, directory = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
 directory.mkdir()
 data = directory / "data"
 serve = [tickets, "serve", "--quiet", "--data", data, "--listen", "127.0.0.1:0"]
-# A value that no default has: the tools get theirs from the API.
+# A value that is no default: the tools must get their values from the API.
 presets = os.environ | {"TICKET_TYPES": "sales, billing, hardware"}
 server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=presets)
 lines = dict(next(server.stdout).split(maxsplit=1) for _ in range(2))
@@ -48,7 +48,7 @@ async def done(client, tool, **arguments):
 
 
 async def refused(client, tool, **arguments):
-    """The problem, and the text that the model reads."""
+    """A refused call: the problem, and the text that the model reads."""
     result = await client.call_tool(tool, arguments)
     assert result.is_error, result
     return result.structured_content, result.content[0].text
@@ -78,7 +78,8 @@ async def every_tool(mode):
         created = await done(client, "create_ticket", **fields)
         ticket, version = created["ticket"], created["version"]
         assert created["created"] and ticket["ticketType"] == "billing" and version == 1, created
-        # A call repeated as it was, as after a lost answer, makes no second ticket; one with a name of its own does.
+        # An unchanged call, repeated as after a lost answer, makes no second ticket. One with its own key
+        # does.
         again = await done(client, "create_ticket", **fields)
         assert again == {**created, "created": False}, again
         other = await done(client, "create_ticket", **fields, idempotencyKey=f"second-{mode}")
@@ -89,7 +90,7 @@ async def every_tool(mode):
         assert changed["version"] == 2 and changed["ticket"]["owner"] == "grace", changed
         problem, text = await refused(client, "update_ticket", id=ticket["id"], owner="ada", ifVersion=1)
         assert problem["status"] == 412 and "has changed" in text, problem
-        # A work queue; one that only a scan could answer is refused with what to add.
+        # A work queue works. A filter that needs a scan is refused, and the message says what to add.
         queue = await done(client, "list_tickets", open=True, owner="grace", status=["open", "assigned"], customerID=42)
         assert ticket["id"] in [found["id"] for found in queue["tickets"]], queue
         problem, text = await refused(client, "list_tickets", owner="grace")
@@ -102,7 +103,7 @@ async def every_tool(mode):
             answer = await done(client, "get_ticket_history", **page)
             entries += answer["entries"]
             page = answer.get("next")
-            # What has just changed is recorded within a moment.
+            # The last change is recorded a moment later.
             if page is None and len(entries) < 3:
                 await asyncio.sleep(0.2)
                 page = {"id": ticket["id"], "versionAfter": len(entries)}
@@ -178,7 +179,7 @@ async def scopes():
                     raise AssertionError(f"{tool} answers a key with {key_scopes}")
                 except MCPError as error:
                     assert f"there is no tool {tool}" in str(error), error
-    # To learn the scopes nothing was written, and a customer's key sees its customer only.
+    # Asking for the scopes wrote nothing, and a customer's key sees only that customer's tickets.
     async with agent(key("--scopes", "read", "--customer", "1")) as client:
         answer = await done(client, "list_tickets", limit=50)
         assert {ticket["customerID"] for ticket in answer["tickets"]} == {1}
@@ -193,7 +194,7 @@ def bad_keys():
 
 
 async def unreachable():
-    """An agent's server is often started before the API is: it lives, and says so call by call."""
+    """The API is not running yet: the server stays alive, and each call reports it."""
     async with agent(all_scopes, api="http://127.0.0.1:9/backend/api/v1") as client:
         assert await names(client) == READING | WRITING | DELETING
         assert "cannot reach" in (await refused(client, "get_ticket", id="1"))[1]

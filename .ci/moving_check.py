@@ -1,9 +1,9 @@
-"""Moves another system's tickets in, through an importer that is killed and started again, and counts them.
+"""Moves another system's tickets in, with an importer that is killed and restarted, and counts them.
 
     moving_check.py TICKETS_BINARY ROWS
 
-For each example: the commands of its README; then a generated export of so many rows, in the encodings and with the
-line ends that such files come in. What is not the source's is a loss, and is named.
+For each example: runs the commands of its README, then imports a generated export of ROWS rows with the encoding and
+line ends of such files. Each difference from the source is a loss, and is named.
 """
 
 import csv
@@ -20,7 +20,7 @@ import time
 binary, rows = str(pathlib.Path(sys.argv[1]).resolve()), int(sys.argv[2])
 root = pathlib.Path(__file__).resolve().parent.parent
 
-# How each file is written: encoding, delimiter, line end.
+# How each file is written: encoding, delimiter and line end.
 WRITTEN = {"zendesk": ("utf-16", "\t", "\r\n"), "freshdesk": ("utf-8-sig", ";", "\r\n")}
 STATUS = {
     "zendesk": {"New": "open", "Open": "open", "Pending": "assigned", "Hold": "assigned", "Solved": "resolved", "Closed": "closed"},
@@ -46,7 +46,7 @@ def exported(data, cwd):
 
 
 def readme(example, work):
-    """Runs what the README shows, as it stands."""
+    """Runs the commands of the README unchanged."""
     shutil.copytree(root / "examples" / example, work / "examples" / example)
     for block in re.findall(r"```sh\n(.*?)```", (root / "examples" / example / "README.md").read_text(), re.S):
         for line in block.strip().splitlines():
@@ -62,7 +62,7 @@ def readme(example, work):
 
 
 def generate(example, path):
-    """A file like the example's, of so many rows; what its tickets have to be."""
+    """Writes a file like the example's with ROWS rows. Returns the tickets that it must become."""
     draw = random.Random(7)
     with (root / "examples" / example / "tickets.csv").open(newline="") as file:
         header = next(csv.reader(file))
@@ -73,7 +73,7 @@ def generate(example, path):
         writer.writeheader()
         number = 0
         for at in range(rows):
-            # Deleted tickets are missing from such exports.
+            # Such exports leave out deleted tickets, so ids have gaps.
             number += 1 if draw.random() < 0.9 else draw.randrange(2, 30)
             status, priority = draw.choice(list(STATUS[example])), draw.choice(list(PRIORITY[example]))
             customer, month = draw.randrange(10**11, 10**11 + rows // 20 + 1), at * 120 // rows
@@ -93,7 +93,7 @@ def move(example, work):
     began = time.monotonic()
     checked = tickets(*arguments, "--dry-run")
     checked_in = time.monotonic() - began
-    # Killed twice, wherever it is, and started again.
+    # Killed twice at arbitrary points, and restarted.
     for _ in range(2):
         process = subprocess.Popen([binary, *arguments], stderr=subprocess.DEVNULL)
         time.sleep(checked_in + max(0.3, checked_in / 2))

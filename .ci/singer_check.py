@@ -1,4 +1,4 @@
-"""Runs the documented Singer tap against a server that changes, and compares what a target makes of it with the API's
+"""Runs the documented Singer tap against a server whose tickets change, and compares a target's rows with the API's
 list.
 
     singer_check.py TAP_PY BASE_URL TICKETS DATA < KEY_FILE     (with the Python that has singer-sdk)

@@ -1,8 +1,8 @@
-"""Runs the documented sync client against a server that changes, and compares the copy with the table.
+"""Runs the documented sync client against a server whose tickets change, and compares the copy with the table.
 
     sync_check.py SYNC_PY BASE_URL TICKETS       (in a directory with the server's .tickets)
 
-Of a deployment the environment names the database (AWS_ENDPOINT_URL_DYNAMODB, TICKETS_TABLE), and .tickets has a key.
+For a deployment, the environment names the database (AWS_ENDPOINT_URL_DYNAMODB, TICKETS_TABLE), and .tickets has a key.
 """
 
 import json
@@ -43,7 +43,7 @@ call("DELETE", f"/tickets/{some[1]}")
 call("POST", "/tickets/", {"customerID": 7, "subject": "new"})
 assert copy() == table(), "the second pass"
 
-# As if the copy had seen a ticket that the table, restored from an earlier state, does not have.
+# As if the copy had a ticket that the table, restored from an earlier state, does not have.
 with sqlite3.connect("copy.db") as database:
     lost = {"id": "999999", "updatedDate": "2999-01-01T00:00:00.000Z"}
     database.execute("INSERT INTO tickets VALUES (999999, ?, ?)", (lost["updatedDate"], json.dumps(lost)))

@@ -1,4 +1,4 @@
-"""`tickets delete` on a terminal: it asks, and deletes what it has shown.
+"""Tests `tickets delete` on a terminal: it asks, and deletes only the version that it has shown.
 
     terminal_check.py TICKETS
 """
@@ -20,7 +20,7 @@ def run(*arguments):
 
 
 def delete(id, answer, meanwhile=lambda: None):
-    """What it ends with, and what the terminal shows."""
+    """The command's exit code, and what the terminal shows."""
     ours, its = pty.openpty()
     process = subprocess.Popen([tickets, "delete", id], stdin=its, stdout=its, stderr=its, env=environment)
     os.close(its)
@@ -32,7 +32,7 @@ def delete(id, answer, meanwhile=lambda: None):
     try:
         while more := os.read(ours, 1000):
             shown += more
-    except OSError:  # the other end is closed
+    except OSError:  # the command closed its end
         pass
     return process.wait(), shown.decode()
 

@@ -1,4 +1,4 @@
-"""A destination that keeps one row for each id, as those of Singer and Airbyte do, and no row of what is gone."""
+"""A destination that keeps one row for each id, as those of Singer and Airbyte do, and drops those of gone tickets."""
 
 
 class Upserts:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Keeps a copy of the tickets in a SQLite file: one pass each time it runs.
+"""Keeps a copy of the tickets in a SQLite file: runs one pass.
 
     sync.py BASE_URL COPY.db < KEY_FILE
 
-Follows docs/sync.md: ask for what changed since the last pass' Sync-Until, follow the links, apply
-what is newer, and store the new Sync-Until together with the last page. Where Sync-Epoch is another one,
-the table was restored from an earlier state: start over.
+Follows docs/sync.md: ask for what changed since the Sync-Until of the last pass, follow the links, apply what is newer,
+and store the new Sync-Until together with the last page. If Sync-Epoch has changed, the table was restored from an
+earlier state: start over.
 """
 
 import json
@@ -21,7 +21,7 @@ ATTEMPTS = 5
 
 
 def get(url, key):
-    """One page: its tickets, its Sync-Until, its Sync-Epoch, and the URL of the next page or None."""
+    """Gets one page: its tickets, Sync-Until and Sync-Epoch, and the URL of the next page or None."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -40,7 +40,7 @@ def get(url, key):
 
 
 def sync(base, key, copy):
-    """One pass. Returns how many records were new or newer."""
+    """Runs one pass. Returns how many records were new or newer."""
     copy.execute("CREATE TABLE IF NOT EXISTS tickets (id INTEGER PRIMARY KEY, updated TEXT, ticket TEXT)")
     copy.execute("CREATE TABLE IF NOT EXISTS state (only INTEGER PRIMARY KEY CHECK (only = 1), since TEXT, epoch TEXT)")
     since, epoch = copy.execute("SELECT since, epoch FROM state").fetchone() or (None, None)
@@ -56,7 +56,7 @@ def sync(base, key, copy):
             return sync(base, key, copy)
         first_until = first_until or until
         for ticket in tickets:
-            # Times are RFC 3339 in UTC with milliseconds: they compare as text.
+            # Times are RFC 3339 in UTC with milliseconds, so they can be compared as text.
             cursor = copy.execute(
                 "INSERT INTO tickets VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
                 " SET updated = excluded.updated, ticket = excluded.ticket WHERE excluded.updated > updated",
@@ -64,7 +64,7 @@ def sync(base, key, copy):
             )
             applied += cursor.rowcount
     copy.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", (first_until, epoch))
-    copy.commit()  # tickets and Sync-Until together: a pass that dies is repeated
+    copy.commit()  # tickets and Sync-Until together, so a pass that dies is repeated
     return applied
 
 

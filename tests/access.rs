@@ -1,5 +1,5 @@
-//! Nobody gets in who should not: every route × every kind of key × both slash forms. The routes are
-//! read, not remembered.
+//! Access tests: every route × every kind of key × with and without a trailing slash. The routes are read
+//! from the code, so none is forgotten.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tickets_http::route::{
 use tickets_repository::{Keys, schema};
 use tower::ServiceExt;
 
-/// The paths of a route, in both forms, for a ticket and a customer.
+/// A route's path with and without the slash, for a ticket and a customer.
 fn paths(route: &Route, ticket: u64, customer: CustomerId) -> [String; 2] {
     let id = match route.path {
         TICKET | TICKET_HISTORY => ticket.to_string(),
@@ -32,12 +32,12 @@ fn paths(route: &Route, ticket: u64, customer: CustomerId) -> [String; 2] {
     [path.clone(), format!("{path}/")]
 }
 
-/// A request to every method and form of a route, with a good body.
+/// Requests every method of a route in both forms, with a valid body.
 async fn requests(api: &Api, route: &Route, customer: CustomerId, key: Option<&str>) -> Vec<Answer> {
     let mut answers = Vec::new();
     for method in route.methods {
         for slash in 0..2 {
-            // One of its own for each, for a deletion ends it.
+            // A new ticket for each request, because a deletion ends it.
             let body = json!({"customerID": customer.get(), "subject": "s"});
             let ticket = api.create(&body).await;
             let path = &paths(route, ticket, customer)[slash];
@@ -126,7 +126,7 @@ async fn to_a_restricted_key_other_customers_tickets_do_not_exist() {
         }
         for answer in requests(&api, route, other, Some(&restricted)).await {
             match (route.path, route.methods[0].as_str()) {
-                // The body gives the ticket to the other customer.
+                // The body would give the ticket to the other customer.
                 (TICKETS, "POST") => {
                     assert_eq!(
                         (answer.status, answer.fields()),
@@ -137,7 +137,7 @@ async fn to_a_restricted_key_other_customers_tickets_do_not_exist() {
                 (TICKET | TICKET_HISTORY, _) => {
                     assert_eq!(answer.status, 404, "{}: {answer:?}", route.function)
                 }
-                // It tells of no ticket.
+                // The configuration contains no tickets.
                 (TICKET_CONFIGURATION, _) => assert_eq!(answer.status, 200),
                 (CUSTOMER_TICKETS, _) => assert_eq!((answer.status, answer.text.as_str()), (200, "[]")),
                 _ => {
@@ -279,7 +279,7 @@ async fn pages_of_listed_origins_may_read_answers_and_others_may_not() {
     assert_eq!(read.header("access-control-allow-origin"), "");
 }
 
-/// The answer to a request whose path is what it is: a client would tidy `..` and `%2e` away.
+/// Sends a request with its path unchanged; an HTTP client would normalize `..` and `%2e`.
 async fn raw(api: &Api, payload: Payload, method: &str, uri: &str, key: Option<&str>) -> (u16, String) {
     let gateway = Gateway { app: Arc::clone(api.app.as_ref().unwrap()), payload };
     let mut request = axum::http::Request::builder().method(method).uri(uri);
@@ -451,7 +451,7 @@ async fn the_api_s_description_needs_no_key_and_the_page_is_shown_where_it_is_wa
                 assert_eq!((preflight.status, preflight.header("allow")), (204, "GET, HEAD, OPTIONS"));
             }
         }
-        // Nothing else is read without a key, whatever its path ends with.
+        // Every other path needs a key, whatever it ends with.
         for path in
             ["/tickets/openapi.json", "/tickets/docs", "/customers/docs/tickets", "/ticket-configuration"]
         {
@@ -476,7 +476,7 @@ async fn a_key_ends_to_the_millisecond_and_a_revoked_one_within_a_minute() {
             async |key: &str| answer(api.anonymous(Method::GET, "/tickets/").bearer_auth(key)).await.status;
         for (after, expected) in [(0, 200), (999, 200), (1, 401)] {
             millis.fetch_add(after, Ordering::SeqCst);
-            // It was looked up while it was good: that it is remembered does not make it last.
+            // The key was looked up while it was valid. Being remembered must not extend its life.
             assert_eq!(status(&ends).await, expected, "{after} ms later");
         }
 
@@ -512,8 +512,8 @@ async fn every_header_of_an_answer_can_be_read_by_a_page_that_may() {
     for answer in &answers {
         let exposed: Vec<&str> = answer.header("access-control-expose-headers").split(", ").collect();
         for name in answer.headers.keys().map(|name| name.as_str()) {
-            // What pages may always read (Fetch, "CORS-safelisted response-header name"), what is for
-            // browsers themselves, and what the server adds to whatever is answered.
+            // Headers that pages may always read (Fetch, "CORS-safelisted response-header name"), headers for
+            // browsers themselves, and headers that the server adds to every answer.
             let readable = ["cache-control", "content-length", "content-type"].contains(&name);
             let not_theirs = name.starts_with("access-control-") || ["vary", "date", "allow"].contains(&name);
             assert!(readable || not_theirs || exposed.contains(&name), "{name} of {answer:?}");

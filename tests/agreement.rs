@@ -1,5 +1,5 @@
-//! The routes, tables and variables stand in several places, each of which has to have them: the
-//! code, the template, the watch router, README. They agree.
+//! Tests that the places which list routes, tables and variables agree: the code, the template, the watch
+//! router, and README.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +30,7 @@ use tickets_repository::schema::{self, KeyAttribute};
 use tickets_repository::{COUNTER, Connection, Keys, lease};
 use tower::ServiceExt;
 
-/// Method, path and function of every route, in any order.
+/// Method, path and function of every route.
 type Table = BTreeSet<(String, String, String)>;
 
 fn routes_in_code() -> Table {
@@ -39,7 +39,7 @@ fn routes_in_code() -> Table {
     table.map(|(method, route)| (method, route.path.to_owned(), route.function.to_owned())).collect()
 }
 
-/// The functions of the template, by name.
+/// The template's functions, by name.
 fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
     let resources = template["Resources"].as_mapping().unwrap();
     let functions = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
@@ -48,17 +48,17 @@ fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
         .collect()
 }
 
-/// The functions that answer no route: a schedule starts the one, the table's stream the other.
+/// The functions without a route: a schedule starts the first, the table's stream the second.
 const EXPORT: &str = "export-tickets";
 const RECORD: &str = "record-changes";
-/// What the latter may read: Lambda does so with its rights.
+/// What the second may read. Lambda reads the stream with the function's rights.
 const STREAM: &str = "${Tickets.Arn}/stream/*";
 
-/// The methods that a path is asked with. API Gateway's `ANY` would be simpler, but `sam local`
-/// prefers it to a method at random.
+/// The methods that each path is deployed with. API Gateway's `ANY` would be simpler, but `sam local` at
+/// random prefers it to a method.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Every method of every path: where no function answers it, the path's fallback says so.
+/// Every method of every path. If no function answers a method, the path's fallback does.
 fn routes_with_fallbacks() -> Table {
     let mut table = Table::new();
     for fallback in ROUTES.iter().filter(|route| route.fallback) {
@@ -239,7 +239,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         (local.policy.settle, local.policy.keep_tombstones)
     );
     assert_eq!(deployed.cors_origins, local.cors_origins);
-    // Each one is read: a value that cannot be is refused, or shows.
+    // Each variable is read: an invalid value is refused, or its effect shows.
     for name in [
         "TICKET_TYPES",
         "TICKET_STATUSES",
@@ -288,7 +288,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
     }
 }
 
-/// The name in a `!Ref`.
+/// Access to the name in a `!Ref`.
 trait Reference {
     fn as_tagged_ref(&self) -> Option<&str>;
 }
@@ -302,14 +302,14 @@ impl Reference for Yaml {
     }
 }
 
-/// The actions a function may take, by resource.
+/// The actions that a function may take, each with its resource.
 fn allowed(function: &Yaml) -> BTreeSet<(String, String)> {
     let list = |value: &Yaml| untagged(value).as_sequence().cloned().unwrap_or_else(|| vec![value.clone()]);
     let mut allowed = BTreeSet::new();
     for policy in function["Properties"]["Policies"].as_sequence().unwrap() {
         for statement in policy["Statement"].as_sequence().unwrap() {
             if statement["Effect"] == "Deny" {
-                continue; // Of what is allowed, some items: tests/template.rs.
+                continue; // This limits allowed actions to some items: see tests/template.rs.
             }
             assert_eq!(statement["Effect"], "Allow");
             for (action, resource) in list(&statement["Action"])
@@ -335,7 +335,7 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
     let calls: [(&str, Vec<(&str, &str)>); 10] = [
         ("get-ticket-configuration", vec![key, lease]),
         ("get-ticket", vec![key, lease, get]),
-        // A key restricted to a customer gets its list from the customers' index.
+        // The list for a key restricted to a customer comes from the customers' index.
         (
             "list-tickets",
             vec![key, lease, get, batch, ("Query", "Tickets.Arn"), by_customer, by_updated, by_status],
@@ -365,7 +365,8 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
         }
         assert_eq!(allowed(&functions[name]), expected, "{name}");
     }
-    // Of a key functions may write what is leased of its limit, and that it is in use. Nothing makes it wider.
+    // A key's item: functions may only write what was leased of its limit, and that it is used. They cannot
+    // widen a key.
     for (name, function) in &functions {
         let policies = function["Properties"]["Policies"].as_sequence().unwrap();
         let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
@@ -382,12 +383,12 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
                 [schema::API_KEYS_KEY[0].0, lease::WINDOW, lease::LEASED, lease::LAST_USED],
                 "{name}"
             );
-            // All that is there would be more than these attributes.
+            // `ALL_*` values would return more than these attributes.
             let returned = list("StringEqualsIfExists", "dynamodb:ReturnValues");
             assert_eq!(returned, ["NONE", "UPDATED_OLD", "UPDATED_NEW"], "{name}");
         }
     }
-    // Of the table the export may write one partition.
+    // The export may write one partition of the table.
     let policies = functions[EXPORT]["Properties"]["Policies"].as_sequence().unwrap();
     let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
     let mut writes = statements.filter(|statement| statement["Action"] == "dynamodb:PutItem");
@@ -456,7 +457,7 @@ fn every_sample_event_is_one_of_its_function_s_route() {
         let context = &event["requestContext"];
         let (method, path) = match format {
             "rest" => {
-                // What the client wrote; the event's own path lacks the stage.
+                // The path that the client wrote. The event's own path lacks the stage.
                 let path = context["path"].as_str().unwrap();
                 assert_eq!(
                     path,
@@ -472,7 +473,7 @@ fn every_sample_event_is_one_of_its_function_s_route() {
                 assert_eq!(event["routeKey"].as_str(), Some(&*key), "{file}");
                 (&http["method"], event["rawPath"].as_str().unwrap().strip_prefix(BASE_PATH).unwrap())
             }
-            // A function's own URL knows no routes.
+            // A function URL has no routes.
             "url" => (&context["http"]["method"], event["rawPath"].as_str().unwrap()),
             other => panic!("{file}: what is {other}?"),
         };
@@ -493,12 +494,12 @@ fn every_sample_event_is_one_of_its_function_s_route() {
     assert_eq!(input, sample, "the schedule sends what the sample has");
 }
 
-/// The model, and what it is asked for: actions and resources as a policy names them.
+/// The model, with a record of the calls: actions and resources, named as in a policy.
 #[derive(Debug, Clone)]
 struct Watched {
     engine: Model,
     asked: Arc<Mutex<BTreeSet<(String, String)>>>,
-    /// The partitions of the tickets' table that were written to, with the action.
+    /// The partitions of the tickets' table that were written to, each with the action.
     written: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
 
@@ -542,7 +543,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let store = Keys::new(engine.connection().open(), schema::API_KEYS, clock.clone());
     for customer in [None, Some(7.try_into().unwrap())] {
         let token = BearerToken::generate().unwrap();
-        // With a limit, of which each instance leases some.
+        // The key has a limit, so each instance leases a part of it.
         let limit = "1000000/h".parse().ok();
         let key = ApiKey { customer, limit, ..ApiKey::new(&token, Scope::ALL, clock.now()) };
         store.insert(&key).await.unwrap();
@@ -552,15 +553,15 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let gateway = async |most_keys: usize| {
         let connector = SharedHttpConnector::new(watched.clone());
         let client = http_client_fn(move |_, _| connector.clone());
-        // A client of its own each time, so that no key is remembered.
+        // A new client each time, so that no key is remembered.
         let connection = Connection { http_client: Some(client), ..engine.connection() };
         let mut config = Config::from_lookup(|_| None).unwrap();
         config.policy.most_keys = most_keys;
         Gateway { app: Arc::new(App::open(config, connection, clock.clone())), payload: Payload::Rest }
     };
     let body = json!({"customerID": 7, "subject": "s"});
-    // Every way through each function, with good weather and without: a write whose answer is lost is read
-    // back.
+    // Requests for every path through each function, without faults and with them: after a lost answer, a
+    // write is read back.
     let requests = [
         (Method::POST, "/tickets", body.clone()),
         (Method::POST, "/tickets", body.clone()),
@@ -603,7 +604,8 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
             }
         }
     }
-    // Every version, the last first: what comes after its ticket's deletion takes another way.
+    // Every version, the last one first: a version recorded after its ticket's deletion takes a different
+    // path.
     engine.set(Faults::default());
     watched.asked.lock().unwrap().clear();
     let history = gateway(20_000).await.app.history.clone();
@@ -613,7 +615,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let outcome = record_changes::answer(&history, event).await;
     assert!(outcome.batch_item_failures.is_empty());
     seen.entry(RECORD).or_default().append(&mut watched.asked.lock().unwrap());
-    // A first pass, which walks the buckets, and one over what changed.
+    // A first pass, which walks the buckets, and then a pass over what changed.
     engine.set(Faults::default());
     watched.asked.lock().unwrap().clear();
     let key = AccessKey::generate().unwrap();
@@ -621,7 +623,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
     for later in [Duration::ZERO, Duration::from_secs(60)] {
         let tickets = gateway(20_000).await.app.tickets.clone();
-        // The second is beyond the settle window: what was written shows.
+        // The second pass runs after the settle window, so it sees what was written.
         let clock = Clock::new(move || Clock::system().now().plus(later));
         let exporter = Exporter::new(tickets, bucket.clone(), clock);
         export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
@@ -629,7 +631,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());
     let exported = std::mem::take(&mut *watched.written.lock().unwrap());
     assert_eq!(exported, [("PutItem".to_owned(), CHECKPOINTS.to_owned())].into());
-    // What the policies deny by partition is never asked for.
+    // Functions never ask for the partitions that the policies deny.
     for (function, written) in written {
         for (action, bucket) in written {
             assert_eq!(bucket == COUNTER, action == "UpdateItem", "{function}: {action} to {bucket}");
@@ -654,12 +656,12 @@ fn no_function_may_do_anything_to_everything() {
                 continue;
             }
             if name == RECORD && (action == "sqs:SendMessage" || resource == STREAM) {
-                continue; // One queue, and the streams of one table.
+                continue; // The policy names one queue, and the streams of one table.
             }
             let call = action.strip_prefix("dynamodb:").unwrap_or_else(|| panic!("{name}: {action}"));
             assert!(call.chars().all(char::is_alphabetic) && call != "Scan", "{name}: {action}");
             assert!(!resource.contains('*') && resource.contains(".Arn"), "{name}: {resource}");
-            // A key is looked up, and its use counted; no function may list keys or make them.
+            // Functions look up a key and count its use. None may list or create keys.
             let of_keys = ["GetItem", "UpdateItem"].contains(&call);
             assert!(!resource.contains("ApiKeys") || of_keys, "{name}: {action} on {resource}");
         }

@@ -1,5 +1,5 @@
-//! Bad input is answered briefly, however bad it is. That it is also answered quickly is measured by
-//! `cargo run --release -p tickets-bench --bin bad_input`: time is no matter for tests.
+//! Tests that the answer to bad input is short, however bad the input is. Its speed is not tested but
+//! measured: `cargo run --release -p tickets-bench --bin bad_input`.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
@@ -8,10 +8,11 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 use support::{Answer, Api, answer};
 
-/// No answer to a refused request is larger.
+/// The largest answer to a refused request, in bytes.
 const MOST_ANSWERED: usize = 64 * 1024;
 
-/// Names as they are hard on an answer: long ones, near ones, such as are six bytes a character in JSON.
+/// Member names that make answers long: long names, names close to known ones, and characters that take six
+/// bytes in JSON.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-zA-Z]{1,12}",
@@ -39,11 +40,11 @@ fn known() -> impl Strategy<Value = String> {
     proptest::sample::select(names.to_vec()).prop_map(str::to_owned)
 }
 
-/// An object whose members are wrong: up to many of them.
+/// An object with up to many wrong members.
 fn object(most: usize) -> impl Strategy<Value = Value> {
     let member = (prop_oneof![3 => name(), 1 => known()], value());
     (proptest::collection::vec(member, 1..most), 1usize..200).prop_map(|(members, times)| {
-        // Each several times, under names of its own: generating is slow, and what is generated alike enough.
+        // Each member several times, under different names: generating is slow, and copies are good enough.
         let of = |(name, value): &(String, Value), n| (format!("{name}{n}"), value.clone());
         let numbered = members.iter().flat_map(|member| (0..times).map(move |n| of(member, n)));
         Value::Object(members.iter().cloned().chain(numbered).collect::<Map<_, _>>())
@@ -74,7 +75,7 @@ fn assert_brief(answer: &Answer) -> Result<(), TestCaseError> {
     prop_assert!(answer.text.len() <= MOST_ANSWERED, "{} bytes: {start}", answer.text.len());
     if answer.status == 207 {
         let rows = answer.json();
-        // 422, or 400 for a row with a name that is too long to be read.
+        // 422, or 400 if a name in the row is too long to be read.
         let refused = |row: &Value| row["status"] == 422 || row["status"] == 400;
         prop_assert!(rows.as_array().unwrap().iter().all(refused), "{start}");
     }
@@ -88,7 +89,7 @@ fn no_answer_to_a_refused_request_is_larger_than_64_kib() {
     let mut cases = TestRunner::new(Cases { cases: 12, failure_persistence: None, ..Cases::default() });
     let brief = cases.run(&(body(), query()), |(body, query)| {
         let mut body = body.to_string().into_bytes();
-        // More never reaches a function, and the connection is closed meanwhile.
+        // A larger body never reaches a function, and the connection is closed meanwhile.
         body.truncate(5 * 1024 * 1024);
         runtime.block_on(async {
             for api in &apis {
@@ -109,7 +110,7 @@ fn no_answer_to_a_refused_request_is_larger_than_64_kib() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_no_url_holds_once_it_is_encoded_is_refused_by_name() {
     for api in Api::each().await {
-        // Each of these is three bytes in a URL that is made of the event.
+        // Each of these characters takes three bytes in the URL that is made from the event.
         for query in
             [format!("owner={}", "|".repeat(50_000)), format!("open=true&status={}", "a,".repeat(25_000))]
         {
@@ -131,12 +132,12 @@ async fn of_a_batch_s_mistakes_the_first_are_listed_and_each_row_says_how_many_a
         assert_eq!(refused.status, 207);
         assert!(refused.text.len() <= MOST_ANSWERED, "{}", refused.text.len());
         let rows = refused.json();
-        // Thirty unknown names, and two fields that are missing.
+        // Thirty unknown names, and two missing fields.
         assert_eq!(rows[0]["problem"]["errors"].as_array().unwrap().len(), 32);
         assert_eq!(rows[99]["problem"]["errors"].as_array().unwrap().len(), 0);
         let detail = rows[99]["problem"]["detail"].as_str().unwrap();
         assert!(detail.ends_with("; 32 of those listed do not fit here"), "{detail}");
-        // A batch of usual mistakes is told all of them.
+        // The answer to a batch of ordinary mistakes lists all of them.
         let usual: Value =
             (0..100).map(|_| json!({"customerID": 0, "subject": "s", "status": "opne"})).collect();
         let refused = answer(api.request(Method::POST, "/tickets/").json(&usual)).await.json();

@@ -1,5 +1,5 @@
-//! The contract, rule by rule, through the front door: in-process with events of both formats, or
-//! against an API that runs elsewhere (see `Api::each`), which other tests may use meanwhile.
+//! Tests of the API's contract, rule by rule, over HTTP: in this process with events of both formats, or
+//! against a running API (see `Api::each`), which other tests may use at the same time.
 
 mod errors;
 mod fields;
@@ -14,7 +14,7 @@ use support::{Answer, Api, Options, answer, fresh_customer, time};
 use tickets_cli::gateway::Payload;
 use tickets_domain::{Clock, Timestamp};
 
-/// A new ticket of a customer of its own.
+/// Creates a ticket of a new customer, and returns both ids.
 async fn ticket(api: &Api) -> (u64, u64) {
     let customer = fresh_customer().get();
     (api.create(&json!({"customerID": customer, "subject": "Help"})).await, customer)
@@ -36,7 +36,7 @@ fn assert_problem(answer: &Answer, status: u16, fields: &[&str]) {
     assert!(!answer.header("x-request-id").is_empty());
 }
 
-/// Three tickets of a customer, with their ids.
+/// Creates three tickets of a new customer.
 async fn three(api: &Api) -> (u64, Vec<Value>) {
     let customer = fresh_customer().get();
     let mut tickets = Vec::new();
@@ -51,9 +51,9 @@ fn id(ticket: &Value) -> u64 {
     ticket["id"].as_str().unwrap().parse().unwrap()
 }
 
-// What follows needs a configuration, a clock or a table of its own, so it always runs in this process.
+// The tests below need their own configuration, clock or table, so they always run in this process.
 
-/// An API whose time a test sets.
+/// An API whose clock the test sets.
 async fn on_a_clock(
     payload: Payload,
     start: &str,

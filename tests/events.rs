@@ -1,5 +1,5 @@
-//! Events as AWS sends them, and as nobody should: the samples in `events/` get answers, and no
-//! event makes a handler panic or puts what a caller wrote into a header.
+//! Tests with events as AWS sends them, and with hostile ones: the samples in `events/` are answered, and no
+//! event makes a handler panic or puts a caller's text into a header.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ use tickets_http::Response;
 use tickets_http::event::harmless;
 use tickets_http::route::ROUTES;
 
-/// An app whose table has the samples' key and ticket 1 of customer 42.
+/// An app whose table has the samples' key, and ticket 1 of customer 42.
 async fn app() -> (Api, Arc<App>) {
     let api = Api::start_with(Options::default()).await;
     let app = Arc::clone(api.app.as_ref().unwrap());
@@ -93,7 +93,7 @@ async fn a_function_url_has_no_routes_and_its_path_is_enough() {
     assert_eq!((got.status().as_u16(), json_body(&got)["id"].as_str()), (200, Some("1")));
 }
 
-/// Sets the path that the client wrote, in either format.
+/// Sets the path as the client wrote it, in either format.
 fn set_written_path(event: &mut Value, path: &str) {
     if event["version"] == "2.0" {
         event["requestContext"]["http"]["path"] = json!(path);
@@ -102,11 +102,11 @@ fn set_written_path(event: &mut Value, path: &str) {
     }
 }
 
-/// What a client may have written before a route's path: the stage; the mapping of a custom domain, also one of
-/// several levels; nothing, as for a function URL.
+/// What can precede a route's path in the client's URL: the stage; the mapping of a custom domain, also with
+/// several levels; or nothing, as for a function URL.
 const PREFIXES: [&str; 5] = ["/backend/api/v1", "/support/api/v1", "/a/b-c/api/v1", "/api/v1", ""];
 
-/// Paths that a caller would like to have in a header.
+/// Prefixes that an attacker would like to see in a header.
 const HOSTILE_PREFIXES: [&str; 7] = [
     "//evil.example",
     "https://evil.example",
@@ -175,7 +175,7 @@ async fn a_link_is_the_path_that_the_client_wrote_and_never_what_a_caller_makes_
             }
             for other in ["", "/", "/tickets/7", "/customers/tickets/", "/backend/api/v1/ticket"] {
                 let expected = match (list, other) {
-                    // It ends like the route, whatever is in front.
+                    // The path ends like the route, so everything before it is taken for a prefix.
                     ("/tickets", "/customers/tickets/") => "</customers/tickets/".to_owned(),
                     _ => format!("</backend/api/v1{list}/"),
                 };
@@ -215,7 +215,7 @@ async fn the_api_s_description_is_of_where_the_client_found_it() {
     }
 }
 
-/// A function URL knows no routes and no path parameters.
+/// A function URL has neither routes nor path parameters.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_url_s_link_is_its_own_path() {
     let (api, app) = app().await;
@@ -316,7 +316,7 @@ async fn every_request_in_events_is_answered() {
         let (_api, app) = app().await;
         let function = file.split('.').next().unwrap();
         if matches!(function, "export-tickets" | "record-changes") {
-            continue; // No request: what they are asked for is tested in agreement.rs, export.rs and history.rs.
+            continue; // Not called by requests: agreement.rs, export.rs and history.rs test their calls.
         }
         let response = answer(&app, function, &event(&file)).await;
         let expected = match function {
@@ -331,7 +331,7 @@ async fn every_request_in_events_is_answered() {
         let expected_body = match function {
             "delete-ticket" => body.is_null(),
             "get-ticket-configuration" => body["limits"]["batchTickets"] == 100,
-            // The change may not be recorded yet.
+            // The change may not be in the history yet.
             "list-ticket-history" => body.is_array(),
             _ => ticket["customerID"] == 42,
         };
@@ -341,19 +341,19 @@ async fn every_request_in_events_is_answered() {
     assert_eq!(answered, ROUTES.iter().map(|route| route.function.to_owned()).collect());
 }
 
-/// A sample, changed.
+/// A sample event, edited.
 fn changed(file: &str, edit: impl FnOnce(&mut Value)) -> String {
     let mut event = serde_json::from_str(&event(file)).unwrap();
     edit(&mut event);
     event.to_string()
 }
 
-/// What a gateway makes of headers, in either format.
+/// Sets a header as a gateway does, in either format.
 fn set_headers(event: &mut Value, name: &str, values: &[&str]) {
     if event["version"] == "2.0" {
         event["headers"][name] = json!(values.join(","));
     } else {
-        // The single ones have the last of each name, as API Gateway documents it.
+        // `headers` has the last value of each name, as API Gateway documents.
         event["headers"][name] = json!(values.last());
         event["multiValueHeaders"][name] = json!(values);
     }
@@ -398,7 +398,7 @@ async fn two_keys_or_two_names_for_a_request_are_none() {
             }
         }
     }
-    // Format 2.0 has them joined, and so they are one name with a comma.
+    // Format 2.0 joins the values, so they are one value with a comma.
     let (_api, app) = app().await;
     let event =
         changed("create-ticket.rest.json", |event| set_headers(event, "idempotency-key", &["a", "b"]));
@@ -443,7 +443,7 @@ async fn an_id_is_the_path_s_parameter_whatever_the_path_says() {
     }
 }
 
-/// Text that would end a header, a `Link`'s reference, or a string of JSON, if it got there as it is.
+/// Texts that would end a header, the reference in a `Link`, or a JSON string, if they were copied unescaped.
 const HOSTILE: [&str; 8] = [
     "\r\nSet-Cookie: a=b",
     "x\r\n\r\n<html>",
@@ -455,14 +455,14 @@ const HOSTILE: [&str; 8] = [
     "ü\u{2028}\u{1f600}",
 ];
 
-/// A change of an event.
+/// Edits an event.
 type Edit<'a> = &'a dyn Fn(&mut Value);
 
 fn assert_harmless(response: &Response, what: &str) {
     for (name, value) in response.headers() {
         let text = String::from_utf8_lossy(value.as_bytes());
         assert!(name != "set-cookie" && !text.contains(char::is_control), "{what}: {name}: {value:?}");
-        // The request's name is the gateway's, and goes back as it is.
+        // The gateway chooses the request id, and it is returned unchanged.
         let known = text.is_ascii() && !text.contains("evil") || name == "x-request-id";
         assert!(known, "{what}: {name}: {value:?}");
     }
@@ -490,7 +490,7 @@ async fn hostile_text_ends_no_header_and_no_body() {
     for hostile in HOSTILE {
         let (api, app) = app().await;
         api.create(&json!({"customerID": 42, "subject": "second"})).await;
-        // The deletion of the ticket they are about is the last of them.
+        // The last route deletes the ticket that all of them use.
         for route in &ROUTES {
             for format in ["rest", "http"] {
                 let file = format!("{}.{format}.json", route.function);
@@ -559,8 +559,8 @@ async fn what_a_ticket_says_is_not_in_headers() {
     }
 }
 
-/// Any JSON, not too deep. An empty array is not among it: no gateway lists no values of a parameter,
-/// and `query_map`, which reads them, takes the first.
+/// Any JSON that is not too deep, without empty arrays: no gateway sends a parameter with an empty list of
+/// values, and `query_map`, which reads them, takes the first.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -579,7 +579,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Where something is in a value: the way to each of its members.
+/// Collects the paths (JSON pointers) of all members of a value.
 fn places(value: &Value, place: String, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -597,7 +597,7 @@ fn places(value: &Value, place: String, found: &mut Vec<String>) {
     found.push(place);
 }
 
-/// Whether a text is an event. Then every function answers it.
+/// Sends a text to every function if it is an event. Returns whether it is one.
 fn survives(runtime: &tokio::runtime::Runtime, app: &Arc<App>, text: &str) -> Result<bool, TestCaseError> {
     if serde_json::from_str::<LambdaRequest>(text).is_err() {
         return Ok(false);
@@ -625,7 +625,7 @@ fn garbage_is_no_event_or_is_answered() {
         .run(&any_json(), |value| survives(&runtime, &app, &value.to_string()).map(drop))
         .unwrap();
 
-    // Events with something in them replaced by something else.
+    // Sample events in which members are replaced by other values.
     let samples: Vec<(Value, Vec<String>)> =
         ["update-ticket.rest", "update-ticket.http", "list-tickets.rest"]
             .map(|name| {
@@ -643,7 +643,7 @@ fn garbage_is_no_event_or_is_answered() {
         .run(&strategy, |(sample, edits)| {
             let (mut event, places) = samples[sample].clone();
             for (place, value, text) in edits {
-                // A text by another text as a rule: an event whose kinds are wrong is none.
+                // Mostly replace a text by another text: a value of a wrong type makes it no event.
                 match (event.pointer_mut(place.get::<String>(&places)), value) {
                     (Some(there), Some(value)) => *there = value,
                     (Some(there @ Value::String(_)), None) => *there = json!(text),

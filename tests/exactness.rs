@@ -1,9 +1,10 @@
-//! Nothing lost, nothing doubled, nothing missed: random writers against an API on a bad day, while
-//! sync clients follow the documented procedures; in the end each copy is what the table is, and each
-//! ticket's history has its versions, once each. And each part of the procedure, broken on purpose, is noticed.
+//! Tests that nothing is lost, doubled or missing. Random writers use the API while the database fails at
+//! random, and sync clients follow the documented procedures. At the end every copy equals the table, and
+//! each ticket's history has every version once. Other tests break each part of the procedure on purpose:
+//! that must be noticed.
 //!
-//! `EXACTNESS_SEEDS` sets how many seeds are run, `EXACTNESS_FIRST` where they begin; a failure names
-//! its seed, which repeats it exactly.
+//! `EXACTNESS_SEEDS` is the number of seeds, `EXACTNESS_FIRST` the first one. A failure names its seed, which
+//! repeats it exactly.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,11 +19,11 @@ use support::stream::{Delivery, Stream};
 use tickets_repository::{Policy, schema};
 use tokio::task::JoinHandle;
 
-/// What is broken on purpose.
+/// The part that is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sabotage {
     Nothing,
-    /// The settle window covers nothing.
+    /// The settle window is empty.
     NoSettling,
     /// A settled walk's horizon moves from page to page.
     MovingHorizon,
@@ -30,7 +31,7 @@ enum Sabotage {
     LastSyncUntil,
     /// The database hides a part of the design.
     Lie(Lie),
-    /// What fails to be recorded in the history is not delivered again.
+    /// A version that could not be recorded in the history is not delivered again.
     FailuresIgnored,
 }
 
@@ -41,7 +42,7 @@ fn id(record: &Value) -> u64 {
     record["id"].as_str().and_then(|id| id.parse().ok()).expect("an id")
 }
 
-/// Applies what is newer, by `(id, updatedDate)`.
+/// Applies the records that are newer than those in the copy, by `(id, updatedDate)`.
 fn apply(copy: &mut Copy, reply: &Reply) {
     for record in reply.body.as_array().unwrap_or_else(|| panic!("a list, not {reply:?}")) {
         let newer = copy
@@ -53,8 +54,8 @@ fn apply(copy: &mut Copy, reply: &Reply) {
     }
 }
 
-/// Polls, and keeps `Sync-Until`; follows `Link`, or loops on `idAfter` until `[]`. Now and then it is a new
-/// job, which begins with nothing.
+/// A client that polls and keeps `Sync-Until`. It follows `Link`, or loops on `idAfter` until `[]`. Now and
+/// then it starts over with an empty copy.
 struct Poller {
     path: &'static str,
     copy: Copy,
@@ -97,7 +98,7 @@ impl Poller {
     }
 }
 
-/// Reads no header but `Link`, asks for what is settled, and keeps the greatest `updatedDate`.
+/// A client that reads no header but `Link`, asks for settled records, and keeps the greatest `updatedDate`.
 #[derive(Default)]
 struct Connector {
     copy: Copy,
@@ -126,13 +127,13 @@ impl Connector {
                 }
                 _ => next,
             });
-            // Between pages a connector loads what it has; meanwhile others write.
+            // A connector loads each page before it gets the next one. Others write meanwhile.
             tokio::time::sleep(Duration::from_millis(700)).await;
         }
     }
 }
 
-/// Follows new tickets by id alone: once 43 is shown, 42 was shown before or never will be.
+/// A client that follows new tickets by id alone: once it has seen 43, it has seen 42 or never will.
 #[derive(Default)]
 struct Tail {
     seen: Vec<u64>,
@@ -152,7 +153,7 @@ impl Tail {
     }
 }
 
-/// A work queue: a list with filters, and what each ticket in it is.
+/// A work queue: a filtered list, and the condition that its tickets meet.
 struct Queue {
     list: &'static str,
     holds: fn(&Value) -> bool,
@@ -166,7 +167,7 @@ fn is_closed(ticket: &Value) -> bool {
     ticket["status"] == "resolved" || ticket["status"] == "closed"
 }
 
-/// One for each way in which filters find their tickets.
+/// One queue for each way in which filters find tickets.
 const QUEUES: [Queue; 7] = [
     Queue { list: "/tickets/?open=true", holds: is_open },
     Queue { list: "/tickets/?open=false&limit=2", holds: is_closed },
@@ -193,7 +194,7 @@ const QUEUES: [Queue; 7] = [
 ];
 
 impl Queue {
-    /// The tickets in it; each is what was asked for, whatever the indexes say.
+    /// Reads the queue. Each ticket meets the condition, whatever the indexes say.
     async fn read(&self, api: &Simulation) -> Result<Vec<Value>, String> {
         let (mut tickets, mut asked) = (Vec::new(), Some(self.list.to_owned()));
         while let Some(path) = asked {
@@ -209,7 +210,8 @@ impl Queue {
     }
 }
 
-/// What a change makes of a ticket's place in work queues. It draws nothing, so that it changes no seed's run.
+/// Changes a ticket's place in the work queues. It draws no random number, so the runs of seeds stay the
+/// same.
 fn requeue(body: &mut Value, number: u64, round: u64) {
     let nth = (3 * number + round) as usize;
     match nth % 3 {
@@ -219,22 +221,22 @@ fn requeue(body: &mut Value, number: u64, round: u64) {
     }
 }
 
-/// What writers were told.
+/// What the API acknowledged to the writers.
 #[derive(Default)]
 struct Acknowledged {
-    /// The id each named request was answered with.
+    /// The id that each create with an idempotency key was answered with.
     created: BTreeMap<String, u64>,
-    /// The version each ticket had at least.
+    /// The lowest version that each ticket must have.
     versions: BTreeMap<u64, u64>,
     deleted: Vec<u64>,
-    /// Named requests whose answers nobody waited for.
+    /// Creates with an idempotency key whose answers nobody awaited.
     unheard: Vec<(String, JoinHandle<Reply>)>,
-    /// The highest id a writer may work on.
+    /// The highest id that writers may work on.
     highest: u64,
 }
 
 impl Acknowledged {
-    /// What a batch was answered. Whether every row is there by now.
+    /// Notes the results of a batch. True if every row has been created by now.
     fn of_batch(&mut self, subjects: &[String], results: &[Value]) -> bool {
         for (subject, result) in subjects.iter().zip(results) {
             match result["status"].as_u64() {
@@ -256,8 +258,8 @@ fn version(reply: &Reply) -> u64 {
     reply.header("etag").trim_matches('"').parse().unwrap_or(0)
 }
 
-/// A create. Who sends it with an `Idempotency-Key` does not always wait for the answer: what then still
-/// comes must be the same ticket.
+/// Creates a ticket. With an `Idempotency-Key` the writer does not always wait for the answer; a late answer
+/// must be the same ticket.
 async fn create(
     api: &Simulation,
     key: Option<String>,
@@ -279,8 +281,8 @@ async fn create(
     Reply { status: 0, headers: Default::default(), body: Value::Null }
 }
 
-/// A batch, repeated until every row is there. A row that was answered once is answered with the same ticket
-/// ever after.
+/// Creates a batch, repeating it until every row is created. Every later answer for a row must be the same
+/// ticket.
 async fn create_batch(api: &Simulation, name: &str, rng: &mut Rng, told: &Rc<RefCell<Acknowledged>>) {
     let subjects: Vec<_> = (0..4).map(|row| format!("{name}-{row}")).collect();
     let row = |subject| json!({"customerID": rng.u64(1..4), "subject": subject});
@@ -318,7 +320,7 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                             assert_eq!(told.created.insert(subject, id), None);
                             break;
                         }
-                        // Without a key nobody knows whether a repeat would make a second one.
+                        // Without a key a repeat could make a second ticket.
                         0 | 409 | 503 if !named => break,
                         0 | 409 | 503 => tokio::time::sleep(Duration::from_millis(rng.u64(1..800))).await,
                         other => panic!("create: {other} {}", reply.body),
@@ -362,19 +364,19 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
 
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// One run. `Err` tells what is not exact.
+/// Runs one seed. `Err` says what is not exact.
 fn run(seed: u64, sabotage: Sabotage) -> Result<(), String> {
     simulate(seed, async move {
         let mut rng = Rng::with_seed(seed);
         let settle = if sabotage == Sabotage::NoSettling { Duration::ZERO } else { SETTLE };
-        // Some runs answer from the index; some give up on it and walk, and then some come to the index
-        // again.
+        // Some runs answer from the index. Others give up on the index and walk the buckets, and some of
+        // these return to the index.
         let by_key = matches!(sabotage, Sabotage::Lie(Lie::StaleFetch(_) | Lie::BelievedDepartures));
         let most_keys = if rng.bool() || by_key { 12_000 } else { 5 };
         let most_ids = if rng.bool() { 1000 } else { 3 };
         let policy = Policy { settle, most_keys, most_ids, ..Policy::default() };
         let api = Simulation::start(seed, policy).await;
-        // Tickets in two buckets, and empty ones before.
+        // Tickets lie in two buckets, after some empty ones.
         let base = 1000 * rng.u64(1..4) - rng.u64(1..20);
         api.model.skip_to(base);
         api.model.set(Faults::everything());
@@ -393,7 +395,7 @@ fn run(seed: u64, sabotage: Sabotage) -> Result<(), String> {
             .collect();
         let lists = [("/tickets/", true), ("/tickets/", false), ("/customers/1/tickets/", true)];
         let mut pollers = lists.map(|(path, follows_link)| Poller::new(path, follows_link, true));
-        // Jobs that begin at any moment, each with a first pass, which ends before an open id.
+        // Jobs that begin at random times. Each starts with a first pass, which ends before an open id.
         let starters: Vec<_> = (0..6)
             .map(|_| {
                 let (api, wait) = (api.clone(), rng.u64(..30_000));
@@ -419,7 +421,7 @@ fn run(seed: u64, sabotage: Sabotage) -> Result<(), String> {
         for writer in writers {
             writer.await.map_err(|panic| panic.to_string())?;
         }
-        // All is written and settled: one more pass, and everybody has everything.
+        // Everything is written and settled. After one more pass every copy is complete.
         tokio::time::sleep(3 * SETTLE).await;
         for poller in &mut pollers {
             poller.pass(&api, 3, sabotage).await;
@@ -465,7 +467,7 @@ fn run(seed: u64, sabotage: Sabotage) -> Result<(), String> {
                 return Err(format!("{procedure}: {} tickets, not {}", copy.len(), table.len()));
             }
         }
-        // One customer's copy has that customer's tickets, and knows of all others that they have left.
+        // The customer's copy has that customer's tickets, and knows that all others have left.
         let customers = &pollers[2].copy;
         for (id, record) in table.iter().filter(|(_, record)| record["customerID"] == 1) {
             if customers.get(id) != Some(record) {
@@ -500,7 +502,7 @@ fn run(seed: u64, sabotage: Sabotage) -> Result<(), String> {
     })
 }
 
-/// Whether the table holds what writers were told.
+/// Checks that the table holds what was acknowledged.
 async fn exact(api: &Simulation, table: &Copy, told: &Acknowledged) -> Result<(), String> {
     let mut subjects = BTreeMap::new();
     for (id, record) in table {
@@ -530,8 +532,8 @@ async fn exact(api: &Simulation, table: &Copy, told: &Acknowledged) -> Result<()
     Ok(())
 }
 
-/// Whether the history of every ticket is its versions from 1 on, once each and in order, and ends as the table does;
-/// whether of deleted tickets nothing is kept but who, when and which fields.
+/// Checks that every ticket's history has its versions from 1 on, once each and in order, and ends with the
+/// ticket's state. Of deleted tickets it may keep only who changed which fields, and when.
 async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
     let client = api.model.connection().open();
     for (id, record) in table {
@@ -580,7 +582,7 @@ async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
             }
             continue;
         }
-        // The API shows no value of a deleted ticket, whatever is kept.
+        // The API hides all values of a deleted ticket, so look at what is stored.
         let kept = client.query().table_name(schema::HISTORY).key_condition_expression("ticket = :ticket");
         let ticket = aws_sdk_dynamodb::types::AttributeValue::N(id.to_string());
         let kept = kept.expression_attribute_values(":ticket", ticket).send().await;
@@ -595,11 +597,11 @@ async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+    #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
     std::env::var(name).ok().map_or(default, |text| text.parse().expect(name))
 }
 
-/// Runs seeds on every core, and returns the first that is not exact, if one is.
+/// Runs the seeds on every core, and returns the first failure, if any.
 fn first_inexact(seeds: std::ops::Range<u64>, sabotage: Sabotage) -> Option<(u64, String)> {
     let next = std::sync::atomic::AtomicU64::new(seeds.start);
     let found = std::sync::Mutex::new(None);
@@ -650,7 +652,7 @@ fn a_run_can_be_repeated() {
     assert_eq!(injected(7), (faults, end));
 }
 
-/// With this part broken, some copy is not what the table is.
+/// Checks that some copy differs from the table when this part is broken.
 fn is_noticed(sabotage: Sabotage) {
     let noticed = first_inexact(1..201, sabotage);
     let (seed, what) = noticed.unwrap_or_else(|| panic!("{sabotage:?} is not noticed in 200 runs"));
@@ -674,7 +676,7 @@ fn the_sync_until_of_a_later_page_is_noticed() {
 
 #[test]
 fn a_fetch_that_is_not_consistent_is_noticed() {
-    // Longer than the settle window: nobody promises that such a read is ever current.
+    // Longer than the settle window: DynamoDB sets no limit to how old such a read may be.
     is_noticed(Sabotage::Lie(Lie::StaleFetch(2 * SETTLE)));
 }
 
@@ -688,13 +690,13 @@ fn a_claim_taken_over_without_the_void_is_noticed() {
     is_noticed(Sabotage::Lie(Lie::NoVoids));
 }
 
-/// A create begins, and has to wait for its id; meanwhile another writer reserves the id before it and dies. A list then
-/// ends before that id, and leaves out the ticket: it has to be younger than the `Sync-Until` of that list. `None` where
-/// the writer with this seed dies after its put has taken effect, not before.
+/// A create begins and waits for its id. Meanwhile another writer reserves the id before it and dies, so a
+/// list ends before that id and leaves out the new ticket. The ticket must then be younger than that list's
+/// `Sync-Until`. Returns whether it is found; `None` if this seed's writer dies only after its put.
 fn a_first_pass_behind_a_dead_writer_loses_nothing(seed: u64, lie: Option<Lie>) -> Option<bool> {
     simulate(seed, async move {
         let api = Simulation::start(seed, Policy { settle: SETTLE, ..Policy::default() }).await;
-        // Both instances know the key.
+        // Let both instances learn the key.
         tokio::join!(api.get("/tickets/"), api.get("/tickets/"));
         let started = tokio::time::Instant::now();
         let at = |millis| tokio::time::sleep_until(started + Duration::from_millis(millis));
@@ -729,7 +731,8 @@ fn a_first_pass_behind_a_dead_writer_loses_nothing(seed: u64, lie: Option<Lie>) 
 
 #[test]
 fn a_stamp_taken_before_the_reservation_is_noticed() {
-    // Too rare for chance: only a slow create behind a dead one shows it, to a job that begins at that moment.
+    // Too rare for random runs: it shows only if a slow create follows a dead one and a job begins at that
+    // moment.
     let behind = |lie| {
         let mut seeds = (1..50).filter_map(|seed| a_first_pass_behind_a_dead_writer_loses_nothing(seed, lie));
         seeds.next().expect("a writer that dies before its put")

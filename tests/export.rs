@@ -1,5 +1,5 @@
-//! The scheduled export: what is in the bucket is what is in the table, however runs are cut, killed,
-//! repeated or run at the same time.
+//! Tests of the scheduled export: the bucket equals the table, even if runs are cut off, killed, repeated or
+//! run at the same time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ use tickets_domain::{
 use tickets_repository::checkpoint::ExportKind;
 use tickets_repository::{Connection, Policy, Tickets};
 
-/// A table, a bucket, and a clock that moves when it is told to.
+/// A table, a bucket, and a clock that the test moves.
 struct World {
     tickets: Tickets,
     exporter: Exporter,
@@ -38,19 +38,19 @@ struct World {
 
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// By whom everything here is written.
+/// The writer of all records here.
 fn writer() -> KeyId {
     "writer".parse().unwrap()
 }
 
 impl World {
-    /// Objects of about `part_bytes` before compression, and lists that read so many keys.
+    /// A world with objects of about `part_bytes` before compression. Lists read at most `most_keys` keys.
     async fn new(part_bytes: usize, most_keys: usize) -> Self {
         let database = Local::in_memory(any_port()).await.unwrap();
         let storage = StorageServer::start(None, any_port(), database.key.clone()).await.unwrap();
         let millis = Arc::new(AtomicI64::new(support::time("2026-11-30T12:00:00Z").millis()));
         let shown = Arc::clone(&millis);
-        // A millisecond passes with every look at it.
+        // Each reading of the clock takes a millisecond.
         let clock =
             Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
         let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
@@ -77,7 +77,7 @@ impl World {
         self.tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap().ticket.id.get()
     }
 
-    /// A change or a deletion of any ticket.
+    /// Changes or deletes a random ticket.
     async fn disturb(&self, rng: &mut Rng, last: u64) {
         let id = TicketId::try_from(rng.u64(1..=last)).unwrap();
         let outcome = if rng.u8(0..5) == 0 {
@@ -95,7 +95,7 @@ impl World {
         answer(&self.exporter, Event::default(), Timestamp::MAX).await.unwrap()
     }
 
-    /// Every object below `folder`, in the order of their names.
+    /// All objects below `folder`, sorted by name.
     fn objects(&self, folder: &str) -> Vec<PathBuf> {
         fn below(directory: &Path, found: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(directory).into_iter().flatten() {
@@ -109,7 +109,7 @@ impl World {
         found
     }
 
-    /// What a reader of the bucket has: of every ticket the newest record.
+    /// The newest record of each ticket in the bucket.
     fn copy(&self) -> BTreeMap<u64, Value> {
         let mut copy: BTreeMap<u64, Value> = BTreeMap::new();
         for object in self.objects("tickets") {
@@ -146,7 +146,7 @@ impl World {
     }
 }
 
-/// The records of an object.
+/// Reads the records of an object.
 fn records(object: &Path) -> Vec<Value> {
     let lines = BufReader::new(GzDecoder::new(File::open(object).unwrap())).lines();
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
@@ -173,7 +173,7 @@ async fn a_run_stores_what_changed_since_the_last_one_deletions_included() {
     assert_eq!(world.copy(), world.table().await);
     assert!(world.copy()[&1]["deletedDate"].is_string());
 
-    // Nothing changed: a manifest says so, and there is no object.
+    // Nothing changed: the manifest says so, and there is no object.
     let third = world.run().await;
     assert_eq!((third.since, third.objects), (second.watermark, 0));
     let names: Vec<_> = world.manifests().iter().map(|m| m["objects"].as_array().unwrap().len()).collect();
@@ -230,7 +230,7 @@ async fn a_run_short_of_time_stops_between_parts_and_the_next_goes_on() {
     world.pass(SETTLE * 2);
     let (mut runs, mut objects, mut last) = (0, 0, None);
     loop {
-        // Every look at the clock takes a millisecond: a few tickets fit into a run.
+        // Each reading of the clock takes a millisecond, so only a few tickets fit into one run.
         let deadline = world.now().plus(Duration::from_secs(45) + Duration::from_millis(16));
         let outcome = world.exporter.run(ExportKind::Scheduled, deadline).await.unwrap();
         (runs, objects) = (runs + 1, objects + outcome.objects);
@@ -251,7 +251,7 @@ async fn a_run_short_of_time_stops_between_parts_and_the_next_goes_on() {
     assert_eq!(named as u64, objects);
 }
 
-/// Runs a future until it has been polled so often, and then drops it as a kill would; `None` then.
+/// Polls a future at most `polls` times and then drops it, as a kill would. `None` if it was dropped.
 async fn killed_after<T>(polls: u32, run: impl Future<Output = T>) -> Option<T> {
     let (mut run, mut left) = (Box::pin(run), polls);
     poll_fn(move |context| {
@@ -264,7 +264,7 @@ async fn killed_after<T>(polls: u32, run: impl Future<Output = T>) -> Option<T> 
     .await
 }
 
-/// Runs that are killed anywhere and run at the same time, while tickets change.
+/// Runs exports that are killed at random points, some at the same time, while tickets change.
 async fn is_exact(seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let most_keys = if rng.bool() { 20_000 } else { 10 };
@@ -293,7 +293,7 @@ async fn is_exact(seed: u64) {
         world.pass(Duration::from_secs(rng.u64(0..30)));
     }
     world.pass(SETTLE * 2);
-    // What was begun is finished, then what changed since.
+    // The first run finishes what was begun, the second exports what changed since.
     for _ in 0..2 {
         assert!(world.run().await.complete);
     }
@@ -349,7 +349,7 @@ async fn an_export_by_hand_repeats_what_changed_since_and_moves_no_watermark_bac
     assert_eq!(again.len() as u64, outcome.objects);
     assert_eq!(world.run().await.since, scheduled.watermark, "the schedule goes on where it was");
 
-    // One that does not fit into its run goes on in the next scheduled one.
+    // An export that does not fit into its run continues in the next scheduled one.
     let deadline = world.now().plus(Duration::from_secs(45) + Duration::from_millis(8));
     assert!(!answer(&world.exporter, event, deadline).await.unwrap().complete);
     assert!(world.exporter.is_asked_again().await.unwrap());

@@ -1,4 +1,4 @@
-//! What the API does when the database misbehaves, fault by fault.
+//! What the API answers when the database fails, fault by fault.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tickets_repository::{Keys, Policy, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Runs a test for some seeds, for a fault happens with chance.
+/// Runs a test with several seeds, because faults are random.
 fn each_seed<F: Future<Output = ()>>(test: impl Fn(Simulation, u64) -> F) {
     for seed in 1..=20 {
         let policy = Policy { settle: SETTLE, ..Policy::default() };
@@ -30,7 +30,7 @@ async fn create(api: &Simulation) -> Reply {
     api.call("POST", "/tickets/", &[], Some(&body("s"))).await
 }
 
-/// A ticket made while all is well; then the faults begin.
+/// Creates a ticket without faults; then the faults begin.
 async fn disturbed(api: &Simulation, faults: Faults) -> String {
     assert_eq!(create(api).await.status, 201);
     api.model.set(faults);
@@ -53,9 +53,9 @@ fn assert_retry(reply: &Reply, kind: &str) {
     assert!(!text.contains("injected") && !text.contains("dynamo") && !text.contains("throughput"), "{text}");
 }
 
-/// What disturbs the put of a ticket, and of no claim or void.
+/// Matches only calls that put a ticket, not those for a claim or void.
 const TICKET: Option<&str> = Some("subject");
-/// What disturbs every call for the first ticket: puts, voids and reads.
+/// Matches every call for the first ticket: puts, voids and reads.
 const FIRST: Option<&str> = Some("0#1");
 
 #[test]
@@ -134,7 +134,7 @@ fn a_written_ticket_is_never_answered_with_an_error_because_a_later_attempt_was_
             "{reply:?}, at {version}"
         );
     });
-    // Both ways are taken by some seeds.
+    // Some seeds take the one path, some the other.
     for seed in 1..=20 {
         simulate(seed, async {
             let api = Simulation::start(seed, Policy::default()).await;
@@ -161,7 +161,7 @@ fn a_repeated_create_is_one_ticket_whichever_call_its_first_writer_died_at() {
             assert!(took < 600, "a repeat is answered at once, not after {took} ms");
             let again = api.call("POST", "/tickets/", &named, Some(&body("s"))).await;
             assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &repeated.body));
-            // A dead writer's id may still be open: a list ends before it.
+            // A dead writer's id may still be open, and a list ends before it.
             wait(SETTLE).await;
             assert_eq!(count(&api).await, 1, "{call} {seed}");
         });
@@ -185,7 +185,7 @@ fn a_slow_writer_and_whoever_repeats_its_request_get_the_same_ticket() {
         let mut tickets = Vec::new();
         for request in requests {
             let reply = request.await.unwrap();
-            // Contended to the deadline is an answer, and then a repeat is safe.
+            // Contention until the deadline gives an error after which a repeat is safe.
             assert!(matches!(reply.status, 201 | 409 | 503), "{reply:?}");
             tickets.extend((reply.status == 201).then_some(reply.body));
         }
@@ -235,7 +235,7 @@ fn faults_before_the_commit_are_tried_again() {
             conflict: 0.2,
             ..Faults::default()
         };
-        // An instance that knows its key: looking it up is not what this is about.
+        // Use an instance that knows its key: looking it up is not tested here.
         api.get("/tickets/").await;
         api.model.set(faults.clone());
         assert_eq!(create(&api).await.status, 201);
@@ -276,7 +276,7 @@ fn throttling_to_the_end_is_a_503_and_nothing_is_written() {
 #[test]
 fn a_claim_contended_to_the_end_is_a_409() {
     each_seed(|api, _| async move {
-        // Whoever claims is dead before it puts its ticket, and meanwhile the next one claims.
+        // Each writer dies after its claim and before its put, while the next one claims.
         api.model.set(Faults { mentions: TICKET, death: 1.0, ..Faults::default() });
         let named = [("idempotency-key", "k")];
         let attempts: Vec<_> = (0..40)

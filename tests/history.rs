@@ -1,4 +1,4 @@
-//! The history of a ticket, through the front door: as the local server feeds it, or a deployment's stream.
+//! Tests of a ticket's history over HTTP, fed by the local server or by a deployment's stream.
 
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use support::{Api, Options, answer, fresh_customer};
 use tickets_cli::gateway::Payload;
 
-/// The APIs whose changes are recorded.
+/// The APIs that record changes.
 async fn each() -> Vec<Api> {
     Api::each().await.into_iter().filter(Api::records_changes).collect()
 }
@@ -25,7 +25,7 @@ async fn a_history_says_who_changed_what_when_and_of_a_deleted_ticket_not_what()
         let other = api.make_key(|_| {}).await;
         let patch = api.anonymous(Method::PATCH, &path).bearer_auth(&other);
         let updated = answer(patch.json(&json!({"status": "assigned", "owner": null}))).await.json();
-        // One that changes nothing is no version.
+        // An update that changes nothing makes no version.
         api.patch(&path, &json!({"status": "assigned"})).await;
         let expected = [
             json!({"version": 1, "date": created["createdDate"], "change": "created", "by": key_id(&api.key), "fields": {
@@ -89,13 +89,13 @@ async fn pages_of_a_history_follow_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_large_entries_ends_before_it_is_too_large() {
-    // Not under `cargo lambda watch`, which now and then loses a reply of megabytes.
+    // Not under `cargo lambda watch`, which sometimes loses a reply of several megabytes.
     for payload in [Payload::Rest, Payload::Http] {
         let api = Api::start_with(Options { payload, ..Options::default() }).await;
         if !api.records_changes() {
             continue;
         }
-        // A megabyte each inside the reply: every quote is four bytes there.
+        // A megabyte each in the reply, where every quote takes four bytes.
         let content = |n: usize| format!("{}{n}", "\"".repeat(250 * 1024));
         let id = api.create(&json!({"customerID": fresh_customer().get(), "subject": "s"})).await;
         for n in 0..7 {
@@ -151,7 +151,7 @@ async fn a_restricted_key_sees_the_history_since_the_ticket_came_to_its_customer
         assert_eq!(versions, [3, 4]);
         assert!(!seen.text.contains("secret"));
 
-        // Back again: what was before it came back is no longer theirs to see.
+        // Back at the first customer, who sees the history only from this change on.
         api.patch(&path, &json!({"customerID": first.get()})).await;
         api.history(id, 5).await;
         assert_eq!(history(&theirs).await.json()[0]["version"], 5);

@@ -1,5 +1,5 @@
-//! A key's limit holds over all instances, costs little, and gets in nobody else's way. What is said in
-//! docs/api.md and docs/operations.md of limits and of rotated keys is shown here.
+//! Tests that a key's limit holds over all instances, costs few writes, and does not disturb other keys. They
+//! show what docs/api.md and docs/operations.md say about limits and rotated keys.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,23 +15,23 @@ use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyStore, Meter, Scope, 
 use tickets_repository::{Keys, schema};
 use tokio::time::Instant;
 
-/// Instances that look up and count the same key, with clocks that differ.
+/// The number of instances that check the same key, each with its own clock.
 const INSTANCES: usize = 50;
-/// Clocks differ by so many milliseconds at most.
+/// The most milliseconds by which clocks differ.
 const SKEW: i64 = 150;
 
-/// A request that came to an instance.
+/// A request as seen by an instance.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// When, by the true clock, in milliseconds after the key was made.
+    /// The true time of the request, in milliseconds after the key was made.
     at: i64,
     admitted: bool,
-    /// Whether it was let in on trust, because no lease was to be had.
+    /// Whether it was admitted without a lease, because none could be had.
     on_trust: bool,
 }
 
-/// Sends `rate` requests a second with a key of this limit for so long, each at any moment and to any of the
-/// instances, over a model with these faults. Returns what came of them, and how many writes it took.
+/// Sends `rate` requests a second with a key of this limit for `seconds`, at random moments and to random
+/// instances, over a model with these faults. Returns the requests, and the number of writes.
 fn offer(
     seed: u64,
     limit: Option<&'static str>,
@@ -87,7 +87,7 @@ fn offer(
     })
 }
 
-/// How many were let in from one instant to another.
+/// The number of requests admitted from one instant to another.
 fn admitted(seen: &[Seen], from: i64, to: i64) -> i64 {
     let within = seen.iter().filter(|seen| seen.admitted && (from..to).contains(&seen.at));
     within.count().try_into().unwrap()
@@ -101,25 +101,26 @@ fn in_no_window_more_are_let_in_than_the_limit_says() {
         (3, "10/m", 10, 60_000, 4),
         (4, "300/h", 300, 3_600_000, 2),
     ] {
-        // Ten times as many as may be, to fifty instances, over a database that is slow now and then.
+        // Ten times the allowed rate, to fifty instances, over a database that is slow now and then.
         let rate = 10.0 * requests as f64 / (window as f64 / 1e3);
         let slow = Faults { delay: 0.05, longest_delay: Duration::from_millis(60), ..Faults::default() };
         let (seen, writes) = offer(seed, Some(limit), rate, windows as f64 * window as f64 / 1e3, slow);
         assert!(seen.iter().all(|seen| !seen.on_trust), "{limit}: every lease was to be had");
         for n in 0..windows {
             let (from, to) = (n * window, (n + 1) * window);
-            // Next to a window's ends instances count to the one or the other, as their clocks say.
+            // Near a window's ends, instances count a request in either window, depending on their clocks.
             let inside = admitted(&seen, from + 2 * SKEW, to - 2 * SKEW);
             assert!(inside <= requests, "{limit}: {inside} in window {n}");
             let all = admitted(&seen, from - 2 * SKEW, to);
             assert!(all >= requests, "{limit}: only {all} in window {n}, whatever instances hold");
         }
-        // However a window is laid, two of the key's own share in it.
+        // Any interval as long as a window admits at most two windows' limits.
         for start in (0..windows * window - window).step_by(usize::try_from(window / 20).unwrap()) {
             let any = admitted(&seen, start, start + window);
             assert!(any <= 2 * requests, "{limit}: {any} from {start} ms on");
         }
-        // A 256th of the limit at a time at least, and what instances find out at each window's beginning.
+        // Each lease takes at least a 256th of the limit; and each instance makes calls at the start of each
+        // window.
         let most = windows as u64 * (requests.min(256) as u64 + 2 * INSTANCES as u64) + 2 * INSTANCES as u64;
         println!(
             "{limit}: {} requests, {} let in, {writes} writes",
@@ -144,7 +145,7 @@ fn where_leases_cannot_be_had_callers_are_let_in_on_trust_and_no_more_than_a_lea
         "and still most of what is too much is refused: {all} of {}",
         seen.len()
     );
-    // With no answer at all every request is let in: nobody is refused because the database does not answer.
+    // If no lease is answered, every request is admitted: nobody is refused because the database fails.
     let silent = Faults { throttle: 1.0, only: Some("UpdateItem"), ..Faults::default() };
     let (seen, _) = offer(6, Some("600/m"), 100.0, 10.0, silent);
     assert!(seen.iter().all(|seen| seen.admitted));
@@ -152,7 +153,7 @@ fn where_leases_cannot_be_had_callers_are_let_in_on_trust_and_no_more_than_a_lea
 
 #[test]
 fn a_caller_that_keeps_to_the_limit_is_not_refused() {
-    // Four fifths of it, from fifty instances: each holds a few that it does not use.
+    // Four fifths of the limit, from fifty instances: each leases a few requests that it does not use.
     let (seen, writes) = offer(7, Some("600/m"), 8.0, 120.0, Faults::default());
     assert_eq!(admitted(&seen, 0, i64::MAX), seen.len() as i64);
     assert!(writes < seen.len() as u64, "{writes} writes for {} requests", seen.len());
@@ -162,7 +163,7 @@ fn a_caller_that_keeps_to_the_limit_is_not_refused() {
 fn a_key_without_a_limit_costs_a_write_an_hour() {
     let (seen, writes) = offer(8, None, 0.5, 3.0 * 3600.0, Faults::default());
     assert_eq!(admitted(&seen, 0, i64::MAX), seen.len() as i64);
-    // And where instances find at the same time that an hour has passed, a few that are refused.
+    // And a few refused leases, when several instances notice at the same time that an hour has passed.
     assert!((3..=3 + INSTANCES as u64).contains(&writes), "{writes} writes for {} requests", seen.len());
 }
 
@@ -187,7 +188,7 @@ async fn a_response_says_what_is_left_and_a_refusal_when_to_come_back() {
     };
     let (key, free) = (limited("3/m").await, api.make_key(|_| {}).await);
     millis.fetch_add(20_000, Ordering::SeqCst);
-    // Whatever the answer is, it counts.
+    // Every request counts, whatever its answer.
     for (path, status, left) in
         [("/tickets/", 200, 2), ("/tickets/7", 404, 1), ("/tickets/?colour=red", 400, 0)]
     {
@@ -204,13 +205,13 @@ async fn a_response_says_what_is_left_and_a_refusal_when_to_come_back() {
     assert_eq!(refused.header("content-type"), "application/problem+json");
     assert_eq!((refused.header("ratelimit"), refused.header("retry-after")), ("\"key\";r=0;t=40", "40"));
     assert_eq!(refused.header("ratelimit-policy"), "\"key\";q=3;w=60");
-    // Neither another key nor a wrong secret is concerned.
+    // Neither another key nor a wrong secret is affected.
     let other = get(&api, "/tickets/", &free).await;
     assert_eq!((other.status, other.header("ratelimit")), (200, ""));
     let (id, _) = key.rsplit_once('_').unwrap();
     let wrong = get(&api, "/tickets/", &format!("{id}_{}", "ab".repeat(32))).await;
     assert_eq!((wrong.status, wrong.header("ratelimit")), (401, ""));
-    // A millisecond before Retry-After, and then.
+    // One millisecond before Retry-After has passed, and just after.
     millis.fetch_add(39_499, Ordering::SeqCst);
     assert_eq!(get(&api, "/tickets/", &key).await.status, 429);
     millis.fetch_add(1, Ordering::SeqCst);
@@ -237,7 +238,7 @@ async fn a_rotated_key_has_two_secrets_for_a_while_and_stays_the_same_key() {
         "at once, although the former one is remembered"
     );
     assert_eq!(get(&api, "/tickets/", &old).await.status, 200);
-    // The same key to those who retry over the rotation.
+    // For idempotency, the old and the new secret are the same key.
     let create = async |key: &str| {
         let request =
             api.anonymous(Method::POST, "/tickets/").bearer_auth(key).header("idempotency-key", "r");
@@ -254,7 +255,7 @@ async fn a_rotated_key_has_two_secrets_for_a_while_and_stays_the_same_key() {
     assert_eq!(get(&api, "/tickets/", &old).await.status, 401, "to the millisecond");
     assert_eq!(get(&api, "/tickets/", &new).await.status, 200);
 
-    // One that has leaked lasts no longer than instances remember it.
+    // After a leak, the old secret lasts only as long as instances remember it.
     let last = BearerToken::renew(id.clone()).unwrap();
     admin.rotate(&last, clock.now()).await.unwrap();
     millis.fetch_add(60_000, Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! The log: one line a request, in which whoever watches finds what happened, and CloudWatch the metrics; the same id
-//! as in the gateway's access log; and nothing that a customer wrote, and no secret.
+//! Tests of the log: one line for each request, with what an operator and CloudWatch need, and the same id as
+//! in the gateway's access log. It contains no customer's text and no secret.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use tickets_http::route::BASE_PATH;
 use tickets_repository::{Keys, schema};
 use tower::ServiceExt;
 
-/// What was written to it.
+/// Collects what is written to the log.
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<Vec<u8>>>);
 
@@ -33,14 +33,14 @@ impl Write for Paper {
 }
 
 impl Paper {
-    /// The lines since this was last asked, each an object.
+    /// The lines written since the last call, each a JSON object.
     fn take(&self) -> Vec<Value> {
         let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-/// An API over the model, whose log is on paper.
+/// An API over the model, with its log collected.
 struct Watched {
     model: Model,
     app: Arc<App>,
@@ -48,7 +48,7 @@ struct Watched {
     key: BearerToken,
 }
 
-/// What a request was answered: status and headers; and its line.
+/// The status and request id of an answer, and the request's log line.
 struct Seen {
     status: u16,
     request_id: String,
@@ -93,7 +93,7 @@ impl Watched {
     }
 }
 
-/// Members of a line, in this order.
+/// These members of a line, in this order.
 fn of<const N: usize>(line: &Value, names: [&str; N]) -> [Value; N] {
     names.map(|name| line[name].clone())
 }
@@ -123,7 +123,8 @@ async fn a_line_tells_who_did_what_to_which_ticket_and_what_it_took() {
     );
     assert_eq!((&line["cold_start"], &line["function_name"]), (&json!(true), &json!("stack-GetTicket-1")));
     assert_eq!(line["correlation_id"], created.request_id, "what the client has to ask with");
-    // The key, the claim looked at, reserved, claimed and put; and the lease: with what it had to find out.
+    // The key lookup, the read of the claim, the reservation, the claim, the put and the lease, with the
+    // calls that these need to find out the current state.
     assert_eq!(of(line, ["ReadUnits", "Contention", "replays"]), [json!(1.5), json!(0), json!(0)]);
     assert!(line["WriteUnits"].as_f64().unwrap() >= 6.0 && line["Attempts"].as_u64().unwrap() >= 6, "{line}");
 
@@ -144,7 +145,7 @@ async fn a_line_tells_who_did_what_to_which_ticket_and_what_it_took() {
         [json!(207), json!(["2", "3"]), Value::Null]
     );
 
-    // No line has what customers wrote, or a secret.
+    // No line contains customers' texts or a secret.
     let bad = watched.send("PATCH", "/tickets/Confidential?Confidential=1", &[], Some(ticket)).await;
     assert_eq!(of(&bad.line, ["status", "ticket", "ClientErrors"]), [json!(400), Value::Null, json!(1)]);
     let made_up = watched.send("CONFIDENTIAL", "/tickets/1", &[("user-agent", "Confidential")], None).await;
@@ -223,7 +224,7 @@ async fn concurrent_requests_of_a_process_count_apart() {
             "{get}"
         );
     }
-    // Ten writers of one ticket: nine lose at least once, and read again what was faster.
+    // Ten writers change one ticket: nine lose at least once, and read the ticket again.
     let updates = lines.iter().filter(|line| line["function"] == "update-ticket");
     let lost: u64 = updates.map(|line| line["Contention"].as_u64().unwrap()).sum();
     assert!(lost >= 9, "{lost}");
@@ -240,7 +241,7 @@ async fn a_failure_is_in_the_line_with_its_cause() {
     assert_eq!(of(line, ["level", "message", "Errors"]), [json!("ERROR"), json!("request failed"), json!(1)]);
     assert_eq!(line["kind"], "an internal error occurred");
     assert!(line["cause"].as_str().unwrap().contains("AccessDeniedException"), "{line}");
-    // A lease that cannot be had: the request is let in, and the line says so.
+    // Without a lease the request is admitted, and the line says so.
     watched.model.set(Faults { throttle: 1.0, only: Some("UpdateItem"), ..Faults::default() });
     let mut trusted = Value::Null;
     while trusted.is_null() {

@@ -1,5 +1,5 @@
-//! Moving in and restoring: an export that is restored is what it was, whatever is in it; and records move in
-//! beside writers on a bad day, through an importer that dies and is started again, without a ticket lost,
+//! Tests of moving in and restoring. A restored export equals the original, whatever it contains. Records
+//! move in beside writers while the database fails and the importer dies and restarts: no ticket is lost,
 //! doubled, overwritten, or missing from a copy.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use tickets_domain::{Clock, Form, Presets, Record, TicketId, Timestamp};
 use tickets_repository::moving::{MovedIn, Room};
 use tickets_repository::{Policy, Tickets, schema};
 
-/// The commands, with the arguments that a person gives.
+/// The commands, parsed as from a command line
 #[derive(Parser)]
 enum Command {
     Export(Export),
@@ -38,12 +38,13 @@ async fn run(arguments: &[&str]) {
     ended.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
 }
 
-/// Texts that are hard on formats: delimiters, quotes, line ends, spaces, marks, backslashes, formulas, nothing.
+/// Texts that are difficult for file formats: delimiters, quotes, line ends, spaces, marks, backslashes,
+/// formulas, nothing.
 fn text(least: usize) -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,30}",
         "[a-z ,;\"'\\r\\n\\t\\\\\u{feff}\u{0}\u{85}\u{2028}ü🎉]{0,20}",
-        // What a spreadsheet would run, escaped or not.
+        // Formulas of a spreadsheet, escaped or not.
         "['\\\\]{0,3}[=+@＝\\-\\t\\r\\na][a-z=']{0,6}",
         Just("\\".to_owned()),
         Just(String::new()),
@@ -63,7 +64,7 @@ fn day_or_time() -> impl Strategy<Value = String> {
     })
 }
 
-/// A ticket, or what is left of one, without its id.
+/// A ticket or a tombstone, without its id.
 fn record() -> impl Strategy<Value = Value> {
     let texts = (text(1), of(text(0)), of(text(0)), of(text(0)), of(text(0)), of(text(0)));
     let presets = (
@@ -109,7 +110,7 @@ fn record() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Records under ascending ids, with holes.
+/// Records with ascending ids, some of them missing.
 fn records() -> impl Strategy<Value = Vec<Value>> {
     vec((record(), 1u64..4), 1..12).prop_map(|records| {
         let mut id = 0;
@@ -122,7 +123,7 @@ fn records() -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
-/// Exports a table in both formats.
+/// Exports a table as NDJSON and as CSV.
 async fn export(database: &str, directory: &Path, name: &str) -> [Vec<u8>; 2] {
     let file = |ending: &str| directory.join(format!("{name}.{ending}")).display().to_string();
     let files = [file("ndjson"), file("csv")];
@@ -137,7 +138,7 @@ async fn export(database: &str, directory: &Path, name: &str) -> [Vec<u8>; 2] {
 fn an_export_that_is_restored_is_what_was_exported_in_either_format() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    // Fewer than usual: each is three databases.
+    // Fewer cases than usual: each needs three databases.
     let mut cases = TestRunner::new(Cases { cases: 24, failure_persistence: None, ..Cases::default() });
     let restored = cases.run(&records(), |records| {
         runtime.block_on(async {
@@ -154,7 +155,7 @@ fn an_export_that_is_restored_is_what_was_exported_in_either_format() {
                 let to = ["--table", "--keep-ids", "--data", &database, "--quiet"];
                 run(&[&["import", &file], &to[..]].concat()).await;
                 exported.push(export(&database, directory.path(), &format!("export{round}")).await);
-                // The first round makes the table; one is restored from its NDJSON, one from its CSV.
+                // The first round fills the table. Then one is restored from its NDJSON, one from its CSV.
                 files =
                     ["", "export0.ndjson", "export0.csv"].map(|name| directory.path().join(name)).to_vec();
             }
@@ -181,7 +182,7 @@ fn id(record: &Value) -> u64 {
     record["id"].as_str().and_then(|id| id.parse().ok()).expect("an id")
 }
 
-/// A copy that polls for changes, deletions included, and starts over where it sees another epoch.
+/// A copy that polls for changes, deletions included, and starts over when the epoch changes.
 #[derive(Default)]
 struct Copy {
     records: BTreeMap<u64, Value>,
@@ -222,7 +223,7 @@ impl Copy {
     }
 }
 
-/// Records of another system: ids from 1 on with holes, some deleted.
+/// Records of another system: ids from 1 on with gaps, some of them deleted.
 fn moved(count: u64, now: Timestamp) -> Vec<Record> {
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     let record = |n: u64| {
@@ -238,7 +239,7 @@ fn moved(count: u64, now: Timestamp) -> Vec<Record> {
     (1..=count).map(record).collect()
 }
 
-/// One life of an importer: what it put, if it came to its end.
+/// One run of an importer: what it put. `None` if it gave up.
 async fn import(tickets: &Tickets, records: &[Record]) -> Option<Vec<(TicketId, MovedIn)>> {
     let ids: Vec<u64> = records.iter().map(|record| record.key().id.get()).collect();
     let earliest = records.iter().map(|record| record.key().updated).min()?;
@@ -262,7 +263,7 @@ async fn import(tickets: &Tickets, records: &[Record]) -> Option<Vec<(TicketId, 
     Some(became)
 }
 
-/// How many records moved in, how many ids were taken, and how often the importer died or gave up.
+/// Returns how many records moved in, how many ids were taken, and how often the importer died or gave up.
 fn a_move_beside_writers(seed: u64) -> [usize; 3] {
     simulate(seed, async {
         let api = Simulation::start(seed, Policy::default()).await;
@@ -273,7 +274,7 @@ fn a_move_beside_writers(seed: u64) -> [usize; 3] {
             let api = api.clone();
             tokio::task::spawn_local(async move {
                 let mut told = BTreeMap::new();
-                // In some runs the import is first, in some the writers are.
+                // In some runs the import comes first, in some the writers.
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..1000))).await;
                 for n in 0..15 {
                     create(&api, format!("{writer} {n}"), &mut told).await;
@@ -294,7 +295,7 @@ fn a_move_beside_writers(seed: u64) -> [usize; 3] {
                 copy
             })
         };
-        // It dies, and somebody starts it again; with a bad day it may also give up.
+        // The importer dies and is started again; faults may also make it give up.
         let mut lives = 0;
         let became = loop {
             lives += 1;
@@ -351,7 +352,7 @@ fn a_move_beside_writers(seed: u64) -> [usize; 3] {
     })
 }
 
-/// A ticket, created once, with the id it was told.
+/// Creates a ticket once, and notes the id in the answer.
 async fn create(api: &Simulation, subject: String, told: &mut BTreeMap<String, u64>) {
     let body = json!({"customerID": 5, "subject": subject});
     loop {
@@ -370,7 +371,7 @@ async fn create(api: &Simulation, subject: String, told: &mut BTreeMap<String, u
 #[test]
 fn records_move_in_beside_writers_through_an_importer_that_dies() {
     let mut sums = [0; 3];
-    // The last is one in which an import that did not wait for open ids was noticed.
+    // With the last seed, a former import that did not wait for open ids failed.
     for seed in (1..=9).chain([18]) {
         let counts = a_move_beside_writers(seed);
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);

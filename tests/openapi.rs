@@ -1,4 +1,4 @@
-//! `openapi.json` is what the code makes; every route and parameter is in it.
+//! Tests that `openapi.json` is what the code generates, with every route and parameter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use tickets_http::openapi;
 use tickets_http::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, ROUTES};
 
-/// The document of a deployment that configures nothing, as the file has it.
+/// The document of a deployment with the default configuration, formatted as in the file.
 fn made() -> String {
     let document = openapi::document(&Config::from_lookup(|_| None).unwrap().presets);
     format!("{}\n", serde_json::to_string_pretty(&document).unwrap())
@@ -19,7 +19,7 @@ fn made() -> String {
 #[test]
 fn the_file_is_what_the_code_makes() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("openapi.json");
-    #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+    #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
     if std::env::var("UPDATE_OPENAPI").is_ok() {
         fs::write(&path, made()).unwrap();
     }
@@ -65,7 +65,7 @@ fn presets_are_those_of_the_deployment() {
     assert_eq!(example["application/json"]["examples"]["ticket"]["value"]["status"], "Offen");
 }
 
-/// No client can do anything with an operation, or an answer, of which it sees nothing but a type.
+/// An operation or answer described by a type alone is of no use to a client's author.
 #[test]
 fn every_body_and_every_answer_has_an_example() {
     let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
@@ -90,7 +90,7 @@ fn every_body_and_every_answer_has_an_example() {
     }
 }
 
-/// Whoever reads it knows first what an operation does, then which key it takes.
+/// A reader must learn first what an operation does, and then which key it takes.
 #[test]
 fn operations_differ_in_what_they_say() {
     let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
@@ -105,7 +105,7 @@ fn operations_differ_in_what_they_say() {
     }
 }
 
-/// What the gateway answers instead of a function is in the template, and no code makes it.
+/// The gateway answers this itself: the template has the problem, and no function's code makes it.
 #[test]
 fn the_gateway_s_problem_is_the_template_s() {
     let document: serde_json::Value = serde_json::from_str(&made()).unwrap();

@@ -1,5 +1,6 @@
-//! What the API promises, tested through its front door on the real engine, and on the model of DynamoDB. One program
-//! for all of it: to link one for each file would take minutes. A file by itself: `cargo test -p tickets-tests sync::`.
+//! The tests of what the API promises, over HTTP, on the real engine and on the model of DynamoDB. They are
+//! one program: linking one for each file would take minutes. To run one file:
+//! `cargo test -p tickets-tests sync::`.
 
 mod access;
 mod agreement;

@@ -1,4 +1,4 @@
-//! The cases that break other systems' sync, by name. The procedures are those of `docs/sync.md`.
+//! Cases that break the sync of other systems, one test each. The procedures are those of `docs/sync.md`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ async fn api(most_keys: usize) -> Simulation {
     Simulation::start(1, Policy { settle: SETTLE, most_keys, ..Policy::default() }).await
 }
 
-/// So many tickets of three customers, all stamped `at`.
+/// Appends `count` tickets of three customers, all created at `at`.
 async fn fill(api: &Simulation, count: u64, at: Timestamp) {
     let client = api.model.connection().open();
     let tickets = Tickets::new(client, schema::TICKETS, api.clock.clone(), Policy::default());
@@ -40,12 +40,12 @@ async fn fill(api: &Simulation, count: u64, at: Timestamp) {
     }
 }
 
-/// One pass: its records, and the `Sync-Until` of its first page.
+/// Runs one pass: its records, and the `Sync-Until` of its first page.
 async fn pass(api: &Simulation, path: &str, query: &str) -> (Vec<Value>, String) {
     pages(api, &format!("{path}?{query}")).await
 }
 
-/// A page and those after it.
+/// Reads a page and those after it.
 async fn pages(api: &Simulation, first: &str) -> (Vec<Value>, String) {
     let mut reply = api.get(first).await;
     let until = reply.header("sync-until").to_owned();
@@ -97,7 +97,7 @@ fn twenty_thousand_tickets_changed_in_one_millisecond_all_arrive() {
             let (records, _) = pass(&api, "/tickets/", &query).await;
             assert_eq!(ids(&records), (1..=20_000).collect::<Vec<_>>(), "{query}");
         }
-        // One more than the index is asked for: the buckets are walked instead.
+        // One more than a list reads from the index, so the buckets are walked instead.
         post(&api, "one more").await;
         let (records, _) = pass(&api, "/tickets/", &format!("updatedSince={stamp}")).await;
         assert_eq!(records.len(), 20_001);
@@ -134,7 +134,7 @@ fn a_write_during_a_walk_is_in_it_or_in_the_next() {
         let until = first.header("sync-until").to_owned();
         let mut copy = Copy::new();
         apply(&mut copy, first.body.as_array().unwrap().clone());
-        // Behind the reader, before it, and new.
+        // Changes behind the reader's position and before it, and a new ticket.
         for id in [3, 25] {
             api.call("PATCH", &format!("/tickets/{id}"), &[], Some(&json!({"users": "during"}))).await;
         }
@@ -173,7 +173,7 @@ fn a_create_stamped_before_a_poll_that_commits_after_it_is_in_the_next() {
         let api = api(20_000).await;
         post(&api, "first").await;
         wait(2 * SETTLE).await;
-        // The commit takes long: meanwhile a job polls.
+        // The write takes long, and a job polls meanwhile.
         let faults = support::model::Faults {
             delay: 1.0,
             shortest_delay: Duration::from_millis(300),
@@ -186,7 +186,7 @@ fn a_create_stamped_before_a_poll_that_commits_after_it_is_in_the_next() {
             let api = api.clone();
             async move { post(&api, "late").await }
         });
-        // Longer than clocks differ, and shorter than the commit takes.
+        // Longer than clocks differ, and shorter than the write takes.
         wait(Duration::from_millis(200)).await;
         let (records, until) = pass(&api, "/tickets/", "updatedSince=2026-01-01").await;
         assert_eq!(records.len(), 1, "not there yet");
@@ -257,8 +257,8 @@ fn a_full_walk_equals_the_sum_of_increments() {
 
 #[test]
 fn one_millisecond_s_changes_arrive_over_pages_whether_by_index_or_by_bucket() {
-    // As many as an index is asked for at once, and far fewer: then buckets are walked, and a
-    // customer's pages end early.
+    // First as many as one list reads from an index, then a limit far lower: then the buckets are walked, and
+    // a customer's pages end early.
     for most_keys in [2000, 100] {
         simulate(1, async {
             let api = api(most_keys).await;
@@ -269,8 +269,8 @@ fn one_millisecond_s_changes_arrive_over_pages_whether_by_index_or_by_bucket() {
             let own: Vec<u64> = (2..=2000).step_by(3).collect();
             for (path, expected) in [("/tickets/", all), ("/customers/2/tickets/", own)] {
                 if most_keys == 100 && path != "/tickets/" {
-                    // A customer's keys in many short pages: after so many of them the list goes on by
-                    // `Link`.
+                    // A customer's keys come in many short pages. After a number of them the list ends its
+                    // page, and continues by `Link`.
                     let short = Faults { short_page: 1.0, only: Some("Query"), ..Faults::default() };
                     api.model.set(short);
                     let first = api.get(path).await;
@@ -311,7 +311,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// One pass over every page.
+    /// Runs one pass over every page.
     async fn poll(&mut self, api: &Api) {
         let since = self.since.as_ref().map(|since| format!("&updatedSince={since}")).unwrap_or_default();
         let settled = if self.settled { "&settled=true" } else { "" };
@@ -344,7 +344,7 @@ impl Follower {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_s_copy_is_its_list_and_so_is_that_of_a_key_restricted_to_it() {
     for most_keys in [None, Some(3)] {
-        // Over a month's end.
+        // The test crosses the end of a month.
         let millis = Arc::new(AtomicI64::new(time("2026-02-28T23:59:30Z").millis()));
         let shown = Arc::clone(&millis);
         let clock = Clock::new(move || Timestamp::from_millis(shown.load(Ordering::SeqCst)).unwrap());
@@ -371,7 +371,7 @@ async fn a_customer_s_copy_is_its_list_and_so_is_that_of_a_key_restricted_to_it(
             api.patch(&format!("/tickets/{others}"), &json!({"users": round.to_string()})).await;
             if round % 4 == 3 {
                 api.delete(&format!("/tickets/{own}")).await;
-                // It comes to the customer, and so it is news however old it is.
+                // The ticket comes to the customer, so it is a change, however old it is.
                 api.patch(&format!("/tickets/{others}"), &json!({"customerID": 1})).await;
             }
             millis.fetch_add(4000, Ordering::SeqCst);

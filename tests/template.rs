@@ -1,5 +1,5 @@
-//! What the template says of deployments and of watching them: new versions, alarms, the dashboard, and what functions
-//! may write.
+//! Tests of the template's deployments and monitoring: new versions, alarms, the dashboard, and the rights of
+//! functions to write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use tickets_http::route::ROUTES;
 use tickets_repository::COUNTER;
 use tickets_repository::checkpoint::CHECKPOINTS;
 
-/// What a metric filter makes of the export's log.
+/// The metric that a metric filter makes from the export's log.
 const FILTERED: &str = "WatermarkAge";
 
-/// Of what AWS measures, what the template names: namespace, metric, and the names of its dimensions.
+/// The metrics of AWS that the template uses: namespace, name, and the names of the dimensions.
 const MEASURED: [(&str, &str, &[&str]); 22] = [
     ("AWS/ApiGateway", "Count", &["ApiName", "Stage"]),
     ("AWS/ApiGateway", "4XXError", &["ApiName", "Stage"]),
@@ -21,7 +21,7 @@ const MEASURED: [(&str, &str, &[&str]); 22] = [
     ("AWS/ApiGateway", "Latency", &["ApiName", "Stage"]),
     ("AWS/ApiGateway", "IntegrationLatency", &["ApiName", "Stage"]),
     ("AWS/Lambda", "Errors", &["FunctionName"]),
-    // Of one version, as far as it is reached by an alias.
+    // The errors of one version, as far as it is called through an alias.
     ("AWS/Lambda", "Errors", &["ExecutedVersion", "FunctionName", "Resource"]),
     ("AWS/Lambda", "Throttles", &["FunctionName"]),
     ("AWS/Lambda", "Duration", &["FunctionName"]),
@@ -60,7 +60,7 @@ fn alarms(template: &Yaml) -> BTreeMap<String, Yaml> {
     resources(template, "AWS::CloudWatch::Alarm")
 }
 
-/// A metric that is watched: namespace, name, and its dimensions.
+/// A metric that is monitored: namespace, name, and dimensions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Metric {
     namespace: String,
@@ -83,7 +83,7 @@ impl Metric {
     }
 }
 
-/// The metrics of an alarm: its own, or those of its expression.
+/// The metrics of an alarm: its own, or those in its expression.
 fn watched(alarm: &Yaml) -> Vec<Metric> {
     let metric = |metric: &Yaml| {
         let dimensions = metric["Dimensions"].as_sequence().cloned().unwrap_or_default();
@@ -111,7 +111,7 @@ fn every_function_has_an_alias_that_moves_little_by_little_and_back() {
     assert_eq!(text(&globals["DeploymentPreference"]["Type"]), "DeploymentPreference");
     let [alarm] = &globals["DeploymentPreference"]["Alarms"].as_sequence().unwrap()[..] else { panic!() };
     assert_ne!(template["Parameters"]["DeploymentPreference"]["Default"], "AllAtOnce");
-    // Whatever version of whatever function fails, all go back.
+    // If any version of any function fails, all functions are rolled back.
     let versions = watched(&alarms(&template)[text(alarm)]);
     let functions = functions(&template);
     for name in functions.keys() {
@@ -128,11 +128,11 @@ fn every_function_has_an_alias_that_moves_little_by_little_and_back() {
         for overridden in ["AutoPublishAlias", "DeploymentPreference", "PermissionsBoundary"] {
             assert!(properties.get(overridden).is_none(), "{name} has a {overridden} of its own");
         }
-        // Both are what makes a change of text, or of a parameter, a version of its own.
+        // Both are needed: they make each change of a property, or of a parameter, a new version.
         assert_eq!(properties["AutoPublishAliasAllProperties"], true, "{name}");
         assert_eq!(text(&properties["VersionDescription"]), "configuration ${Configuration}", "{name}");
     }
-    // What starts functions, other than the API's and the scheduler's events, which SAM leads to the alias itself.
+    // Event sources besides the API and the scheduler, whose events SAM sends to the alias by itself.
     assert_eq!(
         text(&template["Resources"]["TicketChanges"]["Properties"]["FunctionName"]),
         "RecordChangesFunction.Alias"
@@ -149,7 +149,7 @@ fn every_parameter_that_a_function_is_configured_by_makes_a_new_version() {
     let mut used = BTreeSet::new();
     let mut collect = |variables: &Yaml| {
         for value in variables.as_mapping().unwrap().values() {
-            // In `!If [Condition, !Ref Parameter, !Sub …]` the second is the parameter.
+            // In `!If [Condition, !Ref Parameter, !Sub …]` the second element is the parameter.
             let inner = untagged(value).as_sequence().map_or(value, |choice| &choice[1]);
             used.extend(parameters.get(text(inner)).copied().map(str::to_owned));
         }
@@ -223,7 +223,7 @@ fn every_panel_of_the_dashboard_shows_metrics_that_are_there_and_is_described() 
         let ids: BTreeSet<_> = rows.iter().filter_map(|row| row.last()?["id"].as_str()).collect();
         for row in rows {
             if let Some(expression) = row[0]["expression"].as_str() {
-                // Metrics of functions are found by name; the others an expression names by their ids.
+                // Expressions find functions' metrics by name, and other metrics by their ids.
                 for search in expression.split("SEARCH('").skip(1) {
                     let name = search.strip_prefix("{\"${AWS::StackName}\",function} MetricName=\"").unwrap();
                     let name = name.split('"').next().unwrap();
@@ -281,7 +281,7 @@ fn no_function_can_do_more_than_the_boundary_which_ends_at_the_stack() {
     let document = &template["Resources"]["Boundary"]["Properties"]["PolicyDocument"];
     for statement in document["Statement"].as_sequence().unwrap() {
         let Some(statement) = statement.as_mapping() else {
-            continue; // The key, where there is one.
+            continue; // The key's statement, which is there only if a key is configured.
         };
         let actions =
             statement["Action"].as_sequence().cloned().unwrap_or_else(|| vec![statement["Action"].clone()]);

@@ -1,4 +1,4 @@
-"""Rules that OpenAPI has no words for. Requests that break them are the contract tests' matter."""
+"""Rules that OpenAPI cannot express. The contract tests send the requests that break them."""
 
 import re
 import uuid
@@ -20,37 +20,37 @@ def before_call(context, case, kwargs):
         return
     for name in ["idAfter", "versionAfter"]:
         if re.fullmatch("-?[0-9]+", str((case.query or {}).get(name))):
-            # An integer of more than 64 bits is read too, though the type promises it to nobody.
+            # The API also reads integers of more than 64 bits, though the type promises none.
             case.query[name] = "many"
-    # A ticket and a batch are each described at one form of their path, and answered at both.
+    # Tickets and batches are each described at one form of the path, but accepted at both.
     if (case.path, type(case.body)) in [("/tickets/", list), ("/tickets", dict)]:
         case.body = "neither"
 
 
 def make_valid(path, query, headers, body):
     body = body if isinstance(body, dict) else {}
-    # Between parameters: a settled list after an id needs the horizon of its first page.
+    # Rules between parameters: a settled list after an id needs the horizon of its first page.
     if "settled" in query and "idAfter" in query and "updatedUntil" not in query:
         query["updatedUntil"] = "2026-11-23T17:45:00Z"
-    # And what no index answers alone needs one beside it.
+    # A filter that no index can answer alone needs another one.
     if any(name in query for name in UNINDEXED):
         query["updatedSince"] = "2026-11-01"
-    # A list of no tags is none of the pattern's texts, but what a generator makes of it.
+    # An empty list of tags does not match the pattern, but the generator makes it.
     for name in ["If-Match", "If-None-Match"]:
         if name in headers and not headers[name]:
             del headers[name]
-    # Between requests: a key is for one request.
+    # Rules between requests: a key is for one request.
     if "Idempotency-Key" in headers:
         headers["Idempotency-Key"] = headers["Idempotency-Key"][:200].rstrip() + uuid.uuid4().hex
-    # Numbers written as text: a pattern has no maximum.
+    # Numbers as text: a pattern has no maximum.
     if str(path.get("id")).isdigit() and int(path["id"]) > HIGHEST_ID:
         path["id"] = str(HIGHEST_ID)
-    # The calendar: a month has its days, and no offset leads out of the years of four digits.
+    # The calendar: months differ in length, and an offset must not leave the years of four digits.
     for values in query, body:
         for name in TIMES:
             if isinstance(values.get(name), str):
                 values[name] = re.sub("^(?:0000|9999)", "2000", values[name])
                 values[name] = re.sub("^(.{8})(?:29|3.)", r"\g<1>28", values[name])
-    # Between a body and a ticket: what is sent back is what the ticket has.
+    # Rules between a body and a ticket: assigned fields must equal the ticket's.
     for name in ASSIGNED:
         body.pop(name, None)

@@ -1,4 +1,5 @@
-//! The warm paths, from event to response, over the embedded engine: `cargo bench -p tickets-bench`.
+//! Benchmarks of warm requests, from event to response, over the embedded engine:
+//! `cargo bench -p tickets-bench`.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -12,7 +13,7 @@ use support::{Api, Options};
 use tickets_app::App;
 use tickets_http::Response;
 
-/// A request as `lambda_http` hands it over: with the path's parameters and the query beside the URL.
+/// A request as `lambda_http` makes it, with the path's parameters and the query as extensions.
 fn request(key: &str, method: Method, id: Option<u64>, query: &[(&str, &str)], body: &str) -> Request {
     let parameters = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
         pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -39,7 +40,7 @@ fn warm(criterion: &mut Criterion) {
             api.create(&body).await;
         }
         let key = api.key.clone();
-        std::mem::forget(api); // The engine lives as long as the process.
+        std::mem::forget(api); // Keeps the engine alive until the process ends.
         (app, key)
     });
     let mut group = criterion.benchmark_group("warm");

@@ -1,5 +1,5 @@
-//! The access key of a run: whoever knows it is let into the local database and store of objects. Requests are signed
-//! with it as for AWS (Signature Version 4), so that it is never sent, and a made-up signature is refused.
+//! The access key of one run. The local database and the local object store accept only requests signed with
+//! it (AWS Signature Version 4), so the secret is never sent and a made-up signature is refused.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -15,25 +15,22 @@ use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 use tickets_repository::client::Identity;
 
-/// Local servers have no region; this one is what clients are told.
+/// Local servers have no region; clients are told this one.
 const REGION: &str = "us-east-1";
-/// What is signed for, in a credential's scope.
+/// The service name in a credential's scope.
 const DATABASE: &str = "dynamodb";
 
-/// An access key's id and secret, made anew for each run of a server.
+/// The id and secret of an access key, generated for each run of a server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessKey {
-    /// Its id, which requests name.
+    /// Named in each request.
     pub id: String,
-    /// Its secret, which they are signed with.
+    /// Signs each request.
     pub secret: String,
 }
 
 impl AccessKey {
-    /// A new one.
-    ///
-    /// # Errors
-    /// Where the system has no randomness to give.
+    /// Generates a random key.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let (mut id, mut secret) = ([0; 8], [0; 32]);
         getrandom::fill(&mut id)?;
@@ -41,13 +38,13 @@ impl AccessKey {
         Ok(Self { id: format!("LOCAL{}", HEXLOWER.encode(&id)), secret: HEXLOWER.encode(&secret) })
     }
 
-    /// Whoever has it.
+    /// The identity that the SDK signs with.
     pub fn identity(&self) -> Identity {
         Identity::of_function(REGION.into(), self.id.clone(), self.secret.clone(), None)
     }
 
-    /// The variables that hand it on to a process, as a shell reads them. A session's token would belong to another
-    /// key.
+    /// Shell assignments that hand the key to another process. The session token is emptied: an inherited one
+    /// would belong to another key.
     pub fn variables(&self) -> String {
         let Self { id, secret } = self;
         format!(
@@ -55,25 +52,26 @@ impl AccessKey {
         )
     }
 
-    /// Whether a request to the database, with this body, is signed with it. When it was signed is not asked: a
-    /// container's clock may be far off, and the key is not older than the run.
+    /// True if this key signed a request to the database with this body. The signing time is not checked: a
+    /// container's clock may be far off, and the key is no older than the run.
     pub fn has_signed(&self, parts: &Parts, body: &[u8]) -> bool {
         let signature = self.signature(parts, body);
         signature.is_some_and(|(given, expected)| given.as_bytes().ct_eq(expected.as_bytes()).into())
     }
 
-    /// The signature that a request has, and the one that it has to have; `None` where it has none of this key.
+    /// The signature that a request has, and the one it should have. `None` if it was not signed with this
+    /// key.
     fn signature<'a>(&self, parts: &'a Parts, body: &[u8]) -> Option<(&'a str, String)> {
         let Authorization { id, region, headers, signature } =
             parts.headers.get(AUTHORIZATION)?.to_str().ok().and_then(Authorization::parse)?;
         let header = |name: &str| text(&parts.headers, name);
-        // Without its host a request could be meant for another server.
+        // Without the signed host, a request could be meant for another server.
         if id != self.id || !headers.split(';').any(|name| name == HOST.as_str()) {
             return None;
         }
         let time = NaiveDateTime::parse_from_str(header("x-amz-date")?, "%Y%m%dT%H%M%SZ").ok()?;
         let mut settings = SigningSettings::default();
-        // The request says which ones are signed.
+        // Exclude nothing: the request lists the headers it signed.
         settings.excluded_headers = None;
         let identity = Credentials::new(&self.id, &self.secret, None, None, "local");
         let identity = identity.into();
@@ -96,7 +94,7 @@ impl AccessKey {
     }
 }
 
-/// A header's one value.
+/// The value of a header that occurs exactly once.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,5 +1,5 @@
-//! The API's client: pages of lists, tickets by id, writes that may be repeated. It waits and tries
-//! again where the API asks for it, as a good citizen does.
+//! An HTTP client of the API: pages of lists, tickets by id, and writes that may be repeated. It waits and
+//! retries as the API asks.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,26 +26,26 @@ use crate::local::DATA;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
-/// How often a request is tried before its failure is reported: half a minute of trouble passes.
+/// How often a request is tried before its failure is reported: enough to outlast half a minute of trouble.
 const TRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Which API, and with which key.
+/// The API to use, and the key for it.
 #[derive(Debug, Clone, Args)]
 pub struct Api {
-    /// Base of the API's paths; the local server's if not said
+    /// Base URL of the API; the local server's if not given
     #[arg(long, env = "TICKETS_API", value_name = "URL")]
     api: Option<String>,
     /// File with the key; the environment variable TICKETS_KEY is asked first
     #[arg(long, value_name = "FILE", default_value_os_t = PathBuf::from(DATA).join("dev-key"))]
     key_file: PathBuf,
-    /// The key itself: not an argument, for every user of a machine sees those
+    /// The key itself. It is not an argument because every user of a machine sees those
     #[arg(long, env = "TICKETS_KEY", hide = true, hide_env_values = true)]
     key: Option<Secret>,
 }
 
-/// A key as it was given, valid or not; it shows nowhere.
+/// A key as it was given, valid or not. `Debug` does not show it.
 #[derive(Clone)]
 struct Secret(String);
 
@@ -61,50 +61,42 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why the API did not do it.
+/// Why a request failed.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// There is no key.
+    /// No key was given.
     #[error("no key: set TICKETS_KEY, or --key-file to a file with one ({path}: {reason})", path = path.display())]
     NoKey {
-        /// The file that was looked at.
+        /// The key file.
         path: PathBuf,
-        /// What is wrong with it.
         reason: String,
     },
-    /// It did not answer.
+    /// The API did not answer.
     #[error("cannot reach {url}: {reason}")]
-    Unreachable {
-        /// What was asked for.
-        url: String,
-        /// Why not.
-        reason: String,
-    },
-    /// It refused.
+    Unreachable { url: String, reason: String },
+    /// The API refused the request.
     #[error("{status}: {detail}{}", listed(violations))]
     Refused {
-        /// The status code.
         status: StatusCode,
-        /// What it says.
+        /// The problem's `detail`.
         detail: String,
-        /// The fields it names.
+        /// The fields that the problem names.
         violations: Vec<Violation>,
-        /// The whole problem (RFC 9457), as it came.
+        /// The whole problem (RFC 9457), as received.
         problem: Value,
     },
-    /// A change with `If-Match` was sent again because the answer was lost, and then refused: perhaps because it
-    /// had taken effect.
+    /// A change with `If-Match` was sent again because the answer was lost, and then refused with 412. The
+    /// first attempt may have taken effect.
     #[error(
         "412: the ticket has changed, perhaps by this very change, for the answer to an earlier try was lost; \
          look at the ticket before repeating it"
     )]
     Undecided,
-    /// It is something else than this API.
+    /// The answer is not one of this API.
     #[error("{url} does not answer like the Tickets API: {reason}")]
     Strange {
-        /// What was asked for.
         url: String,
-        /// What is strange.
+        /// How it differs.
         reason: String,
     },
 }
@@ -113,43 +105,40 @@ fn listed(violations: &[Violation]) -> String {
     violations.iter().map(|violation| format!("\n  {}: {}", violation.field, violation.detail)).collect()
 }
 
-/// A record as it came, with what every reader needs of it.
+/// A record as received, with the fields that every reader needs.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Its id.
     pub id: u64,
-    /// When it last changed.
+    /// `updatedDate`.
     pub updated: Timestamp,
-    /// Its JSON, on one line.
+    /// The record's JSON, on one line.
     pub json: Box<RawValue>,
 }
 
 /// One page of a list.
 #[derive(Debug)]
 pub struct Page {
-    /// Its records, ascending by id.
     pub rows: Vec<Row>,
-    /// Whether there are more.
+    /// Whether more records follow.
     pub end: ListEnd,
-    /// Everything changed up to it is in this page and those after it.
+    /// This page and those after it contain every change up to this time.
     pub sync_until: Option<Timestamp>,
 }
 
-/// A ticket as the API answers it.
+/// A ticket as the API returned it.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// Its JSON, on one line.
+    /// The ticket's JSON, on one line.
     pub json: Box<RawValue>,
-    /// Its version: what its `ETag` says.
+    /// The version in its `ETag`.
     pub version: Option<Version>,
 }
 
-/// What came of a create.
+/// Whether a create made a new ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creation {
-    /// There is a new ticket.
     New,
-    /// It was there already.
+    /// An earlier request with the same idempotency key had made it.
     Replayed,
 }
 
@@ -166,15 +155,12 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
-    /// Whether an earlier try, whose outcome is not known, may have taken effect.
+    /// Whether an earlier attempt, whose outcome is unknown, may have taken effect.
     after_unknown: bool,
 }
 
 impl Api {
-    /// A client.
-    ///
-    /// # Errors
-    /// Where there is no key.
+    /// A client of this API.
     pub fn client(&self) -> Result<Client, ClientError> {
         let no_key = |reason: String| ClientError::NoKey { path: self.key_file.clone(), reason };
         let text = match &self.key {
@@ -191,9 +177,9 @@ impl Api {
     }
 }
 
-/// A builder of HTTP clients, with the TLS provider that everything here has.
+/// A builder of HTTP clients that use the `ring` TLS provider.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // An error says that it is installed already.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
 }
@@ -210,10 +196,7 @@ impl Client {
         &self.base
     }
 
-    /// A page of the list at `path`, with these parameters.
-    ///
-    /// # Errors
-    /// Where the API refuses or does not answer.
+    /// One page of the list at `path`.
     pub async fn list(&self, path: &str, query: &[(&str, String)]) -> Result<Page, ClientError> {
         let pair = |(name, value): &(&str, String)| {
             format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
@@ -233,18 +216,12 @@ impl Client {
         Ok(Page { rows: rows.map_err(strange)?, end, sync_until })
     }
 
-    /// A ticket.
-    ///
-    /// # Errors
-    /// Where there is none, or the API refuses or does not answer.
+    /// A ticket by its id.
     pub async fn get(&self, id: TicketId) -> Result<Answered, ClientError> {
         self.send(Method::GET, &format!("/tickets/{id}"), None, &[]).await?.expect(200)?.ticket()
     }
 
-    /// A page of a ticket's history: the entries after a version, and whether there are more.
-    ///
-    /// # Errors
-    /// Where there is no such ticket, or the API refuses or does not answer.
+    /// A page of a ticket's history: the entries after `version_after`, and whether more follow.
     pub async fn history(
         &self,
         id: TicketId,
@@ -257,18 +234,12 @@ impl Client {
         Ok((answer.json()?, answer.headers.contains_key(LINK)))
     }
 
-    /// The lists behind the preset fields, and every limit.
-    ///
-    /// # Errors
-    /// Where the API refuses or does not answer.
+    /// The API's configuration: the values of the preset fields, and every limit.
     pub async fn configuration(&self) -> Result<Value, ClientError> {
         self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?.json()
     }
 
     /// The values that preset fields may have.
-    ///
-    /// # Errors
-    /// Where the API refuses or does not answer.
     pub async fn presets(&self) -> Result<Presets, ClientError> {
         let answer = self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?;
         let Configuration { presets, closed_statuses } = answer.json()?;
@@ -283,10 +254,7 @@ impl Client {
         Presets::parse(&lists).map_err(|(field, error)| strange(format!("{field} {error}")))
     }
 
-    /// Creates a ticket, once however often this is called with the same key.
-    ///
-    /// # Errors
-    /// Where the API refuses or does not answer.
+    /// Creates a ticket. Repeating the call with the same key creates no second one.
     pub async fn create(
         &self,
         body: &str,
@@ -298,11 +266,11 @@ impl Client {
         Ok((answer.ticket()?, if replayed { Creation::Replayed } else { Creation::New }))
     }
 
-    /// Creates up to a hundred tickets, each once however often this is called with the same key and the same rows.
-    /// When each was created, or why it was refused.
+    /// Creates up to a hundred tickets and returns for each its creation time, or why it was refused.
+    /// Repeating the call with the same key and rows creates none a second time.
     ///
     /// # Errors
-    /// Where the API refuses all, does not answer, or does not come to a decision about a row.
+    /// If the API refuses the whole batch, does not answer, or leaves a row undecided.
     pub async fn create_all(
         &self,
         rows: &[&str],
@@ -318,22 +286,19 @@ impl Client {
             if results.len() != rows.len() {
                 return Err(strange(format!("{} results of {} rows", results.len(), rows.len())));
             }
-            // A repeat replays the rows that were made.
+            // Repeating the batch replays the rows that were created.
             if last || !results.iter().any(BatchRow::is_temporary) {
                 return results.into_iter().map(|row| row.outcome().map_err(strange)).collect();
             }
             tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
-        // The last try returns.
+        // Not reached: the last attempt returns above.
         Err(ClientError::Unreachable { url: self.base.clone(), reason: "no answer".into() })
     }
 
-    /// Changes the fields given, whatever others have changed meanwhile; or, with a version, only if the ticket
-    /// is at it.
-    ///
-    /// # Errors
-    /// Where there is no such ticket, or the API refuses or does not answer.
+    /// Changes the given fields, whatever others have changed meanwhile. With `if_match`, only if the ticket
+    /// is still at that version.
     pub async fn update(
         &self,
         id: TicketId,
@@ -345,27 +310,25 @@ impl Client {
         answer.decided()?.expect(200)?.ticket()
     }
 
-    /// Deletes a ticket, as it is or, with a version, only if it is at it.
-    ///
-    /// # Errors
-    /// Where there is no such ticket, or the API refuses or does not answer.
+    /// Deletes a ticket. With `if_match`, only if it is still at that version.
     pub async fn delete(&self, id: TicketId, if_match: Option<Version>) -> Result<(), ClientError> {
         let headers = if_match_header(if_match);
         let answer = self.send(Method::DELETE, &format!("/tickets/{id}"), None, &headers).await?;
-        // Gone, as was asked: by an earlier try whose answer was lost.
+        // An earlier attempt, whose answer was lost, has deleted it.
         if answer.after_unknown && answer.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
         answer.decided()?.expect(204).map(drop)
     }
 
-    /// What the key may do. No endpoint tells, but every function looks at the key before the request: one that
-    /// can have no effect, and reads no table, is refused for its key or else for what it asks.
+    /// The scopes of the key. No endpoint tells them, but every function checks the key before the request.
+    /// So this sends requests that have no effect and read no table: one that the key may make is refused for
+    /// its content.
     ///
     /// # Errors
-    /// Where the API does not know the key, or does not answer.
+    /// If the API does not know the key, or does not answer.
     pub async fn scopes(&self) -> Result<BTreeSet<Scope>, ClientError> {
-        // There is no ticket 0, and no ticket without a subject.
+        // There is no ticket 0, and a ticket needs a subject.
         let harmless = [
             (Scope::Read, Method::GET, "/tickets/0", None),
             (Scope::Write, Method::POST, "/tickets/", Some("{}")),
@@ -383,7 +346,7 @@ impl Client {
         Ok(scopes)
     }
 
-    /// Sends a request until it is answered. Every kind there is may be repeated.
+    /// Sends a request until it is answered. Every request of this client may be repeated.
     async fn send(
         &self,
         method: Method,
@@ -419,7 +382,7 @@ impl Client {
             tokio::time::sleep(asked.unwrap_or(wait).mul_f64(0.5 + fastrand::f64())).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
-        // The last try returns.
+        // Not reached: the last attempt returns above.
         Err(ClientError::Unreachable { url, reason: "no answer".into() })
     }
 }
@@ -428,7 +391,7 @@ fn if_match_header(version: Option<Version>) -> Vec<(HeaderName, String)> {
     version.map(|version| (IF_MATCH, format!("\"{}\"", version.get()))).into_iter().collect()
 }
 
-/// What a `Link` says of the pages after this one.
+/// What a `Link` header says about the pages after this one.
 fn continuation(link: &str) -> Continuation {
     let parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
     let found = parameters.into_iter().find(|(name, _)| *name == query::CONTINUATION);
@@ -443,28 +406,28 @@ async fn answer(url: &str, request: reqwest::RequestBuilder) -> reqwest::Result<
 }
 
 impl Answer {
-    /// The answer, if it has this status.
+    /// The answer, or its problem if it has another status.
     fn expect(self, status: u16) -> Result<Self, ClientError> {
         if self.status.as_u16() == status { Ok(self) } else { Err(self.refused()) }
     }
 
-    /// Whether what was asked for may be done although this answer does not say so.
+    /// Whether the request may have taken effect although this answer is an error.
     fn may_have_taken_effect(&self) -> bool {
         match self.status.as_u16() {
             500 | 502 | 504 => true,
-            // Of its 503s, only this one is not sure.
+            // Every other 503 says that nothing was written.
             503 => String::from_utf8_lossy(&self.body).contains("problem:undecided"),
             _ => false,
         }
     }
 
-    /// The answer, unless an earlier try may be why it is a refusal.
+    /// The answer; an error if it is a 412 that an earlier attempt of the same request may have caused.
     fn decided(self) -> Result<Self, ClientError> {
         let doubtful = self.after_unknown && self.status == StatusCode::PRECONDITION_FAILED;
         if doubtful { Err(ClientError::Undecided) } else { Ok(self) }
     }
 
-    /// The problem that it is.
+    /// The answer's problem, as an error.
     fn refused(self) -> ClientError {
         let problem = serde_json::from_slice(&self.body);
         match problem.and_then(|problem| refusal(self.status, problem)) {
@@ -473,20 +436,20 @@ impl Answer {
         }
     }
 
-    /// The JSON that it is.
+    /// The answer's body, parsed.
     fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body)
             .map_err(|error| ClientError::Strange { url: self.url.clone(), reason: error.to_string() })
     }
 
-    /// The ticket that it is.
+    /// The answer's ticket, with its version.
     fn ticket(&self) -> Result<Answered, ClientError> {
         let tag = self.headers.get(ETAG).and_then(|tag| tag.to_str().ok()?.trim_matches('"').parse().ok());
         Ok(Answered { json: self.json()?, version: tag.map(Version::new) })
     }
 }
 
-/// What a problem refuses.
+/// A problem document as an error.
 fn refusal(status: StatusCode, problem: Value) -> serde_json::Result<ClientError> {
     #[derive(Deserialize)]
     struct Problem {
@@ -504,7 +467,7 @@ fn refusal(status: StatusCode, problem: Value) -> serde_json::Result<ClientError
     Ok(ClientError::Refused { status, detail, violations, problem })
 }
 
-/// What a deployment says of itself, as far as it is asked here.
+/// The parts of a deployment's configuration that the client uses.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Configuration {
@@ -521,7 +484,7 @@ struct ConfiguredPresets {
     owner: Vec<String>,
 }
 
-/// What became of a row of a batch.
+/// The result of one row of a batch.
 #[derive(Deserialize)]
 struct BatchRow {
     status: u16,
@@ -540,7 +503,6 @@ impl BatchRow {
         StatusCode::from_u16(self.status).is_ok_and(is_temporary)
     }
 
-    /// When the ticket was created, or why it was refused.
     fn outcome(self) -> Result<Result<Timestamp, ClientError>, String> {
         let status = StatusCode::from_u16(self.status).map_err(|error| error.to_string())?;
         match (self.ticket, self.problem) {
@@ -551,7 +513,7 @@ impl BatchRow {
     }
 }
 
-/// What every reader needs of a record.
+/// Reads the fields that every reader needs from a record.
 pub(crate) fn row(json: Box<RawValue>) -> Result<Row, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -573,7 +535,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
-/// An error with its causes: `reqwest` alone says only what it was doing.
+/// An error's innermost cause: `reqwest` alone says only what it was doing.
 fn reason(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.last().map_or_else(|| error.to_string(), ToString::to_string)

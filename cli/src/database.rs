@@ -1,6 +1,6 @@
-//! The embedded DynamoDB engine (SQLite inside), served over HTTP: the functions reach it with the
-//! SDK they use in production. The engine's own server answers anybody, web pages included; this one answers whoever
-//! signs with the run's access key.
+//! Serves the embedded DynamoDB engine (SQLite inside) over HTTP, so that the functions use it with their SDK
+//! as in production. The engine's own server answers everyone, web pages included; this one only requests
+//! that are signed with the run's access key.
 
 use std::fmt;
 use std::io;
@@ -31,31 +31,25 @@ use crate::access_key::AccessKey;
 use crate::server::{self, private, read};
 use crate::stream::{self, Feed, StreamError};
 
-/// Why there is no database.
+/// Why the database does not start.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// Its file does not open.
+    /// Its file cannot be opened.
     #[error("cannot open the database {path}: {reason}")]
     Open {
-        /// The file.
         path: String,
-        /// What the engine says.
+        /// The engine's message.
         reason: String,
     },
-    /// Its address is not to be had.
+    /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
+    Listen { address: SocketAddr, source: io::Error },
 }
 
 /// DynamoDB takes requests of up to 16 MB.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
-/// A database being served.
+/// A running database server.
 pub struct DatabaseServer {
     database: Database,
     file: Option<String>,
@@ -64,10 +58,8 @@ pub struct DatabaseServer {
 }
 
 impl DatabaseServer {
-    /// Serves the database in `file`, or one in memory, at `address`, to who has the key; port 0 takes a free one.
-    ///
-    /// # Errors
-    /// Where the file does not open or the address is taken.
+    /// Serves the database in `file`, or one in memory, at `address` for holders of `key`. Port 0 takes a
+    /// free port.
     pub async fn start(
         file: Option<&Path>,
         address: SocketAddr,
@@ -91,17 +83,11 @@ impl DatabaseServer {
     }
 
     /// Whether a table has a stream.
-    ///
-    /// # Errors
-    /// Where the engine refuses.
     pub fn has_stream(&self, table: &str) -> Result<bool, StreamError> {
         stream::is_enabled(&self.database, table)
     }
 
-    /// Has every write to the tickets' table recorded in `history`, until what is returned is dropped.
-    ///
-    /// # Errors
-    /// Where the database's file does not open once more.
+    /// Records every write to the tickets' table in `history`, until the returned feed is dropped.
     pub fn feed(&self, history: History) -> Result<Feed, StreamError> {
         Feed::start(self.database.clone(), self.file.as_deref(), history)
     }
@@ -112,7 +98,6 @@ impl DatabaseServer {
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// Where it is.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -124,7 +109,7 @@ impl fmt::Debug for DatabaseServer {
     }
 }
 
-/// What a request passes on its way to the engine.
+/// The state of the request handler.
 #[derive(Clone)]
 struct Door {
     database: Database,
@@ -194,14 +179,14 @@ impl HttpConnector for InProcess {
     }
 }
 
-/// Why the engine does not do what it is asked.
+/// Why the engine did not carry out an operation.
 enum Failure {
     Engine(DynoxideError),
     Json(serde_json::Error),
     UnknownOperation,
 }
 
-/// Defines `call`, which carries out one of these operations: takes a request in JSON, returns the response in JSON.
+/// Defines `call`, which carries out one of these operations on a JSON request and returns the JSON response.
 macro_rules! operations {
     ($($name:literal => $operation:ident,)*) => {
         fn call(database: &Database, operation: &str, body: &[u8]) -> Result<String, Failure> {
@@ -237,7 +222,7 @@ operations! {
     "UpdateTimeToLive" => update_time_to_live,
 }
 
-/// The name of a database in memory that this process can open twice, and nobody else.
+/// The name of a database in memory that only this process can open, more than once.
 fn in_memory() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("file:tickets-{}?mode=memory&cache=shared", NEXT.fetch_add(1, Ordering::Relaxed))

@@ -1,4 +1,4 @@
-//! The data directory: one process at a time has it open; others find that process' database.
+//! The data directory. One process at a time opens it; others use that process's database server.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -15,38 +15,33 @@ use crate::database::{DatabaseError, DatabaseServer};
 use crate::private;
 use crate::stream::{Feed, StreamError};
 
-/// Where data is kept if nothing else is said.
+/// The default data directory.
 pub const DATA: &str = ".tickets";
-/// The database's file in it.
+/// The name of the database's file in the data directory.
 pub const DATABASE: &str = "tickets.db";
 
 /// Why local data cannot be used.
 #[derive(Debug, Error)]
 pub enum LocalError {
-    /// A file does not do.
+    /// A file cannot be used.
     #[error("cannot use {path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The directory is in use by a process that does not say where its database is.
+    File { path: PathBuf, source: io::Error },
+    /// Another process uses the directory, but its database is not served yet.
     #[error("{0} is in use by another process that is just starting; try again")]
     InUse(PathBuf),
-    /// The key file holds something else.
+    /// The key file does not hold a key.
     #[error("{0} holds no key; remove it to get a new one")]
     NoKey(PathBuf),
-    /// The database does not do.
+    /// The database does not start.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The stream of changes does not do.
+    /// The stream of changes cannot be read.
     #[error("cannot read the stream of changes: {0}")]
     Stream(#[from] StreamError),
-    /// The system has no randomness to give.
+    /// The system has no randomness.
     #[error("no randomness for a key: {0}")]
     Randomness(#[from] getrandom::Error),
-    /// The tables do not do.
+    /// The tables cannot be created.
     #[error("cannot prepare the database: {0}")]
     Tables(#[from] tickets_domain::Error),
 }
@@ -54,29 +49,23 @@ pub enum LocalError {
 /// A local database, with its tables.
 #[derive(Debug)]
 pub struct Local {
-    /// Where it is.
     pub url: String,
-    /// The key to it.
+    /// The access key of the database.
     pub key: AccessKey,
-    /// The server and the directory's lock, where they are this process'.
+    /// The server, and the directory's lock, if this process opened the database.
     own: Option<(DatabaseServer, Option<File>)>,
 }
 
 impl Local {
-    /// A database in memory, at a free port.
-    ///
-    /// # Errors
-    /// Where it does not start.
+    /// A database in memory, served at `address`.
     pub async fn in_memory(address: SocketAddr) -> Result<Self, LocalError> {
         let key = AccessKey::generate()?;
         let server = DatabaseServer::start(None, address, key.clone()).await?;
         Self::prepared(server.url(), key, Some((server, None))).await
     }
 
-    /// The database in a directory: opened and served at `address`, or that of the process which has it open.
-    ///
-    /// # Errors
-    /// Where neither does.
+    /// The database in a directory: served by this process at `address`, or by another one that opened it
+    /// before.
     pub async fn open(directory: &Path, address: SocketAddr) -> Result<Self, LocalError> {
         let file = |path: PathBuf| move |source| LocalError::File { path, source };
         private::directory(directory).map_err(file(directory.into()))?;
@@ -97,16 +86,18 @@ impl Local {
         }
         lock.set_len(0).map_err(file(path.clone()))?;
         let database = directory.join(DATABASE);
-        // Before SQLite does, which would let others read it. What it writes beside gets the same permissions.
+        // Create the file before SQLite does, which would let others read it. SQLite gives its other files
+        // the same permissions.
         private::open(&database).map_err(file(database.clone()))?;
         let key = AccessKey::generate()?;
         let server = DatabaseServer::start(Some(&database), address, key.clone()).await?;
         let text = format!("{}\n{}\n{}\n", server.url(), key.id, key.secret);
         let published = lock.try_clone().map_err(file(path.clone()))?;
         let local = Self::prepared(server.url(), key, Some((server, Some(lock)))).await?;
-        // For commands that write and feed nothing: the next process that feeds does it.
+        // Enable the stream also for a process that does not feed the history: the next one that does feeds
+        // its writes.
         local.enable_stream().await?;
-        // Only now: who reads the address finds the tables there.
+        // Only now: a process that reads the address must find the tables.
         (&published).write_all(text.as_bytes()).map_err(file(path))?;
         Ok(local)
     }
@@ -126,22 +117,18 @@ impl Local {
         Ok(local)
     }
 
-    /// Where it is, and the key to it.
+    /// The connection settings, with the access key.
     pub fn connection(&self) -> Connection {
         let http_client = self.own.as_ref().map(|(server, _)| server.http_client());
         Connection { identity: self.key.identity(), http_client, ..Connection::to(&self.url) }
     }
 
-    /// A client of it.
     pub async fn client(&self) -> Client {
         self.connection().open()
     }
 
-    /// Has every write to the tickets' table recorded in the history, until what is returned is dropped. Where the
-    /// database is another process', that process does so.
-    ///
-    /// # Errors
-    /// Where the stream cannot be read.
+    /// Records every write to the tickets' table in the history, until the returned feed is dropped. `None`
+    /// if another process opened the database: it does so itself.
     pub async fn feed(&self) -> Result<Option<Feed>, LocalError> {
         let Some((server, _)) = &self.own else { return Ok(None) };
         self.enable_stream().await?;
@@ -158,21 +145,17 @@ impl Local {
         Ok(())
     }
 
-    /// Whether it is this process'.
+    /// Whether this process opened the database.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
     }
 }
 
-/// Any port of this machine's loopback address.
 pub fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// A development key with every scope, kept in `file`; without one, a new key each time.
-///
-/// # Errors
-/// Where the file or the table does not do.
+/// A development key with every scope, kept in `file`. Without a file, a new key each time.
 pub async fn development_key(
     keys: &Keys,
     file: Option<&Path>,
@@ -186,10 +169,7 @@ pub async fn development_key(
     Ok(token)
 }
 
-/// Stores a key with every scope, if it is not there.
-///
-/// # Errors
-/// Where the table does not do.
+/// Stores a key with every scope, unless it is stored already.
 pub async fn store_development_key(
     keys: &Keys,
     token: &BearerToken,

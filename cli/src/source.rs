@@ -47,7 +47,7 @@ pub struct Selection {
     /// Only one customer's tickets
     #[arg(long, value_name = "ID")]
     pub customer: Option<CustomerId>,
-    /// Also what is left of deleted tickets
+    /// Also the tombstones of deleted tickets
     #[arg(long)]
     pub include_deleted: bool,
 }

@@ -96,7 +96,7 @@ fn rewrite(storage: &Storage) -> Result<bool, StreamError> {
     Ok(busy == 0)
 }
 
-/// Feeds the function until it is dropped.
+/// A running feed of the function. Dropping it stops the feed.
 #[derive(Debug)]
 pub struct Feed(JoinHandle<()>);
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Singer tap of the tickets: each run brings what changed since the state of the last.
+"""A Singer tap of the tickets: each run emits what changed since the state of the run before.
 
     tap_tickets.py --config CONFIG.json [--state STATE.json] | TARGET
 
@@ -16,7 +16,7 @@ from singer_sdk.pagination import BaseHATEOASPaginator
 
 TEXTS = (
     "ticketType status ticketPriority customerEmail subject ticketContent owner users departments ticketSuppliers"
-    # Each of these is a date or a time, as it was given.
+    # Each of these is a date or a time, as given.
     " ticketFollowupDate ticketActionRequired"
 ).split()
 
@@ -24,7 +24,7 @@ TEXTS = (
 class NextLink(BaseHATEOASPaginator):
     def get_next_url(self, response):
         following = response.links.get("next")
-        # The link has a path, and no host.
+        # The link has a path, but no host.
         return urljoin(response.url, following["url"]) if following else None
 
 
@@ -33,7 +33,7 @@ class Tickets(RESTStream):
     path = "/tickets/"
     primary_keys = ("id",)
     replication_key = "updatedDate"
-    # Ids ascend, dates do not: the state moves when the pass is at its end.
+    # Records ascend by id, not by date, so the state moves at the end of the pass.
     is_sorted = False
     schema = th.PropertiesList(
         th.Property("id", th.StringType, required=True),
@@ -59,10 +59,11 @@ class Tickets(RESTStream):
     def get_http_request(self, *, page):
         request = super().get_http_request(page=page)
         if page.next_page_token:
-            # It has every parameter already.
+            # The link has every parameter already.
             request.url, request.params = page.next_page_token.geturl(), {}
         else:
-            # Without `settled` the greatest date seen may lie beyond a change that was not, which is then lost.
+            # Without `settled`, the greatest date seen may be later than a change not seen yet, which is then
+            # lost.
             request.params = {"includeDeleted": "true", "settled": "true", "limit": 1000}
             if since := self.get_starting_replication_key_value(page.stream_context):
                 request.params["updatedSince"] = since

@@ -1,5 +1,5 @@
-"""Questions about a deployment that only AWS can answer: rights to single items, the gateway's own replies, TLS, the
-metrics that functions write.
+"""Tests of a deployment that only AWS can run: rights to single items, the gateway's own replies, TLS, and metrics of
+functions.
 
     questions.py STACK BASE_URL <KEY
 """
@@ -88,7 +88,7 @@ check(answered["Content-Encoding"] == "gzip" and json.loads(gzip.decompress(body
 host = urllib.parse.urlsplit(base).hostname
 for version, accepted in [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)]:
     context = ssl.create_default_context()
-    context.set_ciphers("DEFAULT@SECLEVEL=0")  # So that this side would
+    context.set_ciphers("DEFAULT@SECLEVEL=0")  # The client must allow old versions, so that only the server refuses
     context.minimum_version = context.maximum_version = version
     try:
         urllib.request.urlopen(f"https://{host}/backend/api/v1/openapi.json", context=context, timeout=30).close()
@@ -98,7 +98,7 @@ for version, accepted in [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1
     check(answered == accepted, f"{version.name} is {'accepted' if answered else 'refused'}")
 
 cloudwatch = boto3.client("cloudwatch")
-for _ in range(40):  # CloudWatch lists a new metric within minutes
+for _ in range(40):  # CloudWatch lists a new metric within a few minutes
     metrics = cloudwatch.list_metrics(Namespace=stack, MetricName="Requests")["Metrics"]
     if metrics:
         break

@@ -11,14 +11,14 @@ const [baseUrl, auth, customer] = process.argv.slice(2);
 const customerID = Number(customer);
 client.setConfig({ baseUrl, auth });
 
-/** What a request is answered, if it succeeds. */
+/** The data of a successful answer. */
 async function ok<T>(request: Promise<{ data: T | undefined; error?: unknown }>): Promise<T> {
     const { data, error } = await request;
     return data ?? assert.fail(JSON.stringify(error));
 }
 
 async function main() {
-    // Create; a repeated request makes no second ticket.
+    // Create. A repeated request makes no second ticket.
     const body = {
         customerID, subject: "Invoice 2026-118 is wrong", ticketType: "billing", ticketFollowupDate: "2026-11-30",
     } as const;
@@ -41,7 +41,7 @@ async function main() {
     }
     assert.deepEqual(ids, [first.id, other.id]);
 
-    // Update: set a preset and a time, clear a preset and another field; and send a whole ticket back.
+    // Update: set a preset and a time, clear a preset and another field, and send a whole ticket back.
     const changed = await ok(patchTicket({
         path,
         body: {
@@ -58,11 +58,11 @@ async function main() {
     const whole = { id, createdDate, updatedDate, subject, ticketPriority: "high" } as const;
     assert.equal((await ok(putTicket({ path, body: whole }))).ticketPriority, "high");
 
-    // Problems: what is refused, by field.
+    // Problems: each refused field is named.
     const refused = await patchTicket({ path, body: { customerEmail: "ada" } });
     assert.deepEqual(refused.error?.errors.map(({ field }) => field), ["customerEmail"]);
 
-    // Delete: then it is a 404, and a list can show what is left of it.
+    // Delete. The ticket is then a 404, and a list can show its tombstone.
     assert.equal((await deleteTicket({ path })).error, undefined);
     assert.equal((await getTicket({ path })).error?.type, "urn:tickets:problem:not-found");
     const query = { idAfter: Number(id) - 1, limit: 1, includeDeleted: true };

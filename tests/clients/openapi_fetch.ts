@@ -10,14 +10,14 @@ const [baseUrl, key, customer] = process.argv.slice(2);
 const customerID = Number(customer);
 const api = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${key}` } });
 
-/** What a request is answered, if it succeeds. */
+/** The data of a successful answer. */
 async function ok<T>(request: Promise<{ data?: T; error?: unknown }>): Promise<T> {
     const { data, error } = await request;
     return data ?? assert.fail(JSON.stringify(error));
 }
 
 async function main() {
-    // Create; a repeated request makes no second ticket.
+    // Create. A repeated request makes no second ticket.
     const create = (body: components["schemas"]["TicketCreate"], header = {}) =>
         ok(api.POST("/tickets/", { body, params: { header } }));
     const body = {
@@ -43,7 +43,7 @@ async function main() {
     }
     assert.deepEqual(ids, [first, ...others].map(({ id }) => id));
 
-    // Update: set a preset and a time, clear a preset and another field; and send a whole ticket back.
+    // Update: set a preset and a time, clear a preset and another field, and send a whole ticket back.
     const changed = await api.PATCH("/tickets/{id}", {
         params: { path },
         body: {
@@ -66,12 +66,12 @@ async function main() {
     const sentBack = await ok(api.PUT("/tickets/{id}", { params: { path, header }, body: whole }));
     assert.deepEqual([sentBack.ticketPriority, sentBack.createdDate], ["high", first.createdDate]);
 
-    // Problems: what is refused, by field.
+    // Problems: each refused field is named.
     const refused = await api.PATCH("/tickets/{id}", { params: { path }, body: { customerEmail: "ada" } });
     assert.equal(refused.response.status, 422);
     assert.deepEqual(refused.error?.errors.map(({ field }) => field), ["customerEmail"]);
 
-    // Delete: then it is a 404, and a list can show what is left of it.
+    // Delete. The ticket is then a 404, and a list can show its tombstone.
     assert.equal((await api.DELETE("/tickets/{id}", { params: { path } })).response.status, 204);
     const gone = await api.GET("/tickets/{id}", { params: { path } });
     assert.equal(gone.error?.type, "urn:tickets:problem:not-found");

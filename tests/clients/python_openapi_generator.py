@@ -12,7 +12,7 @@ host, key, customer = sys.argv[1], sys.argv[2], int(sys.argv[3])
 client = tickets.ApiClient(tickets.Configuration(host=host, access_token=key))
 api = tickets.TicketsApi(client)
 
-# Create; a repeated request makes no second ticket.
+# Create. A repeated request makes no second ticket.
 draft = tickets.TicketCreate(
     customer_id=customer,
     subject="Invoice 2026-118 is wrong",
@@ -38,7 +38,7 @@ while page := api.list_customer_tickets(customer, created_since=since, id_after=
 assert [ticket.id for ticket in listed] == [first.id, *(ticket.id for ticket in others)]
 assert listed[0].subject == first.subject and listed[0].updated_date == first.updated_date
 
-# Update: set a preset and a time, clear a preset and another field; and send a whole ticket back.
+# Update: set a preset and a time, clear a preset and another field, and send a whole ticket back.
 change = tickets.TicketUpdate(
     status="assigned", ticket_type=None, ticket_followup_date=None, ticket_action_required="2026-12-01T09:00+01:00"
 )
@@ -51,7 +51,7 @@ whole = tickets.TicketUpdate.from_dict(changed.data.to_dict() | {"ticketPriority
 sent_back = api.put_ticket(first.id, whole, if_match=changed.headers["etag"])
 assert (sent_back.ticket_priority, sent_back.created_date) == ("high", first.created_date)
 
-# Problems: what is refused, by field.
+# Problems: each refused field is named.
 try:
     api.patch_ticket(first.id, tickets.TicketUpdate(customer_email="ada"))
     raise AssertionError("a bad address was taken")
@@ -60,7 +60,7 @@ except tickets.exceptions.ApiException as error:
     assert isinstance(problem, tickets.Problem) and (error.status, problem.status) == (422, 422)
     assert [error.var_field for error in problem.errors] == ["customerEmail"]
 
-# Delete: then it is a 404, and a list can show what is left of it.
+# Delete. The ticket is then a 404, and a list can show its tombstone.
 api.delete_ticket(first.id)
 try:
     api.get_ticket(first.id)

@@ -58,7 +58,7 @@ while page := answer(
     after = int(page[-1].id)
 assert [ticket.id for ticket in listed] == [first.id, *(ticket.id for ticket in others)]
 
-# Update: set a preset and a time, clear a preset and another field; and send a whole ticket back.
+# Update: set a preset and a time, clear a preset and another field, and send a whole ticket back.
 change = TicketUpdate(
     status=Status.ASSIGNED, ticket_type=None, ticket_followup_date=None, ticket_action_required="2026-12-01"
 )
@@ -75,12 +75,12 @@ etag = response.headers["ETag"]
 sent_back = answer(put_ticket.sync_detailed(first.id, client=client, body=whole, if_match=etag), 200)
 assert (sent_back.ticket_priority, sent_back.created_date) == ("high", first.created_date)
 
-# Problems: what is refused, by field.
+# Problems: each refused field is named.
 refused = TicketUpdate(customer_email="ada")
 problem = answer(patch_ticket.sync_detailed(first.id, client=client, body=refused), 422)
 assert isinstance(problem, Problem) and [error.field for error in problem.errors] == ["customerEmail"]
 
-# Delete: then it is a 404, and a list can show what is left of it.
+# Delete. The ticket is then a 404, and a list can show its tombstone.
 answer(delete_ticket.sync_detailed(first.id, client=client), 204)
 problem = answer(get_ticket.sync_detailed(first.id, client=client), 404)
 assert problem.type_ == "urn:tickets:problem:not-found"

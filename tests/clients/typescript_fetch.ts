@@ -12,7 +12,7 @@ const [basePath, accessToken, customer] = process.argv.slice(2);
 const customerID = Number(customer);
 const api = new TicketsApi(new Configuration({ basePath, accessToken }));
 
-/** The problem that a request is refused with. */
+/** The problem in the answer to a refused request. */
 async function refused(request: Promise<unknown>): Promise<Problem> {
     const error = await request.then(() => assert.fail("not refused"), (error: unknown) => error);
     assert(error instanceof ResponseError, String(error));
@@ -20,7 +20,7 @@ async function refused(request: Promise<unknown>): Promise<Problem> {
 }
 
 async function main() {
-    // Create; a repeated request makes no second ticket.
+    // Create. A repeated request makes no second ticket.
     const ticketCreate = {
         customerID, subject: "Invoice 2026-118 is wrong", ticketType: "billing", ticketFollowupDate: "2026-11-30",
     } as const;
@@ -46,7 +46,7 @@ async function main() {
     }
     assert.deepEqual(listed.map(({ id }) => id), [first, ...others].map(({ id }) => id));
 
-    // Update: set a preset and a time, clear a preset and another field; and send a whole ticket back.
+    // Update: set a preset and a time, clear a preset and another field, and send a whole ticket back.
     const changed = await api.patchTicketRaw({
         id: first.id,
         ticketUpdate: {
@@ -70,12 +70,12 @@ async function main() {
     });
     assert.deepEqual([sentBack.ticketPriority, sentBack.createdDate], ["high", first.createdDate]);
 
-    // Problems: what is refused, by field.
+    // Problems: each refused field is named.
     const problem = await refused(api.patchTicket({ id, ticketUpdate: { customerEmail: "ada" } }));
     assert.equal(problem.status, 422);
     assert.deepEqual(problem.errors.map(({ field }) => field), ["customerEmail"]);
 
-    // Delete: then it is a 404, and a list can show what is left of it.
+    // Delete. The ticket is then a 404, and a list can show its tombstone.
     await api.deleteTicket({ id });
     assert.equal((await refused(api.getTicket({ id }))).type, "urn:tickets:problem:not-found");
     const [deleted] = await api.listTickets({ idAfter: Number(id) - 1, limit: 1, includeDeleted: true });

@@ -1,4 +1,4 @@
-//! What is refused, with which status and in which words; and what every response has.
+//! What the API refuses, with which status and message; and what every response contains.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ async fn what_is_no_json_object_is_refused() {
         assert_problem(&answer(request).await, 422, &["subject"]);
         let latin1 = b"{\"customerID\": 1, \"subject\": \"\xfc\"}".to_vec();
         if api.app.is_none() {
-            // cargo-lambda itself refuses a body that is not UTF-8, where API Gateway passes it in base64.
+            // cargo-lambda itself refuses a body that is not UTF-8; API Gateway passes it on in base64.
             continue;
         }
         let request =
@@ -64,7 +64,8 @@ async fn an_id_has_one_spelling() {
         for id in ["0", "-1", "01", "1.0", "abc", "9007199254740992", "%20", "1%2F2", "1;x", "%00"] {
             for path in [format!("/tickets/{id}"), format!("/customers/{id}/tickets/")] {
                 let refused = api.get(&path).await;
-                // ministack decodes a path before it looks for the resource, and finds none: no function was asked.
+                // ministack decodes a path before it looks for the resource, and finds none, so no function
+                // is called.
                 if id == "1%2F2" && !refused.header("x-amzn-errortype").is_empty() {
                     continue;
                 }
@@ -111,7 +112,7 @@ async fn a_compressed_body_is_refused_with_what_would_do() {
     let (mut gzip, mut deflate) = (Vec::new(), Vec::new());
     GzEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut gzip).unwrap();
     ZlibEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut deflate).unwrap();
-    // Not `Api::each`: `cargo lambda watch` passes on no body that is not text.
+    // Not `Api::each`: `cargo lambda watch` does not pass on bodies that are not text.
     for payload in [Payload::Rest, Payload::Http] {
         let api = Api::start_with(Options { payload, ..Options::default() }).await;
         let (id, _) = ticket(&api).await;
@@ -133,7 +134,8 @@ async fn a_compressed_body_is_refused_with_what_would_do() {
                 assert_eq!(refused.header("accept-encoding"), "identity", "{method} {coding}");
                 assert!(refused.text.contains("Content-Encoding"), "{}", refused.text);
             }
-            // Named but not applied: as it is behind a gateway that decompresses what it passes on.
+            // A coding that is named but not applied: a gateway that decompresses bodies passes it on like
+            // this.
             for coding in ["identity", "Identity", "", "gzip"] {
                 let taken = send(&method, path, coding, body.clone().into_bytes()).await;
                 assert!(matches!(taken.status, 200 | 201), "{method} {coding:?}: {taken:?}");
@@ -172,12 +174,12 @@ async fn head_is_answered_like_get_without_the_body() {
                 assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
                 let headers = |answer: &Answer| {
                     let mut headers = answer.headers.clone();
-                    // They differ from request to request.
+                    // These headers differ between requests.
                     for name in ["x-request-id", "x-amzn-requestid", "x-amz-request-id", "date", "sync-until"]
                     {
                         headers.remove(name);
                     }
-                    // A 304 has none, but a server may add that of no body.
+                    // A 304 has no Content-Length, but a server may add one for the empty body.
                     let length = headers.remove(CONTENT_LENGTH);
                     (headers, length.filter(|_| answer.status != 304))
                 };
@@ -222,7 +224,7 @@ async fn every_response_names_its_request() {
     }
 }
 
-/// What an answer to a refused request may have at most.
+/// The largest answer to a refused request, in bytes.
 const MOST_ANSWERED: usize = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]

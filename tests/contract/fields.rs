@@ -1,4 +1,4 @@
-//! What a ticket has: fields, their limits, presets, and the configuration that tells of them.
+//! A ticket's fields, their limits and presets, and the configuration that lists them.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ async fn what_was_fetched_can_be_sent_back() {
         fetched["owner"] = json!("ada");
         let changed = answer(api.request(Method::PUT, &path).json(&fetched)).await;
         assert_eq!((changed.status, changed.json()["owner"].as_str()), (200, Some("ada")));
-        // The dates are those of before now, so they are refused: somebody else may have changed it.
+        // Its dates are those of the version before, so it is refused: somebody else may have changed the
+        // ticket.
         let stale = answer(api.request(Method::PUT, &path).json(&fetched)).await;
         assert_problem(&stale, 422, &["updatedDate"]);
         let other = api.patch(&path, &json!({"id": (id + 1).to_string(), "createdDate": "2020-01-01"})).await;
@@ -240,12 +241,12 @@ async fn the_configuration_is_the_deployment_s_and_what_it_says_holds() {
     assert_eq!(configuration["closedStatuses"], json!(["Fertig", "Archiviert"]));
     let limits = &configuration["limits"];
     assert_eq!((&limits["settleSeconds"], &limits["tombstoneDays"]), (&json!(30), &json!(7)));
-    // What is said of a new ticket is what one gets.
+    // A new ticket has the defaults that the configuration names.
     let created = api.post(&json!({"customerID": 7, "subject": "s"})).await.json();
     for (field, value) in configuration["defaults"].as_object().unwrap() {
         assert_eq!(&created[field], value, "{field}");
     }
-    // Texts at their limits are taken, and one past them is not.
+    // A text at its limit is accepted; one past it is refused.
     for (field, limit) in [
         ("subject", "subjectCharacters"),
         ("ticketContent", "ticketContentBytes"),
@@ -306,7 +307,7 @@ async fn presets_are_configuration_and_a_value_that_leaves_it_stays_where_it_is(
         assert_eq!((changed.status, shown(&changed.json())), (200, preset.clone()), "and can be updated");
         let back = answer(api.request(Method::PUT, "/tickets/2/").json(&changed.json())).await;
         assert_eq!((back.status, back.header("etag")), (200, "\"2\""), "and sent back as it was fetched");
-        // But it does not come back, nor to a ticket that has another.
+        // The old value cannot be set again, nor given to another ticket.
         assert_problem(&api.patch("/tickets/2", &json!({"status": "New"})).await, 422, &["status"]);
         assert_problem(&api.patch("/tickets/1", &json!({"status": "In Progress"})).await, 422, &["status"]);
         let moved = api.patch("/tickets/2", &json!({"status": "DONE", "owner": null})).await.json();
@@ -316,7 +317,7 @@ async fn presets_are_configuration_and_a_value_that_leaves_it_stays_where_it_is(
     }
 }
 
-/// The base of another deployment over the same database.
+/// The base URL of a second deployment on the same database.
 async fn redeployed(api: &Api, payload: Payload, environment: Vec<(&'static str, String)>) -> String {
     let lookup = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| v.clone());
     let mut config = Config::from_lookup(lookup).unwrap();

@@ -1,4 +1,4 @@
-//! Lists: order, bounds, pages, filters, and what a copy is kept with.
+//! Lists: order, bounds, pages and filters, and what a copy needs to stay in sync.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -29,7 +29,7 @@ async fn lists_ascend_by_id_and_every_bound_is_as_documented() {
         assert_eq!(list(&format!("idAfter={}", ids[2])).await, [0; 0]);
         assert_eq!(list("idAfter=-1").await, ids);
         let date = |n: usize| tickets[n]["createdDate"].as_str().unwrap();
-        // Inclusive: the ticket with just this stamp is there.
+        // Bounds are inclusive: the ticket with exactly this time is listed.
         assert!(list(&format!("createdSince={}", date(1))).await.contains(&ids[1]));
         assert!(list(&format!("updatedSince={}", date(2))).await.contains(&ids[2]));
         assert!(list(&format!("updatedUntil={}", date(0))).await.contains(&ids[0]));
@@ -68,7 +68,7 @@ async fn pages_follow_each_other_to_the_end_and_no_further() {
                 let pages = api.pages(&format!("/customers/{customer}/tickets/?limit={limit}{extra}")).await;
                 let walked: Vec<u64> = pages.iter().flat_map(Answer::ids).collect();
                 assert_eq!(walked, ids);
-                // A response that holds everything has no Link, so there are no more pages than needed.
+                // A response that holds everything has no Link, so no page is superfluous.
                 assert_eq!(pages.len(), 3usize.div_ceil(limit), "limit {limit}");
             }
         }
@@ -130,7 +130,8 @@ async fn a_work_queue_holds_what_is_asked_for_and_says_what_it_cannot_answer() {
         api.delete(&format!("/tickets/{}", ids[0])).await;
         assert_eq!(found("open=true&includeDeleted=true").await, [2, 3], "a deleted ticket has no status");
 
-        // The list of all tickets has other tests' too; what it cannot answer is refused.
+        // The list of all tickets also contains those of other tests. Filters that no index can answer are
+        // refused.
         let all = api.get("/tickets/?open=true&owner=grace").await.json();
         assert!(all.as_array().unwrap().iter().any(|record| record["id"] == *ids[1]));
         let refused = api.get("/tickets/?owner=grace").await;
@@ -236,7 +237,8 @@ async fn every_form_of_a_time_means_the_same_in_a_query_and_in_a_body() {
         for slash in ["", "/"] {
             let path = format!("/customers/{customer}/tickets{slash}");
             for (form, means) in forms {
-                // Written with care, and as people do: a space as `+`, and an offset's `+` as it is.
+                // Encoded correctly, and as people write it: a space as `+`, and the `+` of an offset
+                // unencoded.
                 let careful = form.replace('+', "%2B").replace(' ', "%20");
                 for written in [careful, form.replace(' ', "+")] {
                     let until = written.replace("2026", "2096");
@@ -265,7 +267,7 @@ async fn every_form_of_a_time_means_the_same_in_a_query_and_in_a_body() {
         for (form, means) in forms {
             let changed =
                 api.patch(&path, &json!({"ticketFollowupDate": form, "ticketActionRequired": form})).await;
-            // A date stays a date: it is a day wherever its reader is.
+            // A date stays a date: it is the same day in every reader's time zone.
             let means = if form.len() == 10 { form } else { means };
             for field in ["ticketFollowupDate", "ticketActionRequired"] {
                 assert_eq!(changed.json()[field], means, "{form}: {changed:?}");
@@ -280,7 +282,7 @@ async fn every_form_of_a_time_means_the_same_in_a_query_and_in_a_body() {
     }
 }
 
-/// The names and values of a reference's query.
+/// The names and values of a URL's query.
 fn pairs(reference: &str) -> BTreeSet<(String, String)> {
     let (_, query) = reference.split_once('?').expect("a query");
     let decode = |text: &str| text.replace("%3A", ":");
@@ -342,7 +344,7 @@ async fn a_deletion_is_a_change_like_others() {
         assert!(tombstone["updatedDate"].as_str() > changed["updatedDate"].as_str(), "{tombstone}");
         let since = tombstone["updatedDate"].as_str().unwrap();
         assert!(api.get(&format!("{path}&updatedSince={since}")).await.ids().contains(&id(&tickets[1])));
-        // Deleted tickets take no place on pages that do not show them.
+        // Deleted tickets do not use up places on pages that leave them out.
         let listed = api.get(&format!("/customers/{customer}/tickets/?limit=2")).await;
         assert_eq!((listed.ids(), listed.next()), (vec![id(&tickets[0]), id(&tickets[2])], None));
         let until = changed["updatedDate"].as_str().unwrap();
@@ -350,7 +352,7 @@ async fn a_deletion_is_a_change_like_others() {
     }
 }
 
-/// Tickets with these bodies, all stamped `at`.
+/// Appends tickets with these bodies, all created at `at`.
 async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestamp) {
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     let sample = |body: Value| {
@@ -360,7 +362,7 @@ async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestam
     let (tickets, mut chunk, mut bytes) = (api.tickets().await, Vec::new(), 0);
     for body in bodies {
         let size = body.to_string().len();
-        // One chunk is a transaction, which takes no more than so many and so much.
+        // One chunk is one transaction, so its number of items and its size are limited.
         if chunk.len() == MAX_CHUNK || bytes + size > 3_000_000 {
             tickets.append(&"seed".parse().unwrap(), &std::mem::take(&mut chunk)).await.unwrap();
             bytes = 0;
@@ -387,7 +389,7 @@ async fn ids_are_compared_as_numbers() {
                 assert_eq!(api.get(&format!("{path}{slash}?idAfter=999{filter}")).await.ids(), [1000, 1001]);
                 assert_eq!(api.get(&format!("{path}{slash}?idAfter=1001{filter}")).await.text, "[]");
             }
-            // The most there may be on a page, and one more.
+            // The largest page, and one more ticket.
             let pages = api.pages(&format!("{path}?limit=1000{filter}")).await;
             let walked: Vec<_> = pages.iter().map(Answer::ids).collect();
             assert_eq!(walked, [(1..=1000).collect::<Vec<_>>(), vec![1001]], "{path} {filter}");
@@ -399,12 +401,12 @@ async fn ids_are_compared_as_numbers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_large_tickets_ends_before_it_is_too_large() {
-    // Not under `cargo lambda watch`: it answers a function before it has read the reply, and of one of
-    // megabytes it now and then never reads the rest.
+    // Not under `cargo lambda watch`: it answers the function before it has read the reply, and sometimes
+    // never reads the rest of a reply of several megabytes.
     for payload in [Payload::Rest, Payload::Http] {
         let api = Api::start_with(Options { payload, ..Options::default() }).await;
         let customer = fresh_customer().get();
-        // Quotes double in JSON, and again in a Lambda's reply: the worst there is but control characters.
+        // Quotes double in JSON, and again in a Lambda's reply: only control characters grow more.
         let body =
             json!({"customerID": customer, "subject": "large", "ticketContent": "\"".repeat(256 * 1024)});
         let mut ids = Vec::new();
@@ -423,7 +425,8 @@ async fn a_page_of_large_tickets_ends_before_it_is_too_large() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_holds_what_fits_a_reply_and_not_a_ticket_more() {
     let api = Api::start_with(Options::default()).await;
-    // Quotes take four bytes in a reply and control characters seven: the worst a ticket can hold.
+    // In a reply, quotes take four bytes and control characters seven: the most that a ticket's text can
+    // take.
     let contents = ["\"".repeat(256 * 1024), "\u{1}".repeat(256 * 1024), "ü".repeat(128 * 1024)];
     let bodies = contents.iter().cycle().take(30).enumerate().map(
         |(n, content)| json!({"customerID": 7, "subject": format!("large {n}"), "ticketContent": content}),
@@ -448,7 +451,7 @@ async fn a_page_holds_what_fits_a_reply_and_not_a_ticket_more() {
             assert!(size < MAX_REPLY, "{path}: {size}");
             if let Some(next) = lists.get(at + 1) {
                 let more = escaped(&next[0].to_string());
-                // Headers need some of the reply, so that a little may stay empty.
+                // Headers take some space in the reply, so a little may stay unused.
                 assert!(size + more > MAX_REPLY - 32 * 1024, "{path}: page {at} had room for another ticket");
             }
         }
@@ -463,7 +466,7 @@ async fn sync_until_is_exactly_the_configured_window_before_the_request() {
         let created = api.post(&json!({"customerID": 7, "subject": "s"})).await.json();
         let stamp = time(created["updatedDate"].as_str().unwrap());
         assert_eq!(stamp, time("2026-03-01T00:00:00.005Z"));
-        // A millisecond before it has settled, and when it just has.
+        // One millisecond before the change settles, and just when it has.
         for (since, settled) in [(seconds * 1000 - 1, vec![]), (seconds * 1000, vec![1u64])] {
             clock.store(stamp.millis() + since, Ordering::SeqCst);
             let until = Timestamp::from_millis(stamp.millis() + since - seconds * 1000).unwrap();
@@ -488,7 +491,7 @@ async fn the_pages_of_a_settled_list_share_the_horizon_of_the_first() {
             ("/tickets", ""),
             ("/customers/7/tickets", "&createdSince=2026-01-31"),
         ] {
-            // Over a month's end.
+            // The test crosses the end of a month.
             let (api, clock) = on_a_clock(payload, "2026-01-31T23:59:50Z", Vec::new()).await;
             for n in 0..4 {
                 api.create(&json!({"customerID": 7, "subject": n.to_string()})).await;
@@ -499,8 +502,8 @@ async fn the_pages_of_a_settled_list_share_the_horizon_of_the_first() {
             let horizon = first.header("sync-until").to_owned();
             assert_eq!((first.ids(), horizon.as_str()), (vec![1], "2026-01-31T23:59:55.004Z"));
 
-            // Between the pages one ticket changes and one comes, and time passes: both have settled
-            // by the clock, but not by the horizon of the first page.
+            // Between two pages, one ticket changes, one is created, and time passes. Both have settled by
+            // the clock, but not by the horizon of the first page.
             api.patch("/tickets/3", &json!({"owner": "ada"})).await;
             api.create(&json!({"customerID": 7, "subject": "new"})).await;
             clock.fetch_add(60_000, Ordering::SeqCst);
@@ -531,7 +534,7 @@ async fn a_horizon_cannot_be_asked_for_beyond_what_has_settled() {
         assert_eq!(api.get(&format!("{path}?settled=true&{ahead}")).await.ids(), [1]);
         assert_eq!(api.get(&format!("{path}?settled=true&idAfter=0&{ahead}")).await.ids(), [1]);
         assert_eq!(api.get(&format!("{path}?{ahead}")).await.ids(), [1, 2]);
-        // Without a first page there is no horizon to keep: said, and what to do about it.
+        // Without a first page there is no horizon. The refusal says so, and what to do.
         let refused = api.get(&format!("{path}?settled&idAfter=0")).await;
         assert_problem(&refused, 400, &["settled"]);
         assert!(refused.text.contains("updatedUntil") && refused.text.contains("Link"), "{}", refused.text);
@@ -557,7 +560,7 @@ async fn a_ticket_that_moves_leaves_a_departure_in_the_customer_s_list_alone() {
         let all = format!("/tickets/?includeDeleted=true&idAfter={}&updatedSince={since}&limit=1", id - 1);
         assert_eq!(api.get(&all).await.json(), json!([moved]), "in the list of all it is still there");
 
-        // It comes back, and has not left.
+        // The ticket comes back, so the list no longer says that it left.
         let back = api.patch(&format!("/tickets/{id}"), &json!({"customerID": old.get()})).await.json();
         let list = api.get(&format!("/customers/{old}/tickets/?includeDeleted=true")).await.json();
         assert_eq!(list, json!([back]));

@@ -1,4 +1,4 @@
-//! Creates, updates, deletions and batches; what guards them, and what makes repeats harmless.
+//! Creates, updates, deletions and batches: their preconditions, and repeats without a second effect.
 
 use std::sync::atomic::Ordering;
 
@@ -145,7 +145,7 @@ async fn a_batch_answers_row_by_row() {
             .collect();
         assert_eq!(fields, ["customerID", "subject", "stauts"]);
         assert_eq!(rows[2]["problem"]["type"], "urn:tickets:problem:malformed-body");
-        // Ids follow each other; each row is the ticket as it is fetched.
+        // Ids are consecutive, and each row is the ticket as a GET returns it.
         let tickets = [0, 3, 5].map(|at| &rows[at]["ticket"]);
         let first: u64 = id(tickets[0]);
         assert_eq!(tickets.map(id), [first, first + 1, first + 2]);
@@ -172,7 +172,7 @@ async fn a_repeated_batch_replays_the_rows_that_were_made_and_makes_the_others()
         };
         let first = post(json!([row("a"), row(""), row("c")])).await;
         assert_eq!((&first[0]["status"], &first[1]["status"]), (&json!(201), &json!(422)));
-        // The same rows again, one of them mended, one changed, and one more.
+        // The same rows again: one corrected, one changed, and one added.
         let second = post(json!([row("a"), row("b"), row("another"), row("d")])).await;
         assert_eq!(second[0], first[0], "replayed");
         assert_eq!(second[2]["problem"]["type"], "urn:tickets:problem:idempotency-key-reused");
@@ -205,7 +205,7 @@ async fn a_batch_is_an_array_of_1_to_100_tickets() {
         assert!(answer.as_array().unwrap().iter().all(|row| row["status"] == 201));
         let listed = api.get(&format!("/customers/{customer}/tickets/")).await.json();
         assert_eq!(listed.as_array().unwrap().len(), 100, "nothing of what was refused was made");
-        // A key restricted to a customer makes that customer's rows and no others.
+        // A key restricted to a customer can create only that customer's rows.
         let restricted = api.make_key(|key| key.customer = Some(customer)).await;
         let rows = json!([
             {"customerID": customer, "subject": "s"},
@@ -248,7 +248,8 @@ async fn a_refused_precondition_changes_nothing() {
                 for tag in ["\"2\"", "W/\"1\"", "\"01\"", "\"\"", "\"x\", \"3\""] {
                     assert_problem(&send(tag).await, 412, &[]);
                 }
-                // To read the ticket again would not help: the header itself is wrong, and the answer says so.
+                // Reading the ticket again would not help: the header itself is wrong, and the answer says
+                // so.
                 for malformed in MALFORMED_TAGS {
                     let refused = send(malformed).await;
                     assert_problem(&refused, 400, &["If-Match"]);
@@ -269,8 +270,8 @@ async fn a_refused_precondition_changes_nothing() {
     }
 }
 
-/// What is no entity tag: the version alone, with half of its quotes, with other ones; nothing; two without a
-/// comma.
+/// Malformed entity tags: a version without quotes, with one quote, or with single quotes; an empty header;
+/// two tags without a comma.
 const MALFORMED_TAGS: [&str; 6] = ["1", "\"1", "1\"", "'1'", "", "\"1\" \"1\""];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +284,7 @@ async fn ten_posts_at_once_with_one_key_make_one_ticket() {
             loop {
                 let request = api.request(Method::POST, "/tickets/").header("Idempotency-Key", &key);
                 let answer = answer(request.json(&body)).await;
-                // Not decided yet: the client is told to ask again.
+                // The first request is still running, so the client is told to retry.
                 if answer.status != 409 {
                     break answer;
                 }
@@ -300,7 +301,7 @@ async fn ten_posts_at_once_with_one_key_make_one_ticket() {
         assert_eq!(answers.iter().filter(replayed).count(), 9);
         assert_eq!(api.get(&format!("/customers/{customer}/tickets")).await.ids().len(), 1);
 
-        // What it says counts, not how it is written; nor what became of the ticket since.
+        // The body's content counts, not its formatting, nor what happened to the ticket since.
         let path = format!("/tickets/{}", answers[0].json()["id"].as_str().unwrap());
         api.patch(&path, &json!({"subject": "changed"})).await;
         api.delete(&path).await;

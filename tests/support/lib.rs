@@ -1,4 +1,4 @@
-//! What the tests share: an API to talk to, through its front door, on the real engine.
+//! What the tests share: above all [`Api`], an API on the embedded engine with an HTTP client for it.
 
 pub mod files;
 pub mod model;
@@ -22,58 +22,56 @@ use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::{Connection, Keys, Tickets, schema};
 
-/// How an [`Api`] is to be.
+/// The options of an [`Api`].
 #[derive(Debug, Default)]
 pub struct Options {
-    /// The events its functions get.
+    /// The format of the events that its functions get.
     pub payload: Payload,
-    /// Its environment variables.
+    /// The environment variables of its configuration.
     pub environment: Vec<(&'static str, String)>,
-    /// Its clock, if not the system's.
+    /// Its clock, if not the system clock.
     pub clock: Option<Clock>,
-    /// Index entries one list reads at most, if not as many as usual.
+    /// The most index entries that one list reads, if not the default.
     pub most_keys: Option<usize>,
-    /// What is between its functions and the database.
+    /// What lies between its functions and the database.
     pub connection: Connection,
-    /// Whether changes are not recorded: what is measured is then the API alone.
+    /// Whether changes are not recorded, so that a benchmark measures the API alone.
     pub without_history: bool,
 }
 
-/// An API, with a client of it and its database beside.
+/// A running API, with an HTTP client and a direct connection to its database.
 #[derive(Debug)]
 pub struct Api {
-    /// Its base, such as `http://127.0.0.1:3000/backend/api/v1`.
+    /// The base URL, such as `http://127.0.0.1:3000/backend/api/v1`.
     pub base: String,
     /// A key with every scope.
     pub key: String,
-    /// What its functions work with; `None` where they run elsewhere.
+    /// The state of its functions; `None` if they run elsewhere.
     pub app: Option<Arc<App>>,
-    /// How its database is reached, with nothing in between.
+    /// A connection to its database, with nothing in between.
     pub database: Connection,
-    /// The names of its tables of tickets and of keys.
+    /// The names of its tables for tickets and keys.
     pub tables: (String, String),
     http: reqwest::Client,
     local: Option<(Local, Option<Feed>)>,
 }
 
-/// A response, read to its end.
+/// A response that was read to its end.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// Its status code.
     pub status: u16,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, as text.
+    /// The body, as text.
     pub text: String,
 }
 
 impl Answer {
-    /// A header's value; empty where there is none.
+    /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("a header of text"))
     }
 
-    /// The body as JSON; null where there is none.
+    /// The body as JSON; null if it is empty.
     pub fn json(&self) -> Value {
         if self.text.is_empty() { Value::Null } else { serde_json::from_str(&self.text).expect(&self.text) }
     }
@@ -85,12 +83,12 @@ impl Answer {
         ids.map(|ticket| ticket["id"].as_str().expect("an id").parse().expect("digits")).collect()
     }
 
-    /// The next page, as [`next_page`] reads the `Link`.
+    /// The path of the next page; see [`next_page`].
     pub fn next(&self) -> Option<String> {
         next_page(&self.headers)
     }
 
-    /// The fields a problem names, sorted.
+    /// The fields that a problem names, sorted.
     pub fn fields(&self) -> Vec<String> {
         let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
         let mut fields: Vec<_> =
@@ -101,15 +99,15 @@ impl Answer {
 }
 
 impl Api {
-    /// APIs that get events of either format, each with a database of its own; or, where `TICKETS_API`
-    /// names one that runs already, that one, with the database at `AWS_ENDPOINT_URL_DYNAMODB`: other
-    /// tests use it at the same time.
+    /// The APIs to test: one for each event format, each with its own database. If `TICKETS_API` is set, only
+    /// the running API there, with the database at `AWS_ENDPOINT_URL_DYNAMODB`; other tests use it at the
+    /// same time.
     pub async fn each() -> Vec<Self> {
-        #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+        #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
         let (base, database) = (std::env::var("TICKETS_API"), std::env::var("AWS_ENDPOINT_URL_DYNAMODB"));
         match (base, database) {
             (Ok(base), Ok(database)) => {
-                // A deployment's tables have names of their own, and it asks who one is.
+                // A deployment has its own table names, and needs credentials.
                 let config = Config::from_env().expect("a configuration");
                 let connection = config.connection(Some(&database)).expect("credentials");
                 let tables = (config.tickets_table, config.api_keys_table);
@@ -123,8 +121,8 @@ impl Api {
         }
     }
 
-    /// An API in this process, with tables of its own: in the embedded engine, or in the one that `TEST_DYNAMODB`
-    /// names.
+    /// Starts an API in this process with its own tables: in the embedded engine, or in the one at
+    /// `TEST_DYNAMODB`.
     pub async fn start_with(options: Options) -> Self {
         let (database, local) = match other_engine() {
             Some(url) => (Connection::to(url), None),
@@ -189,55 +187,52 @@ impl Api {
         token.reveal()
     }
 
-    /// The tickets' table, reached directly and without anything in between.
+    /// The tickets' table, accessed directly.
     pub async fn tickets(&self) -> Tickets {
         let client = self.database.clone().open();
         Tickets::new(client, &self.tables.0, Clock::system(), Default::default())
     }
 
-    /// A request to `path` below the base, with the key.
+    /// A request to `path` below the base URL, with the key.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.anonymous(method, path).bearer_auth(&self.key)
     }
 
-    /// A request to `path` below the base, without a key.
+    /// A request to `path` below the base URL, without a key.
     pub fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// `GET`.
     pub async fn get(&self, path: &str) -> Answer {
         answer(self.request(Method::GET, path)).await
     }
 
-    /// `POST` of a ticket.
+    /// Posts a ticket.
     pub async fn post(&self, body: &Value) -> Answer {
         answer(self.request(Method::POST, "/tickets/").json(body)).await
     }
 
-    /// `PATCH`.
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
         answer(self.request(Method::PATCH, path).json(body)).await
     }
 
-    /// `DELETE`.
     pub async fn delete(&self, path: &str) -> Answer {
         answer(self.request(Method::DELETE, path)).await
     }
 
-    /// A new ticket's id.
+    /// Creates a ticket and returns its id.
     pub async fn create(&self, body: &Value) -> u64 {
         let answer = self.post(body).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()["id"].as_str().expect("an id").parse().expect("digits")
     }
 
-    /// Whether its changes are recorded: an engine by other hands feeds no function.
+    /// Whether changes are recorded. Another engine has no stream that feeds the function.
     pub fn records_changes(&self) -> bool {
         self.local.is_some() || other_engine().is_none()
     }
 
-    /// A ticket's history, once it has so many entries.
+    /// A ticket's history, once it has this many entries.
     pub async fn history(&self, id: u64, entries: usize) -> Vec<Value> {
         for _ in 0..200 {
             let answer = self.get(&format!("/tickets/{id}/history/")).await;
@@ -252,7 +247,7 @@ impl Api {
         panic!("the history of ticket {id} does not come to {entries} entries");
     }
 
-    /// Every page of a list, following `Link` from `path` with its query.
+    /// All pages of a list, from `path` on along the `Link`s.
     pub async fn pages(&self, path: &str) -> Vec<Answer> {
         let mut pages = vec![self.get(path).await];
         while let Some(next) = pages.last().and_then(Answer::next) {
@@ -263,7 +258,7 @@ impl Api {
     }
 }
 
-/// The path of the next page below the API's base, with its query, as the `Link` gives it.
+/// The path and query of the next page in a `Link`, below the API's base URL.
 pub fn next_page(headers: &HeaderMap) -> Option<String> {
     let link = headers.get(LINK)?.to_str().expect("a header of text");
     let reference = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\""));
@@ -278,22 +273,21 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
     Answer { status, headers, text: response.text().await.expect("a body of text") }
 }
 
-/// The engine by other hands that the tests are to run on, if one is named.
+/// The URL of another engine to run the tests on, if set.
 fn other_engine() -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
+    #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
     std::env::var("TEST_DYNAMODB").ok()
 }
 
-/// A customer no other test uses.
+/// A customer that no other test uses.
 pub fn fresh_customer() -> CustomerId {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    // Tests of several processes may share one API: the clock tells them apart.
+    // Tests of several processes may share one API: the time makes their customers different.
     let start = NEXT.fetch_add(1, Ordering::Relaxed) + Clock::system().now().millis().unsigned_abs() * 100;
     CustomerId::try_from(start).expect("in range")
 }
 
-/// An instant.
 pub fn time(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }

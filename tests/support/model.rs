@@ -1,17 +1,17 @@
-//! A model of DynamoDB, as unkind as the real one may be, in front of the embedded engine.
+//! A model of DynamoDB that fails as the real one may, in front of the embedded engine.
 //!
-//! The engine runs one call at a time, shows every write at once, and throttles nobody. The model adds what
-//! is missing, reached through the SDK as its HTTP client:
-//! - **latencies** around the medians that are published, with tails ([`latency`]);
-//! - **partitions** that take 1,000 write and 3,000 read units a second ([`Partitions`]), of the table and of
-//!   each index, where an index that is full refuses the write to the table;
-//! - **indexes** that catch up item by item, in no order ([`Indexes`]), and reads that are not consistent;
-//! - **pages** that end early, or name a last key behind which there is nothing, and batches left half done;
-//! - **answers** that are lost before or after the effect, late, or errors ([`Faults`]);
-//! - **callers** that die between any two of their calls ([`Model::mortal`]).
+//! The engine runs one call at a time, shows every write at once, and never throttles. The model is the SDK's
+//! HTTP client and adds what is missing:
+//! - **latencies** around published medians, with tails ([`latency`]);
+//! - **partitions** of the table and of each index, limited to 1,000 write and 3,000 read units a second
+//!   ([`Partitions`]); a full partition of an index refuses the write to the table;
+//! - **indexes** that catch up item by item, in random order ([`Indexes`]), and eventually consistent reads;
+//! - **pages** that end early, or name a last key after which nothing comes, and batches that are half done;
+//! - **answers** that are errors, late, or lost before or after the effect ([`Faults`]);
+//! - **callers** that die between any two calls ([`Model::mortal`]).
 //!
-//! Everything is drawn from a seed, nothing touches a socket, and all waiting is Tokio's: on a paused clock a
-//! run takes no time and can be repeated exactly.
+//! Everything is drawn from a seed, no socket is used, and all waiting uses Tokio's clock. On a paused clock
+//! a run takes no time and can be repeated exactly.
 
 mod indexes;
 mod partitions;
@@ -39,21 +39,21 @@ use tokio::time::Instant;
 use indexes::Indexes;
 use partitions::Partitions;
 
-/// An item as it is in a request: attributes with their types.
+/// An item as in a request: attributes with their types.
 pub(crate) type Item = Map<String, Value>;
 
-/// How often what goes wrong, each a probability per call, and how far.
+/// The faults: the probability of each per call, and their sizes.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    /// The call is throttled; it has no effect.
+    /// The call is throttled and has no effect.
     pub throttle: f64,
-    /// A write is refused because of somebody's transaction.
+    /// A write is refused because of another transaction.
     pub conflict: f64,
     /// 500 without an effect.
     pub error_before: f64,
     /// 500 after the effect.
     pub error_after: f64,
-    /// Access is denied, as when a credential has expired. It has no effect.
+    /// Access is denied, as with an expired credential. The call has no effect.
     pub denied: f64,
     /// The connection is reset before the request is read.
     pub reset_before: f64,
@@ -61,9 +61,9 @@ pub struct Faults {
     pub reset_after: f64,
     /// The call waits before its effect, or before its answer.
     pub delay: f64,
-    /// How long at least.
+    /// The shortest delay.
     pub shortest_delay: Duration,
-    /// How long at most.
+    /// The longest delay.
     pub longest_delay: Duration,
     /// A mortal caller dies with this call, before or after its effect.
     pub death: f64,
@@ -71,18 +71,18 @@ pub struct Faults {
     pub unprocessed: f64,
     /// A query ends its page after a few items.
     pub short_page: f64,
-    /// A query names a last key although nothing comes after it.
+    /// A query names a last key although nothing follows.
     pub needless_key: f64,
-    /// How far an index, or a read that is not consistent, is behind at most: drawn for each change.
+    /// The longest lag of an index or an eventually consistent read, drawn for each change.
     pub lag: Duration,
-    /// Only calls of this operation are disturbed; all if not said.
+    /// Disturb only calls of this operation; `None` for all.
     pub only: Option<&'static str>,
-    /// Only calls that mention this are disturbed; all if not said.
+    /// Disturb only calls that contain this text; `None` for all.
     pub mentions: Option<&'static str>,
 }
 
 impl Faults {
-    /// A bad day: of everything some.
+    /// A bad day: some of every fault.
     pub fn everything() -> Self {
         Self {
             throttle: 0.03,
@@ -106,54 +106,53 @@ impl Faults {
     }
 }
 
-/// A part of the design, broken on purpose by an answer that no DynamoDB gives.
+/// An answer that no DynamoDB gives: it breaks a part of the design on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// Consistent reads of tickets found by key are as old as this.
+    /// Consistent reads of tickets by key return a state this old.
     StaleFetch(Duration),
-    /// No ticket says when the id before it was reserved, so that every missing id looks closed.
+    /// Tickets do not say when the id before them was reserved, so every missing id looks closed.
     ClosedIds,
-    /// A void is acknowledged and not put.
+    /// A void is acknowledged, but not put.
     NoVoids,
-    /// A new ticket is stamped when its request began, not after its id was reserved.
+    /// A new ticket's time is that of its request, not one after its id was reserved.
     EarlyStamp,
-    /// A departure is acknowledged and not put.
+    /// A departure is acknowledged, but not put.
     NoDepartures,
-    /// The ticket that a reader fetches beside a departure is not there.
+    /// A ticket that is fetched together with a departure is missing.
     BelievedDepartures,
     /// One shard of every bucket is empty.
     MissingShard,
-    /// An entry of the history is put whether or not one is there.
+    /// An entry of the history is put even if there is one already.
     RepeatedEntries,
     /// A version that is not recorded yet is not erased.
     NoErasures,
 }
 
-/// What an item was, since when.
+/// A state of an item, and when it began.
 type Image = (Instant, Option<Item>);
 
 struct State {
     rng: Rng,
     faults: Faults,
     lie: Option<Lie>,
-    /// The last images of every item of the tickets' table, oldest first.
+    /// The latest states of every item of the tickets' table, oldest first.
     images: HashMap<(String, String), Vec<Image>>,
-    /// The stream of the tickets' table, if somebody takes it.
+    /// The records of the tickets' stream, if a test reads it.
     stream: Option<Vec<Value>>,
-    /// How many records it has had.
+    /// The number of records in the stream so far.
     streamed: u64,
     indexes: Indexes,
     partitions: Option<Partitions>,
-    /// Items of transactions under way.
+    /// The items of transactions in progress.
     locked: Vec<String>,
     injected: BTreeMap<&'static str, u64>,
-    /// How many calls of each operation took effect, or were refused by a condition.
+    /// For each operation, the calls that took effect or were refused by a condition.
     calls: BTreeMap<String, u64>,
-    /// The sum of write units.
     written: f64,
 }
 
-/// The model, with the engine behind it.
+/// The model, with the engine that it uses.
 #[derive(Clone)]
 pub struct Model {
     database: Database,
@@ -166,20 +165,20 @@ impl fmt::Debug for Model {
     }
 }
 
-/// A caller that can die: from then on nothing it does has an effect, and it hears nothing.
+/// A caller that can die. From then on its calls have no effect, and it gets no answers.
 #[derive(Debug, Clone)]
 pub struct Mortal {
     model: Model,
     dead: watch::Sender<bool>,
-    /// When the request it works on began, in milliseconds.
+    /// When its current request began, in milliseconds.
     began: Arc<AtomicI64>,
 }
 
-/// What a call comes to: a status and a body, or a broken connection.
+/// The result of a call: a status and a body, or a broken connection.
 type Outcome = Result<(u16, String), ConnectorError>;
 
-/// Medians of published measurements, in milliseconds: GetItem 4, PutItem 7, UpdateItem 5, Query 7,
-/// TransactWriteItems 25 (docs/performance.md has the sources).
+/// Published medians in milliseconds: GetItem 4, PutItem 7, UpdateItem 5, Query 7, TransactWriteItems 25
+/// (sources in docs/performance.md).
 fn median(operation: &str) -> f64 {
     match operation {
         "GetItem" => 4.0,
@@ -189,17 +188,17 @@ fn median(operation: &str) -> f64 {
     }
 }
 
-/// A latency around the median: log-normal, so that the 99th percentile is at 2.2 medians, and one call in
-/// 500 takes ten times as long.
+/// A random latency around the median: log-normal, so the 99th percentile is 2.2 medians. One call in 500
+/// takes ten times as long.
 fn latency(operation: &str, rng: &mut Rng) -> Duration {
-    // The sum of twelve draws is as good as normal (Irwin and Hall).
+    // The sum of twelve draws approximates a normal distribution (Irwin and Hall).
     let normal = (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
     let tail = if rng.u32(..500) == 0 { 10.0 } else { 1.0 };
     Duration::from_secs_f64(median(operation) * (normal * 0.34).exp() * tail / 1e3)
 }
 
 impl Model {
-    /// A model with its tables, in which nothing goes wrong until it is told otherwise.
+    /// A model with its tables, without faults at first.
     pub async fn new(seed: u64) -> Self {
         let state = State {
             rng: Rng::with_seed(seed),
@@ -223,32 +222,32 @@ impl Model {
         model
     }
 
-    /// How to reach it.
+    /// A connection to the model.
     pub fn connection(&self) -> Connection {
         connection(self.clone())
     }
 
-    /// A caller that can die.
     pub fn mortal(&self) -> Mortal {
         Mortal { model: self.clone(), dead: watch::Sender::new(false), began: Arc::default() }
     }
 
-    /// From now on these faults happen.
+    /// Makes these faults happen from now on.
     pub fn set(&self, faults: Faults) {
         self.state().faults = faults;
     }
 
-    /// From now on it lies like this, or not at all.
+    /// Makes the model lie like this from now on, or not at all.
     pub fn lie(&self, lie: Option<Lie>) {
         self.state().lie = lie;
     }
 
-    /// From now on each partition takes so many units a second and no more.
+    /// Limits the units of each partition from now on.
     pub fn limit_partitions(&self) {
         self.state().partitions = Some(Partitions::default());
     }
 
-    /// As if this were the highest id given out: what is created then is in the buckets from there on.
+    /// Sets the counter as if `id` were the last id given out, so that later tickets are in the buckets from
+    /// there on.
     pub fn skip_to(&self, id: u64) {
         let item = json!({
             "bucket": {"S": "counter"}, "id": {"N": "0"}, "last": {"N": id.to_string()},
@@ -257,23 +256,22 @@ impl Model {
         self.dispatch("PutItem", &json!({"TableName": schema::TICKETS, "Item": item})).expect("a counter");
     }
 
-    /// From now on the writes to the tickets' table are kept for whoever takes them.
+    /// Keeps the writes to the tickets' table from now on, for [`Model::take_stream`].
     pub fn keep_stream(&self) {
         self.state().stream.get_or_insert_default();
     }
 
-    /// The writes to the tickets' table since this was last asked, as a stream has them: in the order of their
-    /// effects.
+    /// The writes to the tickets' table since the last call, as stream records in the order of their effects.
     pub fn take_stream(&self) -> Vec<Value> {
         self.state().stream.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// How often each fault has happened.
+    /// How often each fault has happened so far.
     pub fn injected(&self) -> BTreeMap<&'static str, u64> {
         self.state().injected.clone()
     }
 
-    /// How many calls of each operation there were, and the write units of all.
+    /// The number of calls of each operation, and the write units of all.
     pub fn usage(&self) -> (BTreeMap<String, u64>, f64) {
         let state = self.state();
         (state.calls.clone(), state.written)
@@ -355,8 +353,8 @@ impl Model {
         faults.shortest_delay + range.mul_f64(self.state().rng.f64())
     }
 
-    /// The items that a transaction, or a write beside one, wants for itself; `Err` where one has them. This
-    /// system has no transactions: what was before it had, and is measured beside it.
+    /// Locks the items of a transaction; `Err` if one is locked. A single write only checks. This API has no
+    /// transactions, but the former design had, and is measured for comparison.
     fn lock(&self, operation: &str, body: &Value) -> Result<Vec<String>, Vec<String>> {
         let mut state = self.state();
         let key = |call: &Value| {
@@ -398,7 +396,7 @@ impl Model {
         }
     }
 
-    /// Runs a call on the engine, with what is wrong of its data and not of its way.
+    /// Runs a call on the engine, with the faults that affect data and not the connection.
     fn run(&self, operation: &str, mut body: Value, faults: &Faults) -> (u16, String) {
         *self.state().calls.entry(operation.to_owned()).or_default() += 1;
         if self.swallows(operation, &body) {
@@ -421,7 +419,7 @@ impl Model {
         if operation == "BatchGetItem" && self.happens("unprocessed", faults.unprocessed) {
             left = self.leave_some(&mut body);
         }
-        // Asked for always, and taken out again where the caller did not ask.
+        // Always ask for the consumed capacity; it is removed again if the caller did not ask.
         let asked = body["ReturnConsumedCapacity"].is_string();
         if matches!(operation, "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems") {
             body["ReturnConsumedCapacity"] = json!("INDEXES");
@@ -431,7 +429,7 @@ impl Model {
             Ok(answer) => answer,
             Err(_) if spoilt => return (200, "{}".into()),
             Err(error) => {
-                // A condition that does not hold costs as much as one that does.
+                // A failed condition costs as much as a write.
                 self.state().written += 1.0;
                 return (error.status_code(), error.to_json());
             }
@@ -455,7 +453,7 @@ impl Model {
         (200, answer.to_string())
     }
 
-    /// Whether a lie says that the write is done.
+    /// Whether a lie claims that this write is done.
     fn swallows(&self, operation: &str, body: &Value) -> bool {
         let item = &body["Item"];
         operation == "PutItem"
@@ -468,7 +466,7 @@ impl Model {
             }
     }
 
-    /// Breaks a write to the history, if a lie says so, which then is acknowledged whatever becomes of it.
+    /// Breaks a write to the history if a lie says so. The write is then acknowledged, whatever its result.
     fn spoil_history(&self, operation: &str, body: &mut Value) -> bool {
         if body["TableName"] != schema::HISTORY {
             return false;
@@ -489,7 +487,7 @@ impl Model {
         }
     }
 
-    /// Refuses a call whose partition has no units left; takes such keys out of a batch.
+    /// Refuses a call whose partition has no units left; leaves such keys of a batch unprocessed.
     fn consume_before(&self, operation: &str, body: &mut Value) -> Result<(), (u16, String)> {
         let mut state = self.state();
         let State { partitions, injected, .. } = &mut *state;
@@ -569,7 +567,7 @@ impl Model {
         }
     }
 
-    /// What an item was a while ago, as a read that is not consistent may find it.
+    /// Replaces an item by an earlier state, as an eventually consistent read may return it.
     fn as_of_before(&self, item: &mut Value, lag: Duration) {
         if !lag.is_zero() && item.is_object() {
             let ago = lag.mul_f64(self.state().rng.f64());
@@ -612,7 +610,7 @@ impl Model {
         })
     }
 
-    /// Remembers what a call has written, and when the indexes get to know of it.
+    /// Remembers what a call has written, and when each index learns of it.
     fn remember(&self, operation: &str, body: &Value, lag: Duration) {
         let puts: Vec<&Value> = match operation {
             "PutItem" if body["TableName"] == schema::TICKETS => vec![&body["Item"]],
@@ -638,7 +636,7 @@ impl Model {
                 stream.push(stream_record(*streamed, before, item));
             }
             images.push((now, Some(item.clone())));
-            // Three versions are as far back as any read is behind.
+            // No read is further behind than eight versions.
             if images.len() > 8 {
                 images.remove(0);
             }
@@ -646,7 +644,7 @@ impl Model {
         }
     }
 
-    /// Takes keys out of a batch, and gives them as it has to give back.
+    /// Takes keys out of a batch, and returns them as unprocessed.
     fn leave_some(&self, body: &mut Value) -> Value {
         let mut left = Map::new();
         let mut state = self.state();
@@ -661,7 +659,7 @@ impl Model {
     }
 }
 
-/// Gives back what a transaction had for itself.
+/// Unlocks a transaction's items when dropped.
 struct Unlock {
     model: Model,
     locked: Vec<String>,
@@ -674,19 +672,19 @@ impl Drop for Unlock {
 }
 
 impl Mortal {
-    /// How it reaches the database.
+    /// A connection to the database for this caller.
     pub fn connection(&self) -> Connection {
         connection(self.clone())
     }
 
-    /// Notes when the request it works on began.
+    /// Notes when its current request began.
     pub fn begin(&self, now: Timestamp) {
         self.began.store(now.millis(), Ordering::Relaxed);
     }
 
-    /// Waits until it is dead.
+    /// Waits until the caller is dead.
     pub async fn death(&self) {
-        // The sender is this very value.
+        // Never fails: `self` holds the sender.
         let _ = self.dead.subscribe().wait_for(|dead| *dead).await;
     }
 
@@ -706,7 +704,7 @@ fn is_departure(item: &Value) -> bool {
     item["bucket"]["S"].as_str().is_some_and(|bucket| bucket.starts_with("departures"))
 }
 
-/// A write as a stream has it.
+/// A write as a stream record.
 fn stream_record(number: u64, before: Option<Item>, after: &Item) -> Value {
     let mut record = json!({
         "eventID": format!("{number:032x}"), "eventVersion": "1.1", "eventSource": "aws:dynamodb",
@@ -724,7 +722,7 @@ fn stream_record(number: u64, before: Option<Item>, after: &Item) -> Value {
     record
 }
 
-/// The bucket and the id of an item.
+/// An item's bucket and id.
 fn base_key(item: &Value) -> (String, String) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     (text(&item["bucket"]["S"]), text(&item["id"]["N"]))
@@ -739,7 +737,7 @@ fn server_error() -> (u16, String) {
     (500, r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.into())
 }
 
-/// Another transaction has the item, or one of the transaction's.
+/// The error if another transaction has locked the item, or one of a transaction's items.
 fn conflict(count: usize) -> (u16, String) {
     if count == 0 {
         return error("TransactionConflictException");
@@ -764,7 +762,7 @@ fn serve(model: Model, caller: Option<Mortal>, request: &HttpRequest) -> HttpCon
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
     HttpConnectorFuture::new(async move {
-        // On a task of its own: what was sent takes effect whether or not anybody still waits for it.
+        // In a task of its own: a sent request takes effect even if nobody waits for the answer any more.
         let outcome = tokio::spawn(model.call(caller, operation, body)).await;
         let (status, body) = outcome.map_err(|panic| ConnectorError::other(panic.into(), None))??;
         let status = status.try_into().map_err(|error| ConnectorError::other(Box::new(error), None))?;

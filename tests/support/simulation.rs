@@ -1,5 +1,5 @@
-//! An API over a misbehaving engine, on a clock that only moves when everybody waits: what happens
-//! follows from the seed alone, and hours pass in milliseconds.
+//! An API over the failing model, on a clock that moves only when every task waits. The seed alone decides
+//! what happens, and hours pass in milliseconds.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use crate::model::{Model, Mortal};
 use crate::next_page;
 
-/// Runs a future, and what it spawns locally, on a paused clock, with every draw of this thread from the
+/// Runs a future and its local tasks on a paused clock, with this thread's random numbers drawn from the
 /// seed.
 pub fn simulate<T>(seed: u64, run: impl Future<Output = T>) -> T {
     fastrand::seed(seed);
@@ -30,11 +30,11 @@ pub fn simulate<T>(seed: u64, run: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(LocalSet::new().run_until(run))
 }
 
-/// The API: instances that answer one request at a time each, as Lambda's do, have clocks that differ a
-/// little, and may die.
+/// A simulated API. Its instances answer one request at a time each, as Lambda's do; their clocks differ a
+/// little, and they may die.
 #[derive(Clone)]
 pub struct Simulation {
-    /// The model under it.
+    /// The model that it runs on.
     pub model: Model,
     /// The true time.
     pub clock: Clock,
@@ -43,44 +43,44 @@ pub struct Simulation {
     idle: Rc<RefCell<Vec<Instance>>>,
 }
 
-/// A function's instance. One instance serves every function here: none keeps anything that others do not.
+/// An instance of a function. Here one instance serves every function: no function keeps state that others do
+/// not.
 struct Instance {
     mortal: Mortal,
     clock: Clock,
     router: Router,
 }
 
-/// Clocks differ by so many milliseconds at most: AWS keeps its own far closer.
+/// The most milliseconds by which clocks differ. AWS keeps its own far closer.
 const SKEW: i64 = 150;
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug)]
 pub struct Reply {
-    /// The status code; 0 where the instance died.
+    /// The status code; 0 if the instance died.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
-    /// The body; null where there is none.
+    /// The body; null if it is empty.
     pub body: Value,
 }
 
 impl Reply {
-    /// A header's value; empty where there is none.
+    /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The next page, as [`next_page`] reads the `Link`.
+    /// The path of the next page; see [`next_page`].
     pub fn next(&self) -> Option<String> {
         next_page(&self.headers)
     }
 }
 
 impl Simulation {
-    /// An API of this policy, over a model that behaves so far.
+    /// Starts an API with this policy, over a model without faults.
     pub async fn start(seed: u64, policy: Policy) -> Self {
         let model = Model::new(seed).await;
-        // Just before a month's end: a run goes over it.
+        // Just before the end of a month, so that a run crosses it.
         let epoch: Timestamp = "2026-11-30T23:59:30Z".parse().expect("a time");
         let start = Instant::now();
         let clock = Clock::new(move || epoch.plus(start.elapsed()));
@@ -91,7 +91,7 @@ impl Simulation {
         Self { model, clock, policy, key: token.reveal(), idle: Rc::default() }
     }
 
-    /// The same API as another caller sees it, whose key has this limit, or none.
+    /// The same API for another caller, whose key has this limit or none.
     pub async fn other_caller(&self, limit: Option<RateLimit>) -> Self {
         let token = BearerToken::generate().expect("randomness");
         let key = ApiKey { limit, ..ApiKey::new(&token, Scope::ALL, self.clock.now()) };
@@ -112,7 +112,7 @@ impl Simulation {
         Instance { mortal, clock, router: Gateway { app, payload: Payload::Rest }.into_router() }
     }
 
-    /// One call, answered by an instance that has nothing else to do.
+    /// Sends one request to an idle instance.
     pub async fn call(
         &self,
         method: &str,
@@ -133,7 +133,7 @@ impl Simulation {
         let instance = idle.unwrap_or_else(|| self.instance());
         instance.mortal.begin(instance.clock.now());
         let response = tokio::select! {
-            // In this order, so that a run can be repeated.
+            // Polled in this order, so that a run can be repeated.
             biased;
             Ok(response) = instance.router.clone().oneshot(request) => response,
             () = instance.mortal.death() => {
@@ -147,7 +147,7 @@ impl Simulation {
         Reply { status, headers, body }
     }
 
-    /// `GET`, repeated while the API asks for it or does not answer.
+    /// Sends a GET, repeated while the API asks for a retry or does not answer.
     pub async fn get(&self, path: &str) -> Reply {
         loop {
             let reply = self.call("GET", path, &[], None).await;

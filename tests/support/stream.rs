@@ -1,6 +1,6 @@
-//! Delivers the stream of the model's tickets' table to the function that records it, as Lambda does on a bad day:
-//! batches over several tickets, each ticket's records in order; some delivered again, some half done and then all
-//! again; some given up, and recorded by hand much later.
+//! Delivers the stream of the model's tickets' table to the function that records it, as Lambda does on a bad
+//! day. A batch has several tickets' records, each ticket's in order. Some batches are delivered twice, some
+//! are cut off and delivered again. Some records are given up, and replayed by hand much later.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use tickets_repository::{History, schema};
 
 use crate::model::Model;
 
-/// How a delivery is broken on purpose.
+/// How the delivery is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is not.
+    /// Not broken.
     Sound,
-    /// What fails is not delivered again.
+    /// Records that fail are not delivered again.
     FailuresIgnored,
 }
 
-/// What is delivered, and what is to be.
+/// The deliveries of a stream, done and pending.
 pub struct Stream {
     model: Model,
     history: History,
     rng: Rng,
     delivery: Delivery,
-    /// In the order of the stream.
+    /// Records to be delivered, in the order of the stream.
     pending: VecDeque<Value>,
     delivered: Vec<Value>,
-    /// What was given up.
+    /// Records that were given up.
     queue: Vec<Value>,
 }
 
-/// The item that a record is of.
+/// The key of a record's item.
 fn key(record: &Value) -> &Value {
     &record["dynamodb"]["Keys"]
 }
 
 impl Stream {
-    /// The model's stream, from now on.
+    /// Delivers the model's stream from now on.
     pub fn start(model: &Model, rng: Rng, delivery: Delivery) -> Self {
         model.keep_stream();
         let history = History::new(model.connection().open(), schema::HISTORY);
@@ -48,7 +48,7 @@ impl Stream {
         Self { model: model.clone(), history, rng, delivery, pending, delivered, queue }
     }
 
-    /// Delivers what was written so far.
+    /// Delivers everything written so far.
     pub async fn pass(&mut self) {
         self.pending.extend(self.model.take_stream());
         while !self.pending.is_empty() {
@@ -66,7 +66,7 @@ impl Stream {
         }
     }
 
-    /// Records what was given up, in any order, until it is done.
+    /// Delivers the records that were given up, in random order, until all are recorded.
     pub async fn replay(&mut self) {
         self.pass().await;
         self.rng.shuffle(&mut self.queue);
@@ -77,12 +77,12 @@ impl Stream {
         }
     }
 
-    /// Some of what is pending: of each item in order. And now and then something that was delivered before.
+    /// Takes a part of the pending records, in order for each item, and now and then adds an old one.
     fn batch(&mut self) -> Vec<Value> {
         let size = self.rng.usize(1..20);
         let (mut batch, mut left) = (Vec::new(), VecDeque::new());
         for record in std::mem::take(&mut self.pending) {
-            // What comes after something that is left is left too.
+            // A record stays behind an earlier one of the same item.
             let waits = left.iter().any(|earlier| key(earlier) == key(&record));
             if batch.len() < size && !waits && self.rng.u32(..4) > 0 {
                 batch.push(record);
@@ -98,8 +98,8 @@ impl Stream {
         batch
     }
 
-    /// Delivers a batch; the first record that failed. Some batches are cut off in the middle, and nothing is heard
-    /// of them.
+    /// Delivers a batch, and returns the index of the first record that failed. Some batches are cut off in
+    /// the middle, and their answer is lost.
     async fn deliver(&mut self, batch: &[Value]) -> Option<usize> {
         let event: Event = serde_json::from_value(json!({"Records": batch})).expect("a batch");
         let answer = record_changes::answer(&self.history, event);

@@ -1,11 +1,12 @@
-//! How long bad input takes beside a valid request of the same size: every line's ratio is to be 2 at most. The
-//! API runs in this process, and each request is sent some times; the fastest counts, for nothing else slows that down.
+//! Compares the time that bad input takes with that of a valid request of the same size. Each ratio must be
+//! at most 2. The API runs in this process. Each request is sent several times and the fastest counts,
+//! because disturbances only slow it down.
 //!
 //! ```sh
 //! cargo run --release -p tickets-bench --bin bad_input
 //! ```
 //!
-//! Its exit code is 1 if a line is over.
+//! The exit code is 1 if a ratio is higher.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ fn members(names: impl Iterator<Item = String>) -> Value {
     Value::Object(names.map(|name| (name, Value::from(1))).collect::<Map<_, _>>())
 }
 
-/// A valid batch, for one ticket holds less: as many bytes, in as many rows as there may be.
+/// A valid body of this size with this many rows. One ticket cannot hold as much as the largest bad input.
 fn valid(bytes: usize, rows: usize) -> String {
     let content = "x".repeat((bytes / rows).saturating_sub(60));
     let row = json!({"customerID": 1, "subject": "s", "ticketContent": content});
@@ -69,7 +70,7 @@ async fn main() -> ExitCode {
         "| bad input | bytes | status | answer, bytes | ms | valid, ms | ratio |\n|---|---|---|---|---|---|---|"
     );
     for (name, body) in cases {
-        // One ticket where it fits, else as few as hold so much.
+        // One ticket if it can be that large, else as few as possible.
         let rows = if body.starts_with("[{") { 100 } else { body.len().div_ceil(256 * 1024) };
         let (status, answered, bad) = fastest(&api, &body).await;
         let (valid_status, _, good) = fastest(&api, &valid(body.len(), rows)).await;

@@ -1,11 +1,13 @@
-//! What a greedy caller does to another one, on the model of DynamoDB: creates and gets of the one, alone, then beside
-//! a key that creates at ten times its limit, then beside the same key without a limit. Time is virtual.
+//! Measures how a greedy caller affects another one, on the model of DynamoDB. A polite caller creates and
+//! gets tickets: alone, beside a key that creates at ten times its limit, and beside the same key without a
+//! limit. Time is virtual.
 //!
 //! ```sh
 //! cargo run --release -p tickets-bench --bin limits -- SECONDS
 //! ```
 //!
-//! Its exit code is 1 if the greedy key with a limit makes the other's 99th percentile more than 1.5 times as long.
+//! The exit code is 1 if the greedy key with a limit makes the polite caller's 99th percentile more than 1.5
+//! times as long.
 
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -18,17 +20,17 @@ use tickets_domain::RateLimit;
 use tickets_repository::Policy;
 use tokio::time::Instant;
 
-/// What the greedy key may make a second, and what it does make.
+/// The greedy key's limit, and the requests that it sends a second.
 const LIMIT: &str = "200/s";
 const GREEDY: f64 = 2000.0;
-/// What the other one makes a second.
+/// The creates that the polite caller sends a second.
 const POLITE: f64 = 50.0;
 const MOST: f64 = 1.5;
 
-/// What came of a caller's requests: status and milliseconds.
+/// The status and the milliseconds of each of a caller's requests.
 type Answers = Rc<RefCell<Vec<(u16, f64)>>>;
 
-/// Sends `rate` requests a second for so long: creates, and of those that also read a get for each create.
+/// Sends `rate` creates a second for `seconds`; with `reads`, also a get for each create.
 async fn offer(api: Simulation, rate: f64, seconds: f64, reads: bool) -> Vec<(u16, f64)> {
     let answers = Answers::default();
     let (began, mut sent) = (Instant::now(), Vec::new());
@@ -60,7 +62,7 @@ fn run(what: &str, seconds: f64, greedy: Option<Option<RateLimit>>) -> f64 {
             Some(limit) => Some(api.other_caller(limit).await),
             None => None,
         };
-        // Instances that know the keys already; the clock then is within a window.
+        // Let the instances learn the keys; afterwards the clock is in the middle of a window.
         for caller in [Some(&api), greedy.as_ref()].into_iter().flatten() {
             let warm = (0..100).map(|_| {
                 let caller = caller.clone();

@@ -1,11 +1,11 @@
-//! Many clients at once against a running API: creates, updates, gets and lists, and at the end a
-//! walk that looks for every acknowledged ticket.
+//! Load test of a running API with many concurrent clients: creates, updates, gets and lists. At the end it
+//! walks the list and looks for every acknowledged ticket.
 //!
 //! ```sh
 //! cargo run --release -p tickets-bench --bin load -- BASE_URL KEY CLIENTS SECONDS [creates]
 //! ```
 //!
-//! With `creates` every request is a create.
+//! With `creates`, every request is a create.
 
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tickets_cli::client::http_client;
 
-/// What the clients saw, together.
+/// The results of all clients.
 #[derive(Default)]
 struct Seen {
     created: std::sync::Mutex<HashSet<u64>>,
@@ -131,7 +131,7 @@ async fn client(
     latencies
 }
 
-/// How many acknowledged tickets a full walk does not show.
+/// The number of acknowledged tickets that a full walk does not find.
 async fn lost(base: &str, key: &str, seen: &Seen) -> u64 {
     let mut missing = seen.created.lock().map(|created| created.clone()).unwrap_or_default();
     let (http, mut after) = (http_client().build().unwrap_or_default(), 0);

@@ -1,13 +1,13 @@
-//! What operations cost and how long they take, by the size of the table and of the tickets: the tables and plots of
-//! docs/performance.md.
+//! Measures the costs and latencies of operations by the size of the table and of the tickets. It writes the
+//! tables and plots of docs/performance.md.
 //!
 //! ```sh
 //! cargo run --release -p tickets-bench --bin performance -- [MOST_TICKETS [FOLDER]] > docs/performance/tables.md
 //! ```
 //!
-//! The plot goes to the folder, docs/performance if not said. A million tickets, if not said, take ten minutes and
-//! 7 GB. Costs come from the consumed capacity that the embedded engine reports as DynamoDB does; latencies are those of
-//! requests over loopback HTTP to handlers in this process.
+//! The plot goes to FOLDER, by default docs/performance. The default of a million tickets takes ten minutes
+//! and 7 GB. Costs are the consumed capacity that the embedded engine reports as DynamoDB does. Latencies are
+//! those of requests over loopback HTTP to handlers in this process.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ mod price {
     pub const API_REQUESTS: f64 = 3.50;
 }
 
-/// Operations, as tables name them.
+/// The operations, as named in the tables.
 const OPERATIONS: [&str; 10] = [
     "get",
     "create",
@@ -57,15 +57,15 @@ const OPERATIONS: [&str; 10] = [
     "`open=true&owner=grace`, 20",
 ];
 
-/// So many tickets of every table are open, spread over it, and one in 40 of those is Grace's.
+/// The number of open tickets in every table. They are spread over it, and one in 40 of them is Grace's.
 const OPEN: u64 = 800;
 
-/// Tickets are this far apart: 100 are changed since a hundred times that ago.
+/// The time between two tickets' dates: 100 tickets have changed in the last hundred steps.
 const STEP: Duration = Duration::from_secs(10);
-/// Calls of which the median is taken.
+/// The number of calls of which the median is taken.
 const CALLS: usize = 400;
 
-/// A table of so many tickets, whose content has so many bytes; every customer has 100.
+/// A table with `count` tickets, 100 for each customer, whose content has a given size.
 struct Table {
     api: Api,
     tickets: Tickets,
@@ -103,7 +103,7 @@ impl Table {
         Ok(table)
     }
 
-    /// The fields of one of `count` tickets.
+    /// The fields of ticket number `at` of `count`: open or closed.
     fn queued(&self, customer: u64, at: u64, count: u64) -> Result<TicketFields> {
         let open = at * OPEN / count;
         if open == (at + 1) * OPEN / count {
@@ -113,7 +113,7 @@ impl Table {
         self.fields_with(customer, json!({"status": "open", "owner": owner}))
     }
 
-    /// Those of a closed ticket.
+    /// The fields of a closed ticket.
     fn fields(&self, customer: u64) -> Result<TicketFields> {
         self.fields_with(customer, json!({"status": "closed", "owner": "ada"}))
     }
@@ -126,7 +126,7 @@ impl Table {
         Ok(TicketFields::draft(Form::parse(body.to_string().as_bytes())?, &self.presets)?)
     }
 
-    /// The lists, and how many tickets each holds.
+    /// The filters of the lists, and how many tickets each returns.
     fn lists(&self) -> Result<[(Filter, u64); 6]> {
         let since = self.filled.minus(STEP * 100);
         Ok([
@@ -142,7 +142,7 @@ impl Table {
         ])
     }
 
-    /// What each operation consumes; and a list of a thousand, by 1,000 tickets.
+    /// The units that each operation consumes, and those of a list of a thousand tickets.
     async fn units(&self) -> Result<Vec<f64>> {
         let middle = TicketId::try_from(self.count / 2)?;
         self.tickets.create(&writer()?, Visibility::All, &self.fields(1)?, None).await?;
@@ -175,9 +175,9 @@ impl Table {
         Ok(units)
     }
 
-    /// How long a call of an operation takes, in milliseconds; `created` is the first id it has not made yet.
+    /// The milliseconds that a call of an operation takes. `created` is the first id that "create" makes.
     async fn time(&self, operation: &str, call: u64, created: u64) -> Result<f64> {
-        // Spread over the table, but for the last 100, which lists are to find.
+        // Spread over the table, except for the last 100 tickets, which the lists must find.
         let id = 1 + (call * 7919) % (self.count - 100);
         let (since, until) = (self.filled.minus(STEP * 100), self.filled);
         let get = |path: String| self.api.request(Method::GET, &path);
@@ -194,7 +194,7 @@ impl Table {
                 let body = json!({"users": call.to_string()});
                 self.api.request(Method::PATCH, &format!("/tickets/{id}")).json(&body)
             }
-            // What "create" has made.
+            // A ticket that "create" has made.
             "delete" => self.api.request(Method::DELETE, &format!("/tickets/{}", created + call)),
             "`idAfter`, the last 100" => get(format!("/tickets/?idAfter={}&limit=100", self.count - 100)),
             "`updatedSince`, 100 changed" => {
@@ -217,8 +217,8 @@ impl Table {
     }
 }
 
-/// The median time of each operation for each table. The tables take turns, so that what disturbs the machine
-/// disturbs them alike.
+/// The median time of each operation for each table. The tables take turns, so that disturbances affect them
+/// alike.
 async fn latencies(tables: &[Table]) -> Result<Vec<Vec<f64>>> {
     let mut created = Vec::new();
     for table in tables {
@@ -243,7 +243,7 @@ async fn latencies(tables: &[Table]) -> Result<Vec<Vec<f64>>> {
     Ok(medians)
 }
 
-/// Open tickets or closed ones, of everybody or of Grace.
+/// The work queue of open or closed tickets, of everybody or of Grace.
 fn queue(open: bool, graces: bool) -> Result<WorkQueue> {
     let presets = Config::from_lookup(|_| None)?.presets;
     let named = if open {
@@ -255,7 +255,7 @@ fn queue(open: bool, graces: bool) -> Result<WorkQueue> {
     Ok(WorkQueue { statuses: Some(named), owners, ..WorkQueue::default() })
 }
 
-/// By whom everything here is written.
+/// The writer of all records here.
 fn writer() -> Result<KeyId> {
     Ok("writer".parse()?)
 }
@@ -279,7 +279,7 @@ fn thousands(count: u64) -> String {
     if count >= 1_000_000 { format!("{} M", count / 1_000_000) } else { format!("{} k", count / 1000) }
 }
 
-/// A line for each operation, over sizes of tables.
+/// Draws a line for each operation over the sizes of the tables.
 fn plot(folder: &Path, sizes: &[u64], latencies: &[Vec<f64>]) -> Result<()> {
     let file = folder.join("latency.svg");
     let area = SVGBackend::new(&file, (860, 420)).into_drawing_area();
@@ -313,8 +313,8 @@ fn plot(folder: &Path, sizes: &[u64], latencies: &[Vec<f64>]) -> Result<()> {
     Ok(area.present()?)
 }
 
-/// Dollars for a million of an operation, from its units and from how long a function of so many megabytes
-/// runs.
+/// The cost of a million operations in dollars, from the units and from the size and duration of the
+/// function.
 fn dollars(read: f64, write: f64, megabytes: f64, milliseconds: f64) -> f64 {
     let lambda = price::INVOCATIONS + megabytes / 1024.0 * milliseconds / 1e3 * price::GB_SECOND * 1e6;
     price::API_REQUESTS + lambda + read * price::READ_UNITS + write * price::WRITE_UNITS
@@ -379,8 +379,8 @@ async fn main() -> Result<()> {
         let [get, create, update, delete, _, changed, .., thousand] = units[..] else {
             return Err("no units".into());
         };
-        // A key is looked up once a minute and instance: hardly ever. Milliseconds as billed:
-        // docs/performance.md says why these.
+        // Key lookups are left out: one a minute for each instance. Milliseconds as billed:
+        // docs/performance.md explains them.
         let cells = [
             dollars(get, 0.0, 256.0, 6.0),
             dollars(0.0, create, 256.0, 12.0),

@@ -1,12 +1,12 @@
-//! What the API sustains on the model of DynamoDB: a burst of creates, and steady rates of creates and updates, each
-//! request in an instance that does nothing else meanwhile. Time is virtual: latencies, throttling and deadlines are the
-//! model's, and how fast this machine is does not matter.
+//! Measures what the API sustains on the model of DynamoDB: a burst of creates, and steady rates of creates
+//! and updates. Each request has an instance to itself. Time is virtual: latencies, throttling and deadlines
+//! are the model's, and the speed of this machine does not matter.
 //!
 //! ```sh
 //! cargo run --release -p tickets-bench --bin throughput -- SECONDS
 //! ```
 //!
-//! Its exit code is 1 if a request was refused.
+//! The exit code is 1 if a request was refused.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use support::simulation::{Simulation, simulate};
 use tickets_repository::Policy;
 use tokio::time::Instant;
 
-/// What came of requests.
+/// The results of requests.
 #[derive(Default)]
 struct Tally {
     took: Vec<f64>,
@@ -58,7 +58,7 @@ async fn send(api: Simulation, method: &'static str, path: String, body: Value, 
     *tally.statuses.entry(reply.status).or_default() += 1;
 }
 
-/// Sends requests, each at its time, and waits for all of them. Instances are warm: they know the key.
+/// Sends each request at its time, and waits for all. Instances are warm: they know the key.
 async fn offer(
     api: &Simulation,
     what: &str,
@@ -72,7 +72,7 @@ async fn offer(
     let mut sent = Vec::with_capacity(count);
     for at in 0..count {
         if let Some(rate) = rate {
-            // Steady on average, each anywhere within its slot.
+            // Steady on average, at a random moment within each slot.
             tokio::time::sleep_until(began + Duration::from_secs_f64((at as f64 + fastrand::f64()) / rate))
                 .await;
         }
@@ -92,7 +92,7 @@ fn run<F: Future<Output = u64>>(scenario: impl FnOnce(Simulation) -> F) -> u64 {
     simulate(1, async {
         let api = Simulation::start(1, Policy::default()).await;
         api.model.limit_partitions();
-        // So many instances as will be needed at once, each of which has looked up the key.
+        // As many instances as will be needed at once, each of which looks up the key.
         let warm: Vec<_> = (0..500)
             .map(|_| {
                 let api = api.clone();
@@ -143,7 +143,7 @@ fn main() -> ExitCode {
                 .map(|_| {
                     let api = api.clone();
                     tokio::task::spawn_local(async move {
-                        // Filled at a pace that the table takes.
+                        // Fill the table at a rate that it can take.
                         tokio::time::sleep(Duration::from_millis(fastrand::u64(..1000))).await;
                         api.call("POST", "/tickets/", &[], Some(&body(300))).await
                     })

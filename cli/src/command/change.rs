@@ -1,4 +1,4 @@
-//! `tickets create`, `tickets update`, `tickets delete`: tickets, written.
+//! `tickets create`, `tickets update` and `tickets delete`.
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -19,7 +19,7 @@ use crate::output::{self, Text, note};
 
 /// Create a ticket
 ///
-/// What is not said is preset or absent. The API names every field that it refuses.
+/// Fields not given get their default or stay absent. The API names every field that it refuses.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "For example: tickets create --customer 42 --subject 'Invoice 2026-118 is wrong' --type billing --priority high"
@@ -33,7 +33,7 @@ pub struct Create {
     subject: String,
     #[command(flatten)]
     fields: Fields,
-    /// Name of this create: repeated within a day, it makes no second ticket. One is made up if not said
+    /// Name of this create: repeated within a day, it makes no second ticket; random if not given
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     idempotency_key: Option<String>,
     /// The JSON, as the API gives it
@@ -43,10 +43,10 @@ pub struct Create {
     api: Api,
 }
 
-/// Update the fields given of a ticket
+/// Update the given fields of a ticket
 ///
-/// Other fields stay as they are, whatever others change meanwhile; of two changes of the same field the later one
-/// holds. With --if-match nothing is changed unless the ticket is still at the version you saw.
+/// Other fields stay as they are, whatever others change meanwhile. If two changes set the same field, the
+/// later one holds. With --if-match nothing changes unless the ticket is still at the version you saw.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "For example: tickets update 17 --status assigned --owner grace --clear followup")]
 pub struct Update {
@@ -91,7 +91,7 @@ pub struct Delete {
     api: Api,
 }
 
-/// The fields that a ticket may be without. Their values are the API's to check: it knows its presets.
+/// The optional fields of a ticket. Their values are not checked here: the API knows its presets
 #[derive(Debug, Clone, Args)]
 struct Fields {
     /// One of the configured types
@@ -132,7 +132,7 @@ struct Fields {
     action: Option<String>,
 }
 
-/// A field that a ticket may be without, by its flag.
+/// An optional field, named as its flag
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Field {
     Type,
@@ -149,7 +149,6 @@ enum Field {
 }
 
 impl Field {
-    /// Its name in JSON.
     fn name(self) -> &'static str {
         match self {
             Self::Type => "ticketType",
@@ -168,7 +167,7 @@ impl Field {
 }
 
 impl Fields {
-    /// The members of a request's body that these flags say.
+    /// The request body's members that these flags set.
     fn members(self) -> Result<Map<String, Value>, CommandError> {
         let content = match self.content_file {
             Some(file) => Some(content_of(&file)?),
@@ -193,7 +192,7 @@ impl Fields {
     }
 }
 
-/// The text of a file, or of standard input.
+/// Reads a file, or standard input for `-`.
 fn content_of(file: &Path) -> Result<String, CommandError> {
     let text = if file == Path::new("-") {
         let mut text = String::new();
@@ -204,7 +203,7 @@ fn content_of(file: &Path) -> Result<String, CommandError> {
     text.map_err(|source| CommandError::File { path: file.to_owned(), source })
 }
 
-/// A version, as a number or as the `ETag` it comes in.
+/// Parses a version: a number, or an `ETag` with its quotes.
 fn version(text: &str) -> Result<Version, &'static str> {
     let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let number = digits.parse().ok().filter(|number| *number > 0);
@@ -216,10 +215,6 @@ fn idempotency_key(text: &str) -> Result<String, InvalidIdempotencyKey> {
 }
 
 impl Create {
-    /// Creates it.
-    ///
-    /// # Errors
-    /// Where the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
         let client = self.api.client()?;
         let mut members = self.fields.members()?;
@@ -241,17 +236,14 @@ impl Create {
     }
 }
 
-/// A name for a create that no other has.
-///
-/// # Errors
-/// Where the system has no randomness to give.
+/// A random idempotency key.
 pub(super) fn random_key(prefix: &str) -> Result<String, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(format!("{prefix}-{}", HEXLOWER.encode(&bytes)))
 }
 
-/// Whether a create that failed like this may have taken effect, or may yet.
+/// Whether a create that failed with this error may have taken effect, or may still do so.
 fn may_be_there(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } | ClientError::Strange { .. } | ClientError::Undecided => true,
@@ -268,10 +260,6 @@ fn show(ticket: &Answered, json: bool) -> Result<(), CommandError> {
 }
 
 impl Update {
-    /// Updates it.
-    ///
-    /// # Errors
-    /// Where there is no such ticket, or it is at another version; where the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
         let client = self.api.client()?;
         let mut members = self.fields.members()?;
@@ -296,10 +284,6 @@ impl Update {
 }
 
 impl Delete {
-    /// Deletes it.
-    ///
-    /// # Errors
-    /// Where there is no such ticket, or it is at another version; where the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
         let client = self.api.client()?;
         let mut if_match = self.if_match;
@@ -315,11 +299,11 @@ impl Delete {
         Ok(output::print(format!("deleted ticket {}", self.id))?)
     }
 
-    /// What to ask, and the version of what is shown.
+    /// The question to ask, and the version of the ticket that it shows.
     async fn question(&self, client: &Client) -> Result<(String, Option<Version>), CommandError> {
         let ticket = match client.get(self.id).await {
             Ok(ticket) => ticket,
-            // A key that may delete and not read.
+            // The key may delete but not read.
             Err(ClientError::Refused { status, .. }) if status.as_u16() == 403 => {
                 return Ok((format!("delete ticket {}?", self.id), None));
             }
@@ -332,7 +316,7 @@ impl Delete {
     }
 }
 
-/// Asks a question; only a yes is one.
+/// Asks a question. True only if the answer is yes.
 pub(super) fn confirmed(
     question: &str,
     answers: &mut impl BufRead,

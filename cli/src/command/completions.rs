@@ -1,4 +1,4 @@
-//! `tickets completions`: what a shell needs to complete the command line.
+//! `tickets completions`: prints a shell's completion script.
 
 use std::io::{self, Write};
 
@@ -18,14 +18,11 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Prints them, of this command.
-    ///
-    /// # Errors
-    /// Where standard output does not take them.
+    /// Prints the completion script of `command`.
     pub fn run(self, mut command: Command) -> Result<(), CommandError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "tickets", &mut script);
-        #[expect(clippy::disallowed_methods, reason = "a program for a shell")]
+        #[expect(clippy::disallowed_methods, reason = "the script is for a shell")]
         Ok(io::stdout().write_all(&script)?)
     }
 }

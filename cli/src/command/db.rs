@@ -15,16 +15,17 @@ use crate::private;
 use crate::server::warn_if_open;
 use crate::storage::StorageServer;
 
-/// The key that the sample events carry. It is no secret.
+/// The key in the sample events. It is not secret.
 pub const SAMPLE_KEY: &str =
     "tk_localdevelopment_0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Where, in the data directory, a shell finds the variables that lead a function to the database and let it in.
+/// A file in the data directory with the variables that a shell needs to start a function against this
+/// database.
 const ENVIRONMENT: &str = "env";
 
 /// Serve the embedded database alone, with its tables
 ///
-/// It answers who signs with the access key of this run: `. .tickets/env` hands it to what a shell starts.
+/// It answers requests signed with this run's access key, which `. .tickets/env` sets in a shell.
 #[derive(Debug, Clone, Args)]
 pub struct Db {
     /// Address to listen on; port 0 takes a free one
@@ -45,10 +46,6 @@ pub struct Db {
 }
 
 impl Db {
-    /// Serves until interrupted.
-    ///
-    /// # Errors
-    /// Where the data or the address does not do.
     pub async fn run(self) -> Result<(), CommandError> {
         private::by_default();
         let local = if self.in_memory {
@@ -59,7 +56,7 @@ impl Db {
         if !local.is_own() {
             return Err(CommandError::InUse(self.data));
         }
-        // `record-changes` is fed here: `cargo lambda` and `sam local` know no streams.
+        // Feed the history here: `cargo lambda` and `sam local` do not emulate streams.
         let _changes = local.feed().await?;
         let objects = (!self.in_memory).then(|| self.data.join("s3"));
         let storage = StorageServer::start(objects.as_deref(), self.listen_s3, local.key.clone()).await?;
@@ -87,7 +84,7 @@ impl Db {
         );
         warn_if_open("the database", self.listen);
         warn_if_open("the store of objects", self.listen_s3);
-        // At once, and whether or not anybody reads it to its end.
+        // A reader that closes its end early is no failure.
         let _ = print(greeting);
         interrupted().await;
         Ok(())

@@ -1,4 +1,4 @@
-//! `tickets erase`: a ticket's content gone, wherever this system keeps it.
+//! `tickets erase`: removes a ticket's content from the table, its history and the exports.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -29,10 +29,10 @@ pub struct Erase {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Database to use; without it and --data the one your AWS configuration leads to
+    /// Database to use; without this and --data, that of your AWS configuration
     #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
     endpoint_url: Option<String>,
-    /// Store of objects to use; without it and --data your AWS region's S3
+    /// Object store to use; without this and --data, S3 in your AWS region
     #[arg(long, env = "AWS_ENDPOINT_URL_S3", value_name = "URL")]
     s3_endpoint_url: Option<String>,
     /// Local data directory to use, as `tickets serve` does
@@ -48,16 +48,16 @@ pub struct Erase {
     tables: Tables,
 }
 
-/// By whom the ticket is deleted, as its history says.
+/// The name that the history records for the deletion.
 fn eraser() -> Result<KeyId, Error> {
     "erase".parse().map_err(Error::internal)
 }
 
 impl Erase {
-    /// Erases.
+    /// Erases the ticket.
     ///
     /// # Errors
-    /// Where nobody confirms; where the database or the store does not answer: what is done stays done.
+    /// If nobody confirms, or the database or the store does not answer. Steps already done are kept.
     pub async fn run(self) -> Result<(), CommandError> {
         let policy = Config::from_env()?.policy;
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
@@ -68,12 +68,12 @@ impl Erase {
             output::note(format!("ticket {} stays", self.id));
             return Ok(());
         }
-        // Locally, what the stream still holds goes into the history first.
+        // Locally, the changes still in the stream must reach the history first.
         let feed = match &opened.local {
             Some(local) => local.feed().await?,
             None => None,
         };
-        // The store's files are reached without the server that may run, and whose port is not known.
+        // Open the store's files directly: a running server's port is unknown.
         let storage = match (&self.data, &opened.local) {
             (Some(data), Some(local)) => {
                 Some(StorageServer::start(Some(&data.join("s3")), any_port(), local.key.clone()).await?)
@@ -109,7 +109,7 @@ impl Erase {
         Ok(())
     }
 
-    /// Whether somebody says so, having seen the ticket.
+    /// Whether to go on: `--yes`, or the user confirms after seeing the ticket.
     async fn is_meant(&self, tickets: &Tickets) -> Result<bool, CommandError> {
         if self.yes {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! `tickets export`: tickets to a file or standard output.
+//! `tickets export`: writes tickets to a file or standard output.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -22,10 +22,10 @@ use crate::source::{From, Selection};
     after_help = "An export into a file that was interrupted goes on where it was when it is repeated."
 )]
 pub struct Export {
-    /// File to write; standard output if not said
+    /// File to write; standard output if not given
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Format; by the file's name if not said, else NDJSON
+    /// Format; if not given, that of the file's name, else NDJSON
     #[arg(long, value_enum)]
     format: Option<Format>,
     #[command(flatten)]
@@ -47,14 +47,14 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that is said, or that of a file's name.
+    /// The given format, or else the one that the file's name ends in.
     pub fn of(said: Option<Self>, file: Option<&Path>) -> Self {
         let is_csv = |file: &Path| file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
         said.unwrap_or(if file.is_some_and(is_csv) { Self::Csv } else { Self::Ndjson })
     }
 }
 
-/// A CSV file's columns: a ticket's fields, in the contract's order.
+/// A CSV file's columns: a ticket's fields, in the order of the API's contract.
 pub const COLUMNS: [&str; 16] = [
     "id",
     "customerID",
@@ -73,25 +73,26 @@ pub const COLUMNS: [&str; 16] = [
     "createdDate",
     "updatedDate",
 ];
-/// More columns where deleted tickets are asked for too, and those that have left a customer.
+/// Two more columns, for exports that include deleted tickets and those moved to another customer.
 pub(super) const LEFT: [&str; 2] = ["deletedDate", "movedDate"];
 
-/// How far an export into a file has come: kept beside it until it is complete.
+/// How far an export into a file has come. It is stored beside the file until the export is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Resume {
-    /// What is exported: another export begins anew.
+    /// What is exported. A different export starts from the beginning.
     request: String,
     /// Records up to this id are in the file.
     id_after: u64,
-    /// Which then had so many bytes.
+    /// The file's size in bytes at that point.
     bytes: u64,
     records: u64,
     /// `Sync-Until` of the first page.
     sync_until: Option<String>,
 }
 
-/// The file being written, under another name until it is complete. A link in any of the places is not followed: in a
-/// directory that others write too, they could have this user's files overwritten, or choose how the export begins.
+/// The file being written, under another name until it is complete. Links are never followed: in a directory
+/// that others can write to, a link could make this program overwrite this user's files, or supply a false
+/// beginning.
 struct Target {
     output: PathBuf,
     partial: PathBuf,
@@ -100,7 +101,7 @@ struct Target {
 }
 
 impl Target {
-    /// Opens the file where an export of the same kind ended, or anew.
+    /// Opens the file to continue an export of the same kind, or from the beginning.
     fn open(output: &Path, resume: &mut Resume) -> io::Result<Self> {
         let beside = |ending: &str| {
             let mut name = output.as_os_str().to_owned();
@@ -115,13 +116,13 @@ impl Target {
         if let Some(begun) = begun.filter(|begun| begun.request == resume.request && begun.bytes <= length) {
             *resume = begun;
         }
-        // What was written after the last note is written again.
+        // Cut off what was written after the last note; it is written again.
         file.set_len(resume.bytes)?;
         file.seek(io::SeekFrom::End(0))?;
         Ok(Self { output: output.to_owned(), partial, state, file })
     }
 
-    /// Notes how far the file has come, in one step.
+    /// Records atomically how far the file has come.
     fn note(&mut self, resume: &mut Resume) -> io::Result<()> {
         resume.bytes = self.file.stream_position()?;
         let text = serde_json::to_vec(resume)?;
@@ -143,10 +144,7 @@ impl Target {
 }
 
 impl Export {
-    /// Exports.
-    ///
-    /// # Errors
-    /// Where the source or the file does not do. Into a file it can be repeated, and goes on.
+    /// Exports the tickets. An interrupted export into a file continues when it is repeated.
     pub async fn run(self) -> Result<(), CommandError> {
         let source = self.from.open().await?;
         let format = Format::of(self.format, self.output.as_deref());
@@ -202,7 +200,7 @@ impl Export {
         Ok(())
     }
 
-    /// The rows as the file has them.
+    /// The rows in the file's format.
     fn text(&self, format: Format, rows: &[Row], header: bool) -> Result<Vec<u8>, CommandError> {
         let mut text = Vec::new();
         if format == Format::Ndjson {
@@ -231,9 +229,9 @@ impl Export {
     }
 }
 
-/// Writes to standard output: as it is for a program, and as it may be shown for people.
+/// Writes to standard output: unchanged for a program, sanitized for a terminal.
 fn to_stdout(text: &[u8]) -> io::Result<()> {
-    #[expect(clippy::disallowed_methods, reason = "a file for the next program")]
+    #[expect(clippy::disallowed_methods, reason = "the export is for the next program")]
     let mut out = io::stdout();
     if out.is_terminal() {
         return output::print(String::from_utf8_lossy(text).trim_end());
@@ -242,14 +240,14 @@ fn to_stdout(text: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// What a spreadsheet takes for the beginning of a formula, East Asian forms included, or for nothing before one. It
-/// runs formulas, which reach for other cells, files and the network (CWE-1236), and whoever may create a ticket chooses
-/// its texts.
+/// Characters that begin a formula in a spreadsheet, East Asian forms included, and whitespace that it skips
+/// before one. A formula can read other cells, files and the network (CWE-1236), and whoever creates a ticket
+/// chooses its texts.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n'];
 
-/// A text as a cell. What a spreadsheet would run gets a `'` before it, and so does such a text with `'`s before it
-/// already. An empty cell is a field that is absent, so an empty text is `\`; and a text that is nothing but `\` gets one
-/// more.
+/// A text as a cell. A text that a spreadsheet would run gets a `'` before it, also if it begins with `'`s
+/// already. An empty cell means that the field is absent, so an empty text becomes `\`, and a text of only
+/// `\`s gets one more.
 fn escaped(text: &str) -> Cow<'_, str> {
     if text.trim_start_matches('\'').starts_with(FORMULA) {
         format!("'{text}").into()
@@ -260,7 +258,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text of a cell that is not empty.
+/// Undoes [`escaped`] for a cell that is not empty.
 pub(super) fn unescaped(cell: &str) -> &str {
     if cell.bytes().all(|byte| byte == b'\\') {
         return cell.strip_suffix('\\').unwrap_or(cell);

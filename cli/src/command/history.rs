@@ -1,4 +1,4 @@
-//! `tickets history`: what happened to a ticket, as a timeline.
+//! `tickets history`: shows the changes of a ticket as a timeline.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +15,7 @@ use super::show::to_the_second;
 use crate::client::Api;
 use crate::output::{Text, note, print_json, sanitize};
 
-/// The most characters of a value on a timeline; `--json` has all.
+/// Characters shown of a value on the timeline; `--json` shows all.
 const MOST_SHOWN: usize = 60;
 
 /// Show what happened to a ticket: who changed what, when
@@ -30,7 +30,7 @@ pub struct History {
     api: Api,
 }
 
-/// What is shown of an entry.
+/// The parts of an entry that are shown.
 #[derive(Debug, Deserialize)]
 struct Shown {
     version: u64,
@@ -41,10 +41,6 @@ struct Shown {
 }
 
 impl History {
-    /// Shows it.
-    ///
-    /// # Errors
-    /// Where there is no such ticket, or the API refuses or does not answer.
     pub async fn run(self) -> Result<(), CommandError> {
         let client = self.api.client()?;
         let mut entries: Vec<Box<RawValue>> = Vec::new();
@@ -71,12 +67,12 @@ impl History {
     }
 }
 
-/// The entries, each with the fields that changed below it.
+/// The timeline: each entry, with the changed fields below it.
 fn timeline(entries: &[Shown]) -> Text {
-    // Once the ticket is deleted, no entry has values any more.
+    // After a deletion no entry has values any more.
     let is_deleted = entries.last().is_some_and(|last| last.change == ChangeKind::Deleted);
     let mut text = Text::default();
-    // What the fields were before an entry, as far as the entries before it tell.
+    // The fields' values before an entry, as far as earlier entries tell.
     let mut before: BTreeMap<&str, &Value> = BTreeMap::new();
     let mut expected = 1;
     let mut is_known = true;
@@ -118,7 +114,7 @@ fn timeline(entries: &[Shown]) -> Text {
     text
 }
 
-/// A value on one line.
+/// A value as text on one line.
 fn value(value: &Value) -> String {
     let text = match value {
         Value::Null => return "-".into(),

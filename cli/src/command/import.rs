@@ -1,5 +1,5 @@
-//! `tickets import`: tickets from a file, each once however often the import is repeated; through the API as
-//! new ones, or straight into the table with the ids and dates they have.
+//! `tickets import`: creates tickets from a file. Repeating an import creates none twice. It writes new
+//! tickets through the API, or moves records straight into the table with their ids and dates.
 
 mod input;
 mod map;
@@ -29,20 +29,20 @@ use rows::{Content, Row};
 
 /// Create tickets from a file, or move them in with their ids and dates
 ///
-/// Every line is checked before the first is sent. Through the API lines go in batches that are named by what they
-/// say: an import that was interrupted can be repeated within a day, and makes no ticket twice. With
-/// --table --keep-ids records go straight to the table, with their ids and dates; it can be repeated at any time.
+/// Every line is checked before the first is sent. Through the API, lines go in batches named after their
+/// content: an interrupted import can be repeated within a day, and makes no ticket twice. With --table
+/// --keep-ids, records go straight to the table with their ids and dates; this can be repeated at any time.
 #[derive(Debug, Clone, Args)]
 pub struct Import {
     /// File to read: CSV, NDJSON or a JSON array, gzipped or not; - for standard input
     file: PathBuf,
-    /// Format; by the file's name or beginning if not said
+    /// Format; if not given, found by the file's name or first bytes
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// What is between the values of a CSV file; the one that its header has most of if not said
+    /// Delimiter of a CSV file; the most frequent one in its header if not given
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
-    /// TOML file that says what becomes of another system's columns
+    /// TOML file that says which column of another system fills which field
     #[arg(long, value_name = "FILE")]
     map: Option<PathBuf>,
     /// Leave out id, createdDate and updatedDate, which an exported file has and the service assigns
@@ -66,7 +66,8 @@ pub struct Import {
     /// Check the file, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Requests at the same time, each of up to 100 lines; with 1 new tickets get ids in the order of the lines
+    /// Requests at the same time, each of up to 100 lines; with 1, new tickets get ids in the order of the
+    /// lines
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
     /// Do not show progress
@@ -78,7 +79,7 @@ pub struct Import {
     api: Api,
 }
 
-/// The fields the service assigns.
+/// The fields that the service assigns.
 const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
 
 fn delimiter(text: &str) -> Result<u8, String> {
@@ -91,7 +92,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
-/// A file with all that is needed to make bodies of its rows.
+/// An import file, with everything needed to turn its rows into request bodies.
 struct Source<'a> {
     import: &'a Import,
     input: Input,
@@ -100,17 +101,17 @@ struct Source<'a> {
     now: Timestamp,
 }
 
-/// A row as the JSON of a ticket.
+/// A row as a ticket's JSON.
 struct Line {
     number: u64,
     body: Result<String, Vec<Violation>>,
 }
 
 impl Import {
-    /// Imports.
+    /// Imports the file.
     ///
     /// # Errors
-    /// Where lines are refused, after all were looked at; where the file, the API or the database does not do.
+    /// [`CommandError::Refused`] if lines are refused, after all lines were checked.
     pub async fn run(self) -> Result<(), CommandError> {
         let config = Config::from_env()?;
         let source = Source {
@@ -139,7 +140,8 @@ impl Import {
         ended
     }
 
-    /// The rules of the service: it tells them. To check a file it need not be there.
+    /// The service's presets, if it can be reached; else the configured ones, which are enough to check a
+    /// file.
     async fn presets(&self, configured: Presets) -> Result<Presets, CommandError> {
         let asked = match self.api.client() {
             Ok(client) => client.presets().await,
@@ -157,7 +159,7 @@ impl Import {
         }
     }
 
-    /// Makes new tickets, through the API.
+    /// Creates new tickets through the API.
     async fn send(
         &self,
         source: &Source<'_>,
@@ -183,7 +185,7 @@ impl Import {
         refused(report, lines, true)
     }
 
-    /// Moves records in as they are, straight into the table.
+    /// Moves records with their ids and dates straight into the table.
     async fn move_in(
         &self,
         source: &Source<'_>,
@@ -210,7 +212,7 @@ impl Import {
         progress.set_length(lines);
         let moved = table::move_in(tickets, &survey, source.records()?, parallel, report, progress).await?;
         progress.finish_and_clear();
-        // In any case: an import that died may have put the records that are there.
+        // Also if nothing was put now: an interrupted import may have put the records.
         let epoch = tickets.renew_epoch().await?;
         let count =
             |count: u64, text: &str| if count > 0 { format!(", {count} {text}") } else { String::new() };
@@ -230,7 +232,7 @@ impl Import {
     }
 }
 
-/// Ends where rows were refused.
+/// Fails if rows were refused.
 fn refused(report: &Report, lines: u64, sent: bool) -> Result<(), CommandError> {
     match report.refused {
         0 => Ok(()),
@@ -239,10 +241,11 @@ fn refused(report: &Report, lines: u64, sent: bool) -> Result<(), CommandError> 
 }
 
 impl Source<'_> {
-    /// Checks every row, and says what does not become part of a ticket. How many rows there are.
+    /// Checks every row, and prints which values will not become part of a ticket. Returns the number of
+    /// rows.
     ///
     /// # Errors
-    /// Where some are refused, or the file does not do.
+    /// [`CommandError::Refused`] if some rows are refused.
     fn check(
         &self,
         report: &mut Report,
@@ -290,7 +293,7 @@ impl Source<'_> {
         Ok(count)
     }
 
-    /// The rows as bodies, one by one.
+    /// Turns the rows into request bodies, one by one.
     fn lines<'a>(
         &'a self,
         losses: &'a mut Losses,
@@ -319,7 +322,7 @@ impl Source<'_> {
         Ok(if self.import.drop_assigned { without_assigned(body) } else { body })
     }
 
-    /// The rows again, after they were checked.
+    /// Reads the checked rows again, as request bodies.
     fn bodies(&self) -> Result<impl Iterator<Item = Result<(u64, String), CommandError>>, CommandError> {
         let (rows, _) = rows::rows(&self.input, self.import.delimiter)?;
         let mut losses = Losses::default();
@@ -330,7 +333,7 @@ impl Source<'_> {
         }))
     }
 
-    /// The rows again, as records.
+    /// Reads the checked rows again, as records.
     fn records(&self) -> Result<impl Iterator<Item = Result<(u64, Record), CommandError>>, CommandError> {
         Ok(self.bodies()?.map(|body| {
             let (line, body) = body?;
@@ -342,7 +345,7 @@ impl Source<'_> {
     }
 }
 
-/// Cells of a file that has a ticket's fields as columns, as an export has.
+/// The JSON of a row whose columns are named like a ticket's fields, as in an export.
 fn plain(cells: &[(Rc<str>, String)], losses: &mut Losses) -> String {
     let mut members = Map::new();
     for (name, cell) in cells.iter().filter(|(_, cell)| !cell.is_empty()) {
@@ -356,14 +359,14 @@ fn plain(cells: &[(Rc<str>, String)], losses: &mut Losses) -> String {
     Value::from(members).to_string()
 }
 
-/// The body without the fields the service assigns.
+/// The body without the fields that the service assigns.
 fn without_assigned(body: String) -> String {
     match serde_json::from_str::<Map<String, Value>>(&body) {
         Ok(mut members) => {
             members.retain(|name, _| !ASSIGNED.contains(&name.as_str()));
             Value::from(members).to_string()
         }
-        // What it is no service would take: it is refused as it stands.
+        // Not an object: left as it is, for the service to refuse.
         Err(_) => body,
     }
 }

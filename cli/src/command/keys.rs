@@ -1,4 +1,4 @@
-//! `tickets keys`: make, list, rotate and revoke keys.
+//! `tickets keys`: makes, lists, rotates and revokes API keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::output::{note, print, sanitize};
 pub struct Keys {
     #[command(subcommand)]
     action: Action,
-    /// Database to use; without it and --data the one in .tickets, if that is there and no table is named, else the
-    /// one your AWS configuration leads to
+    /// Database to use; without this and --data, the one in .tickets if that exists and no table is named,
+    /// else that of your AWS configuration
     #[arg(long, global = true, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
     endpoint_url: Option<String>,
     /// Local data directory to use, as `tickets serve` does
@@ -35,7 +35,8 @@ enum Action {
     Create(Create),
     /// List the keys
     List,
-    /// Give a key a new secret, shown once; the old one lasts for a while. Id, limit and all else stay
+    /// Give a key a new secret, shown once; the old one stays valid for a while. All else stays, id and limit
+    /// included
     Rotate(Rotate),
     /// Revoke a key; functions forget it within a minute
     Revoke {
@@ -52,16 +53,16 @@ struct Create {
     /// When it ends: a date or time, a number of days like 90d, or never
     #[arg(long, env = "TICKETS_KEY_EXPIRES", default_value = "never", value_name = "WHEN", value_parser = expiry)]
     expires: Expires,
-    /// How often it may be used, in each second, minute or hour: 10/s, 600/m, 5000/h; as often as you like if not said
+    /// How often it may be used, in each second, minute or hour: 10/s, 600/m, 5000/h; unlimited if not given
     #[arg(long, value_name = "LIMIT")]
     limit: Option<RateLimit>,
-    /// The one customer whose tickets exist for it
+    /// The only customer whose tickets the key can see
     #[arg(long, value_name = "ID")]
     customer: Option<CustomerId>,
-    /// Who has it, for people
+    /// Who has the key: a note for people
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Who makes it, for `keys list`; the user of this machine if not said
+    /// Who makes the key, as `keys list` shows it; the user of this machine if not given
     #[arg(long, env = "USER", hide_env = true, value_name = "NAME")]
     by: Option<String>,
 }
@@ -70,7 +71,7 @@ struct Create {
 struct Rotate {
     /// The key's id: the part between the underscores
     id: KeyId,
-    /// How long the old secret still lasts, in minutes, hours or days like 30m, 24h, 7d; 0m where it has leaked
+    /// How long the old secret still lasts, in minutes, hours or days like 30m, 24h, 7d; 0m if it has leaked
     #[arg(long, default_value = "24h", value_name = "TIME", value_parser = duration)]
     old_lasts: Duration,
 }
@@ -92,7 +93,7 @@ fn expiry(text: &str) -> Result<Expires, String> {
     }
 }
 
-/// A number of minutes, hours or days.
+/// Parses a number of minutes, hours or days.
 fn duration(text: &str) -> Result<Duration, String> {
     let units = [('m', 60), ('h', 60 * 60), ('d', 24 * 60 * 60)];
     let parsed = units.into_iter().find_map(|(unit, seconds)| {
@@ -103,10 +104,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Expires {
-    /// When a key made now ends.
+    /// The time at which a key made now ends.
     ///
     /// # Errors
-    /// Where it would have ended before.
+    /// If that time has passed.
     fn after(self, now: Timestamp) -> Result<Option<Timestamp>, CommandError> {
         match self {
             Self::Never => Ok(None),
@@ -120,10 +121,6 @@ impl Expires {
 }
 
 impl Keys {
-    /// Does what was asked.
-    ///
-    /// # Errors
-    /// Where the database does not do, or there is no such key.
     pub async fn run(self) -> Result<(), CommandError> {
         let data = self.data.or_else(|| local_data(&self.endpoint_url, &self.tables));
         let opened = open(self.endpoint_url.as_deref(), data.as_ref()).await?;
@@ -145,8 +142,8 @@ impl Keys {
     }
 }
 
-/// The local data directory, if it is there and nothing says that a deployment's keys are meant: their table never
-/// has the name that local ones have.
+/// The local data directory, if it exists and neither an endpoint nor a table's name points to a deployment:
+/// the table of a deployment never has the local name.
 fn local_data(endpoint_url: &Option<String>, tables: &Tables) -> Option<PathBuf> {
     let is_local = endpoint_url.is_none() && tables.api_keys_table == schema::API_KEYS;
     let data = Some(PathBuf::from(DATA)).filter(|data| is_local && data.is_dir());
@@ -191,7 +188,7 @@ impl Rotate {
     }
 }
 
-/// Prints a key: alone on standard output, for scripts; the rest is for people.
+/// Prints a key: the key alone on standard output, for scripts, and an explanation on standard error.
 fn show(token: &BearerToken) -> Result<(), CommandError> {
     print(token.reveal())?;
     note(format!(

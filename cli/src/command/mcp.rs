@@ -1,4 +1,4 @@
-//! `tickets mcp`: the tickets for an agent.
+//! `tickets mcp`: serves the tickets to an agent.
 
 use std::io::{self, IsTerminal};
 
@@ -29,7 +29,7 @@ impl Mcp {
     /// Serves until standard input ends.
     ///
     /// # Errors
-    /// Where there is no key, or the API does not know it; where what comes in is no such protocol.
+    /// If there is no key or the API does not know it, or if the input is not MCP.
     pub async fn run(self) -> Result<(), CommandError> {
         if io::stdin().is_terminal() {
             note("waiting for an MCP client on standard input: it is one that starts this command");
@@ -40,7 +40,7 @@ impl Mcp {
             Ok(running) => {
                 running.waiting().await.map(drop).map_err(|error| CommandError::Mcp(error.to_string()))
             }
-            // It looked at what there is, and left.
+            // The client left before it initialized the session.
             Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
             Err(error) => Err(CommandError::Mcp(error.to_string())),
         }

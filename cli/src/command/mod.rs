@@ -1,4 +1,4 @@
-//! The commands: for each its arguments and what it does.
+//! The commands. Each file holds one command's arguments and its code.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,113 +34,86 @@ pub mod serve;
 pub mod show;
 pub mod watch;
 
-/// Why a command failed: what a person can act on.
+/// Why a command failed, in words that a person can act on.
 #[derive(Debug, Error)]
 pub enum CommandError {
-    /// The configuration.
     #[error(transparent)]
     Config(#[from] InvalidConfig),
-    /// The local data.
     #[error(transparent)]
     Local(#[from] LocalError),
-    /// The database.
+    /// The database, or a call of its repository.
     #[error("{message}{}", cause.as_ref().map(|cause| format!("\n  cause: {cause}")).unwrap_or_default())]
     Tickets {
-        /// What went wrong.
         message: String,
-        /// Why, where known.
+        /// The cause, if known.
         cause: Option<String>,
     },
-    /// The store of objects.
+    /// The object store.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The API.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// What an MCP client sends.
+    /// An MCP client sent something else.
     #[error("not an MCP client: {0}")]
     Mcp(String),
-    /// A command line whose parts do not go together.
+    /// Arguments that do not fit together.
     #[error("{0}")]
     Usage(String),
-    /// A file.
+    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A file of comma-separated values.
+    File { path: PathBuf, source: io::Error },
+    /// A file is not valid CSV.
     #[error("not comma-separated values: {0}")]
     Csv(#[from] csv::Error),
-    /// Columns of a file.
+    /// Columns of a file are missing or wrong.
     #[error("{0}")]
     Columns(String),
-    /// A map of columns.
+    /// A column map is invalid.
     #[error("{}: {reason}", path.display())]
-    Map {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Ids that no list could go through.
+    Map { path: PathBuf, reason: String },
+    /// Ids that are too far apart: no list could page through them.
     #[error(
         "the ids of {count} records go from {first} to {last}: too far apart to keep; without --table --keep-ids they get new ones"
     )]
-    TooSparse {
-        /// How many there are.
-        count: usize,
-        /// The lowest.
-        first: u64,
-        /// The highest.
-        last: u64,
-    },
-    /// Lines of a file that are no tickets.
+    TooSparse { count: usize, first: u64, last: u64 },
+    /// Lines of a file were refused.
     #[error(
         "{refused} of {lines} lines are refused{}",
         if *sent { "; the others are imported" } else { "; nothing was sent" }
     )]
     Refused {
-        /// How many.
         refused: u64,
-        /// Of how many.
+        /// The lines in total.
         lines: u64,
-        /// Whether the others were sent.
+        /// Whether the other lines were sent.
         sent: bool,
     },
-    /// The AWS configuration does not say where to go.
+    /// The AWS configuration names no region.
     #[error("no AWS region: set AWS_REGION or choose a profile with AWS_PROFILE")]
     NoRegion,
-    /// There is no key of this id that can be used.
+    /// No usable key has this id.
     #[error("there is no key {0}, or it is revoked; `tickets keys list` shows those there are")]
     NoSuchKey(KeyId),
-    /// There is nothing to do.
+    /// The table has never had a ticket.
     #[error("the table {0} has never had a ticket: is it the restored one?")]
     NoTickets(String),
-    /// Another process has the data directory.
+    /// Another process uses the data directory.
     #[error("{} is in use by another `tickets`: stop it first, or choose another with --data DIR", .0.display())]
     InUse(PathBuf),
-    /// An address that is not to be had.
+    /// An address that cannot be listened on.
     #[error("cannot listen on {address}: {source}; choose another with --listen ADDR")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Output, or the server's socket.
+    Listen { address: SocketAddr, source: io::Error },
+    /// Standard output, or the server's socket, failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// No randomness.
+    /// The system has no randomness.
     #[error("no randomness for a key: {0}")]
     Randomness(#[from] getrandom::Error),
 }
 
 impl CommandError {
-    /// What the process ends with: 1 for most; 3 where a file has lines that are refused; 4 where there is
-    /// no such ticket; 2, as for clap, a command line that is not understood. Nobody reading on is no failure.
+    /// The process's exit code: 2 for a wrong command line (as clap does), 3 if lines of a file are refused,
+    /// 4 if there is no such ticket, else 1. 0 if the reader of the output has left.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
@@ -158,7 +131,7 @@ impl From<tickets_domain::Error> for CommandError {
     }
 }
 
-/// Which tables.
+/// The names of the tables
 #[derive(Debug, Clone, Args)]
 pub struct Tables {
     /// Name of the table of tickets
@@ -169,26 +142,22 @@ pub struct Tables {
     pub api_keys_table: String,
 }
 
-/// An open database: a client, and what keeps it alive.
+/// An open database: its client, and the local server that it may need.
 #[derive(Debug)]
 pub struct Opened {
-    /// The client.
     pub client: Client,
     local: Option<Local>,
 }
 
 impl Opened {
-    /// Whether a server that runs has this database open.
+    /// Whether another running process serves this database.
     fn is_served(&self) -> bool {
         self.local.as_ref().is_some_and(|local| !local.is_own())
     }
 }
 
-/// The database at an endpoint; with none, that of a data directory; with neither, the deployed one
-/// that the ordinary AWS configuration leads to.
-///
-/// # Errors
-/// Where the data directory does not open.
+/// The database at an endpoint; without one, that of a data directory; without either, the deployed one of
+/// the usual AWS configuration.
 pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<Opened, CommandError> {
     if let Some(url) = endpoint_url {
         return Ok(Opened { client: connection(Some(url)).await?.open(), local: None });
@@ -202,8 +171,8 @@ pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<
     }
 }
 
-/// A connection as whoever uses this machine: by profile, SSO or whatever else the AWS CLI knows. To an endpoint on
-/// this machine as a function connects: by the credentials in the environment, or made-up ones.
+/// A connection with this user's AWS credentials: a profile, SSO, or any other source that the AWS CLI knows.
+/// For an endpoint on this machine, credentials from the environment or dummy ones, as in a function.
 async fn connection(endpoint_url: Option<&str>) -> Result<Connection, CommandError> {
     if let Some(url) = endpoint_url.filter(|url| is_on_this_machine(url)) {
         return Ok(Config::from_env()?.connection(Some(url))?);
@@ -220,7 +189,7 @@ async fn connection(endpoint_url: Option<&str>) -> Result<Connection, CommandErr
     })
 }
 
-/// A progress bar on standard error, where that is a terminal and nobody wants it quiet.
+/// A progress bar on standard error, hidden if that is not a terminal or if `quiet`.
 fn progress_of(quiet: bool, text: &str) -> ProgressBar {
     let progress = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     match ProgressStyle::with_template(&format!("{{bar:30}} {text}")) {
@@ -229,7 +198,7 @@ fn progress_of(quiet: bool, text: &str) -> ProgressBar {
     }
 }
 
-/// A table without lines, for people and for `grep`.
+/// A table without borders: easy to read and to `grep`.
 fn plain_table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -1,4 +1,4 @@
-//! `tickets restored`: what a restored table needs before it is used again.
+//! `tickets restored`: prepares a restored table for use.
 
 use std::path::PathBuf;
 
@@ -13,14 +13,14 @@ use crate::output::print;
 /// Start a new epoch, after the table was restored from an earlier state
 ///
 /// A restored table would give out ids a second time, with other content, and no copy would notice. This
-/// moves the counter of ids far ahead, and makes every list say a new Sync-Epoch, at which copies start over.
-/// Run it once, before the API uses the table: docs/operations.md has the whole procedure.
+/// moves the counter of ids far ahead, and gives every list a new Sync-Epoch, at which copies start over. Run
+/// it once, before the API uses the table: docs/operations.md has the whole procedure.
 #[derive(Debug, Clone, Args)]
 pub struct Restored {
     /// How many ids to leave out: more than were given out since the restored state
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     ahead: u64,
-    /// Database to use; without it and --data the one your AWS configuration leads to
+    /// Database to use; without this and --data, that of your AWS configuration
     #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
     endpoint_url: Option<String>,
     /// Local data directory to use, as `tickets serve` does
@@ -31,10 +31,10 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// Starts the epoch.
+    /// Starts a new epoch.
     ///
     /// # Errors
-    /// Where the table has no tickets, or the database does not answer.
+    /// [`CommandError::NoTickets`] if the table has never had a ticket.
     pub async fn run(self) -> Result<(), CommandError> {
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);

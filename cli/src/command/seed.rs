@@ -1,4 +1,4 @@
-//! `tickets seed`: realistic tickets in bulk.
+//! `tickets seed`: adds realistic sample tickets.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,16 +26,16 @@ pub struct Seed {
     /// Local data directory
     #[arg(long, default_value = DATA, value_name = "DIR")]
     data: PathBuf,
-    /// How many customers to spread them over; a twentieth of the tickets if not said
+    /// How many customers to spread them over; a twentieth of the tickets if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     customers: Option<u64>,
     /// Over how many past days to spread them
     #[arg(long, value_name = "DAYS", default_value_t = 180, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
-    /// Size of each ticket's content, in bytes; realistic sizes if not said
+    /// Size of each ticket's content, in bytes; realistic sizes if not given
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=40_000))]
     content: Option<u32>,
-    /// Number the sample is drawn by: the same one draws the same tickets, but for their dates
+    /// Seed of the random sample: the same number gives the same tickets, except for their dates
     #[arg(long, value_name = "N", default_value_t = 1)]
     random: u64,
     /// Do not show progress
@@ -65,16 +65,13 @@ const NAMES: [&str; 10] =
     ["ada", "grace", "linus", "barbara", "edsger", "margaret", "alan", "radia", "donald", "frances"];
 const SENTENCE: &str = "We noticed this when closing the books and would be glad to hear from you soon. ";
 
-/// By whom sample tickets are written.
+/// The name that is recorded as the writer of sample tickets.
 fn seeder() -> Result<KeyId, tickets_domain::Error> {
     "seed".parse().map_err(tickets_domain::Error::internal)
 }
 
 impl Seed {
-    /// Adds the tickets.
-    ///
-    /// # Errors
-    /// Where the configuration or the database does not do. What was added stays.
+    /// Adds the tickets. After an error, those already added stay.
     pub async fn run(self) -> Result<(), CommandError> {
         let config = Config::from_env()?;
         let opened = open(self.endpoint_url.as_deref(), Some(&self.data)).await?;
@@ -97,7 +94,7 @@ impl Seed {
         }
         progress.finish_and_clear();
         print(format!("added {} tickets in {:.1} s", self.count, progress.elapsed().as_secs_f64()))?;
-        // A database in memory is reached by its own process only, so that what is meant for it ends up here.
+        // Say where the tickets are: a server with --in-memory cannot be reached from here.
         Ok(print(match &self.endpoint_url {
             Some(url) => format!("they are in the table {} at {url}", self.tables.tickets_table),
             None if opened.is_served() => {
@@ -110,8 +107,8 @@ impl Seed {
         })?)
     }
 
-    /// The sample's ticket number `at`: created later the higher it is, the last just now; changed
-    /// since then, most of them soon after.
+    /// The sample's ticket number `at`. Higher numbers are created later, the last one just now. Most tickets
+    /// change soon after their creation.
     fn sample(
         &self,
         rng: &mut Rng,

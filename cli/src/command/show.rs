@@ -47,7 +47,7 @@ struct Queue {
     /// Only with this owner; several with commas between
     #[arg(long, value_name = "OWNER")]
     owner: Option<String>,
-    /// Only to be followed up then or earlier: a date, a time, today or tomorrow (in UTC)
+    /// Only with a follow-up then or earlier: a date, a time, today or tomorrow (in UTC)
     #[arg(long, value_name = "DAY")]
     due: Option<String>,
     /// Only with action required then or earlier
@@ -93,7 +93,7 @@ pub struct List {
     /// Only higher ids
     #[arg(long, value_name = "ID", default_value_t = 0)]
     id_after: u64,
-    /// At most so many
+    /// At most this many tickets
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// A JSON array, as the API gives it

@@ -19,13 +19,13 @@ use crate::source::Selection;
 /// Follow changes as they happen, one line each
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// Begin with what changed then or later; now if not said
+    /// Begin with what changed then or later; now if not given
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
     /// Only one customer's tickets
     #[arg(long, value_name = "ID")]
     customer: Option<CustomerId>,
-    /// Seconds between looks
+    /// Seconds between two polls
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
     /// One JSON object on each line

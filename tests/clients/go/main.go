@@ -16,7 +16,7 @@ import (
 	tickets "example.com/tickets/client"
 )
 
-// must returns a value that was answered with this status.
+// must returns the value, if the answer has this status.
 func must[T any](status int) func(T, *http.Response, error) T {
 	return func(value T, response *http.Response, err error) T {
 		if err != nil || response.StatusCode != status {
@@ -26,7 +26,7 @@ func must[T any](status int) func(T, *http.Response, error) T {
 	}
 }
 
-// refused returns the problem that a request was refused with.
+// refused returns the problem in a refusal.
 func refused(err error) tickets.Problem {
 	var refusal *tickets.GenericOpenAPIError
 	if !errors.As(err, &refusal) {
@@ -51,7 +51,7 @@ func main() {
 	created, ok := must[*tickets.Ticket](http.StatusCreated), must[*tickets.Ticket](http.StatusOK)
 	list := must[[]tickets.TicketOrTombstone](http.StatusOK)
 
-	// Create; a repeated request makes no second ticket.
+	// Create. A repeated request makes no second ticket.
 	draft := *tickets.NewTicketCreate(customer, "Invoice 2026-118 is wrong")
 	draft.SetTicketType("billing")
 	draft.SetTicketFollowupDate("2026-11-30")
@@ -79,7 +79,7 @@ func main() {
 	}
 	check(slices.Equal(ids, []string{first.Id, other.Id}), ids)
 
-	// Update: set a preset and a time, clear a preset and another field; and send a whole ticket back.
+	// Update: set a preset and a time, clear a preset and another field, and send a whole ticket back.
 	change := tickets.TicketUpdate{}
 	change.SetStatus("assigned")
 	change.SetTicketTypeNil()
@@ -99,14 +99,14 @@ func main() {
 	sentBack := ok(api.PutTicket(ctx, first.Id).TicketUpdate(whole).IfMatch(etag).Execute())
 	check(sentBack.GetTicketPriority() == "high" && sentBack.CreatedDate.Equal(first.CreatedDate), sentBack)
 
-	// Problems: what is refused, by field.
+	// Problems: each refused field is named.
 	bad := tickets.TicketUpdate{}
 	bad.SetCustomerEmail("ada")
 	_, _, err = api.PatchTicket(ctx, first.Id).TicketUpdate(bad).Execute()
 	problem := refused(err)
 	check(problem.GetStatus() == 422 && problem.Errors[0].Field == "customerEmail", problem)
 
-	// Delete: then it is a 404, and a list can show what is left of it.
+	// Delete. The ticket is then a 404, and a list can show its tombstone.
 	_, err = api.DeleteTicket(ctx, first.Id).Execute()
 	check(err == nil, err)
 	_, _, err = api.GetTicket(ctx, first.Id).Execute()

@@ -14,8 +14,8 @@ import org.openapitools.client.model.TicketUpdate;
 
 /**
  * Drives the client that openapi-generator makes for Java (library `native`): create, read, list, update, delete, and
- * a problem. To clear a field, which takes a `null` in the body, a client needs `jackson-databind-nullable` from
- * Maven: without it the client leaves nulls out.
+ * a problem. To clear a field, the body needs a `null`. For that a client needs `jackson-databind-nullable` from Maven;
+ * without it the client leaves nulls out.
  *
  *     Drive API KEY CUSTOMER
  */
@@ -30,7 +30,7 @@ public final class Drive {
         if (!holds) throw new AssertionError(what);
     }
 
-    /** The problem that a request is refused with. */
+    /** The problem in the answer to a refused request. */
     private static Problem refused(Request request) throws Exception {
         try {
             request.send();
@@ -46,7 +46,7 @@ public final class Drive {
         CLIENT.setRequestInterceptor(request -> request.header("Authorization", "Bearer " + arguments[1]));
         TicketsApi api = new TicketsApi(CLIENT);
 
-        // Create; a repeated request makes no second ticket.
+        // Create. A repeated request makes no second ticket.
         TicketCreate draft = new TicketCreate().customerID(customer).subject("Invoice 2026-118 is wrong")
             .ticketType(TicketCreate.TicketTypeEnum.BILLING).ticketFollowupDate("2026-11-30");
         Ticket first = api.createTicket(draft, "java-" + customer);
@@ -69,7 +69,7 @@ public final class Drive {
         }
         check(ids.equals(List.of(first.getId(), other.getId())), ids);
 
-        // Update: set a preset and a time; and send a ticket back.
+        // Update: set a preset and a time, and send a ticket back.
         TicketUpdate change = new TicketUpdate().status(TicketUpdate.StatusEnum.ASSIGNED)
             .ticketActionRequired("2026-12-01T09:00+0100");
         Ticket changed = api.patchTicket(first.getId(), change, null);
@@ -82,13 +82,13 @@ public final class Drive {
             .updatedDate(changed.getUpdatedDate()).ticketPriority(TicketUpdate.TicketPriorityEnum.HIGH);
         check(api.putTicket(first.getId(), whole, "*").getTicketPriority().equals("high"), whole);
 
-        // Problems: what is refused, by field.
+        // Problems: each refused field is named.
         Problem problem =
             refused(() -> api.patchTicket(first.getId(), new TicketUpdate().customerEmail("ada"), null));
         check(problem.getStatus() == 422, problem);
         check(problem.getErrors().get(0).getField().equals("customerEmail"), problem);
 
-        // Delete: then it is a 404, and a list can show what is left of it.
+        // Delete. The ticket is then a 404, and a list can show its tombstone.
         api.deleteTicket(first.getId(), null);
         check(refused(() -> api.getTicket(first.getId(), null)).getType().equals("urn:tickets:problem:not-found"), first);
         List<TicketOrTombstone> left = api.listTickets(APIListTicketsRequest.newBuilder()

@@ -1,6 +1,6 @@
 package javax.annotation;
 
-/** The mark that generated classes carry. It left the JDK with Java 11; Maven would fetch it. Nobody reads it. */
+/** The annotation on generated classes. Java 11 removed it from the JDK and Maven would fetch it; nothing reads it. */
 public @interface Generated {
     String[] value();
 

@@ -1,4 +1,4 @@
-//! Indexes that catch up item by item, in no order.
+//! Indexes that catch up item by item, in random order.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -11,18 +11,18 @@ use tokio::time::Instant;
 use super::Item;
 use super::partitions::size;
 
-/// The place of an entry in its partition: the sort key, then the base key.
+/// The position of an entry in its partition: the sort key, then the base key.
 type Place = (i64, String, u64);
 
-/// An index as it is known so far.
+/// An index, as far as it has caught up.
 struct Known {
     index: Index,
     partitions: BTreeMap<String, BTreeMap<Place, Item>>,
-    /// Where the entry of each item is.
+    /// The partition and position of each item's entry.
     places: HashMap<(String, u64), (String, Place)>,
-    /// When the last change of each item is known.
+    /// When the last change of each item becomes visible.
     last: HashMap<(String, u64), Instant>,
-    /// Changes that are not known yet, by when they will be.
+    /// Changes that are not visible yet, by when they will be.
     coming: BinaryHeap<Reverse<(Instant, u64)>>,
     changes: HashMap<u64, Item>,
 }
@@ -55,19 +55,19 @@ impl Indexes {
         Self { known: known.collect(), count: 0 }
     }
 
-    /// An item was written; each index knows of it at a time of its own, which `when` draws.
+    /// Notes a written item. Each index shows it at its own time, which `when` draws.
     pub(super) fn learn(&mut self, item: &Item, mut when: impl FnMut() -> Instant) {
         for known in &mut self.known {
             self.count += 1;
             let last = known.last.entry(base(item)).or_insert_with(Instant::now);
-            // Changes of one item are known in their order.
+            // Changes of one item become visible in their order.
             *last = when().max(*last);
             known.coming.push(Reverse((*last, self.count)));
             known.changes.insert(self.count, item.clone());
         }
     }
 
-    /// The answer to a query of an index.
+    /// Answers a query of an index.
     pub(super) fn query(&mut self, body: &Value) -> Value {
         let known = self.known.iter_mut().find(|known| body["IndexName"] == known.index.name);
         let known = known.expect("an index");
@@ -102,7 +102,8 @@ impl Known {
         }
     }
 
-    /// Reads a condition `#a = :x`, with `AND #b > :y` or `AND #b BETWEEN :y AND :z` or neither.
+    /// Answers a query with the condition `#a = :x`, alone or with `AND #b > :y` or
+    /// `AND #b BETWEEN :y AND :z`.
     fn query(&self, body: &Value) -> Value {
         let condition = body["KeyConditionExpression"].as_str().expect("a condition");
         let words: Vec<&str> = condition.split_whitespace().collect();
@@ -127,7 +128,7 @@ impl Known {
             Some(key) => Bound::Excluded(place(key).max(first)),
             None => Bound::Included(first),
         };
-        // A last key names the partition as well.
+        // A last key also names the partition.
         let last_key = |entry: &Item| {
             let names = ["bucket", "id", partition_key, sort_key];
             Value::Object(names.iter().map(|name| ((*name).to_owned(), entry[*name].clone())).collect())
@@ -141,7 +142,7 @@ impl Known {
                 }
                 bytes += size(entry);
                 items.push(Value::Object(entry.clone()));
-                // At its limit a query names a last key, whether or not more comes after it.
+                // At its limit a query names a last key, even if nothing follows.
                 if items.len() as u64 >= limit || bytes >= 1024 * 1024 {
                     last = last_key(entry);
                     break;

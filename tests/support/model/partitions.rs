@@ -1,4 +1,4 @@
-//! Partitions that take so many units a second, of the table and of each index.
+//! Limits the units a second on partitions of the table and of each index.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,18 @@ use tokio::time::Instant;
 
 use super::Item;
 
-/// Units a second on one partition key (AWS: *Best practices for designing and using partition keys
+/// Units a second for one partition key (AWS: *Best practices for designing and using partition keys
 /// effectively*).
 const WRITES: f64 = 1000.0;
 const READS: f64 = 3000.0;
 
-/// What a partition has left: it fills up within a second, and may be overdrawn by one call.
+/// The units that a partition has left. It refills within a second, and one call may overdraw it.
 struct Bucket {
     left: f64,
     since: Instant,
 }
 
-/// The partitions that were used.
+/// The partitions used so far.
 #[derive(Default)]
 pub(super) struct Partitions {
     writes: HashMap<(&'static str, String), Bucket>,
@@ -36,7 +36,7 @@ fn bucket(of: &mut HashMap<Used, Bucket>, used: Used, rate: f64) -> &mut Bucket 
     bucket
 }
 
-/// The partition of the table and those of the indexes that an item lies in.
+/// The partitions of the table and its indexes that hold an item.
 fn of_item(item: &Value) -> Vec<Used> {
     let mut used = vec![("", item["bucket"].to_string())];
     for index in &INDEXES {
@@ -85,12 +85,12 @@ impl Partitions {
             && read(operation, body).is_none_or(|used| bucket(&mut self.reads, used, READS).left > 0.0)
     }
 
-    /// Takes what a call has consumed.
+    /// Takes the units that a call has consumed.
     pub(super) fn consume(&mut self, operation: &str, body: &Value, consumed: &Value) {
         let consumed = consumed.as_array().and_then(|tables| tables.first()).unwrap_or(consumed);
         let units = |of: &Value| of["CapacityUnits"].as_f64().unwrap_or_default();
         let used = written(operation, body);
-        // A transaction's units are shared out evenly: that is near enough.
+        // A transaction's units are divided evenly, which is close enough.
         let share = used.iter().filter(|(index, _)| index.is_empty()).count().max(1) as f64;
         for (index, partition) in used {
             let taken = match index {

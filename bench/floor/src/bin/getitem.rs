@@ -1,4 +1,4 @@
-//! The bare function: lambda_http and one `GetItem` through the SDK, both as their documentation shows them.
+//! A minimal function: lambda_http and one `GetItem` through the SDK, written as in their documentation.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;

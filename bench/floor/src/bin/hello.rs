@@ -1,4 +1,4 @@
-//! The least a Lambda behind API Gateway can be with lambda_http.
+//! The smallest Lambda behind API Gateway that lambda_http allows.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 

@@ -1,4 +1,5 @@
-//! A bucket of a thousand tickets read through the SDK, its four shards at the same time, and nothing done with them.
+//! Reads a bucket of a thousand tickets through the SDK, its four shards concurrently, and does nothing with
+//! them.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -1,5 +1,5 @@
-//! Files as they come: compressed or not, in UTF-8 or UTF-16, from a path or standard input. What is here once
-//! opened is UTF-8 and can be read again from its beginning.
+//! Import files: gzipped or not, in UTF-8 or UTF-16, from a path or standard input. An opened [`Input`] is
+//! UTF-8 and can be read again from its beginning.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -11,9 +11,9 @@ use flate2::read::MultiGzDecoder;
 
 use crate::command::CommandError;
 
-/// What standard input is called.
+/// The path that means standard input.
 const STANDARD_INPUT: &str = "-";
-/// What other files begin with, and what to do about it.
+/// The first bytes of files that cannot be read, and what to do about them.
 const FOREIGN: [(&[u8], &str); 7] = [
     (b"PK\x03\x04", "it is a spreadsheet or a zip archive; save it as CSV, or unpack it"),
     (b"\xd0\xcf\x11\xe0", "it is a spreadsheet; save it as CSV"),
@@ -23,7 +23,7 @@ const FOREIGN: [(&[u8], &str); 7] = [
     (b"\xff\xfe\0\0", "it is UTF-32; save it as UTF-8"),
     (b"\0\0\xfe\xff", "it is UTF-32; save it as UTF-8"),
 ];
-/// As many bytes as tell.
+/// How many bytes are enough to recognize a file.
 const HEAD: u64 = 512;
 
 /// The formats of files.
@@ -37,19 +37,16 @@ pub(super) enum Format {
     Json,
 }
 
-/// A file that is open, in UTF-8.
+/// An open file, in UTF-8.
 pub(super) struct Input {
     file: File,
-    /// Where its text begins: after a byte order mark.
+    /// Where the text begins: after a byte order mark.
     start: u64,
     pub(super) format: Format,
 }
 
 impl Input {
     /// Opens a file, or standard input.
-    ///
-    /// # Errors
-    /// Where it cannot be read, with the reason.
     pub(super) fn open(path: &Path, said: Option<Format>) -> Result<Self, CommandError> {
         let unreadable = |source| CommandError::File { path: path.to_owned(), source };
         let refused = |reason: &str| unreadable(io::Error::other(reason.to_owned()));
@@ -98,14 +95,14 @@ impl Input {
         Ok(input)
     }
 
-    /// The text, from its beginning. Only one reader at a time.
+    /// The text, from its beginning. Only one reader at a time: they share a file position.
     pub(super) fn read(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(self.start))?;
         Ok(file)
     }
 
-    /// The format by what the file is called; else by how it begins.
+    /// The format by the file's name, or else by its first bytes.
     fn guess(&self, path: &Path) -> io::Result<Format> {
         let is_gz = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
         let name = if is_gz { path.file_stem().map(PathBuf::from) } else { Some(path.to_owned()) };
@@ -123,7 +120,7 @@ impl Input {
     }
 }
 
-/// How it begins, and all of it.
+/// The first bytes, and a reader of the whole file.
 fn peeked(mut reader: impl Read + 'static) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
     let mut head = Vec::new();
     reader.by_ref().take(HEAD).read_to_end(&mut head)?;
@@ -186,7 +183,7 @@ mod tests {
         let little = [b"\xff\xfe".as_slice(), &wide(u16::to_le_bytes)].concat();
         let big = [b"\xfe\xff".as_slice(), &wide(u16::to_be_bytes)].concat();
         let marked = [b"\xef\xbb\xbf".as_slice(), plain.as_bytes()].concat();
-        // Two members, as when two of the export's objects are put together.
+        // Two gzip members, as when two objects of the export are concatenated.
         let halves = [gzip(&plain.as_bytes()[..9]), gzip(&plain.as_bytes()[9..])].concat();
         for bytes in
             [plain.as_bytes(), &little, &big, &marked, &gzip(plain.as_bytes()), &gzip(&little), &halves]

@@ -1,4 +1,4 @@
-//! What becomes of another system's columns: a small TOML file says which column makes which field.
+//! The column map: a small TOML file that says which column of another system fills which field.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,39 +18,39 @@ use crate::command::export::{COLUMNS, LEFT};
 /// The fields that are dates or times.
 const DATES: [&str; 5] =
     ["createdDate", "updatedDate", "deletedDate", "ticketFollowupDate", "ticketActionRequired"];
-/// Of these the ones that may be a date alone.
+/// The dates that may be given without a time.
 const MAY_BE_A_DAY: [&str; 2] = ["ticketFollowupDate", "ticketActionRequired"];
-/// How local times are written, if no format is said.
+/// Formats of local times, tried if the map names no format.
 const LOCAL: [&str; 4] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
 
-/// The file.
+/// The map as written in TOML.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MapFile {
-    /// Columns that make no field, and need not be named.
+    /// Columns that are left out on purpose.
     #[serde(default)]
     ignore: Vec<String>,
-    /// The time zone of times that do not say one.
+    /// The time zone of times without one.
     zone: Option<String>,
     fields: BTreeMap<String, FieldMap>,
 }
 
-/// What makes a field.
+/// Where a field's value comes from.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FieldMap {
-    /// The column.
+    /// The column's name.
     column: Option<String>,
-    /// The same for every ticket.
+    /// The same value for every ticket.
     constant: Option<Text>,
-    /// What becomes of values, whatever their case; others stay as they are.
+    /// Replaces values, compared without case; other values stay as they are.
     #[serde(default)]
     values: BTreeMap<String, Text>,
-    /// Instead of a value that the field does not take.
+    /// Replaces a value that the field does not accept.
     otherwise: Option<Text>,
-    /// Instead of an empty cell.
+    /// Replaces an empty cell.
     empty: Option<Text>,
-    /// How dates are written, as `strftime` has it.
+    /// The format of dates, as for `strftime`.
     format: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl From<Text> for String {
     }
 }
 
-/// A map that makes sense.
+/// A checked column map.
 pub(super) struct ColumnMap {
     ignored: BTreeSet<String>,
     zone: Tz,
@@ -94,25 +94,22 @@ enum Origin {
     },
 }
 
-/// What does not become part of a ticket.
+/// Counts what does not become part of a ticket.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    /// In how many rows a column has a value and no field.
+    /// For each column without a field: the rows that have a value in it.
     pub(super) columns: BTreeMap<Rc<str>, u64>,
-    /// In how many rows a value was replaced, because its field does not take it.
+    /// For each field: the rows whose value was replaced because the field does not accept it.
     pub(super) replaced: BTreeMap<&'static str, u64>,
 }
 
-/// By which columns and values are compared.
+/// The form in which names of columns and values are compared.
 fn folded(name: &str) -> String {
     name.trim().to_lowercase()
 }
 
 impl ColumnMap {
-    /// Reads a map.
-    ///
-    /// # Errors
-    /// Where it cannot be read, or does not make sense; the message says why.
+    /// Reads and checks a map.
     pub(super) fn open(path: &Path) -> Result<Self, CommandError> {
         let text = fs::read_to_string(path)
             .map_err(|source| CommandError::File { path: path.to_owned(), source })?;
@@ -139,10 +136,7 @@ impl ColumnMap {
         Ok(Self { ignored, zone, rules: rules.collect::<Result<_, _>>()? })
     }
 
-    /// Refuses columns of the map that the file does not have.
-    ///
-    /// # Errors
-    /// Names them.
+    /// Refuses a map whose columns the file does not have, and names them.
     pub(super) fn check_columns(&self, columns: &[Rc<str>]) -> Result<(), CommandError> {
         let there: BTreeSet<String> = columns.iter().map(|name| folded(name)).collect();
         let missing = self.rules.iter().filter_map(|rule| match &rule.from {
@@ -160,10 +154,10 @@ impl ColumnMap {
         )))
     }
 
-    /// The ticket that a row's cells make, as JSON.
+    /// The JSON of the ticket that a row's cells make.
     ///
     /// # Errors
-    /// Dates that are not written as the map says.
+    /// If a date is not in the map's format.
     pub(super) fn apply(
         &self,
         cells: &[(Rc<str>, String)],
@@ -190,7 +184,7 @@ impl ColumnMap {
                             Ok(mapped.to_owned())
                         };
                         let taken = text.and_then(|text| match otherwise {
-                            // Without it, the refusal is the service's own.
+                            // Without a replacement, the service itself refuses the value.
                             Some(_) => takes(field, &text, presets, now).map(|()| text),
                             None => Ok(text),
                         });
@@ -222,7 +216,7 @@ impl ColumnMap {
         if violations.is_empty() { Ok(Value::from(members).to_string()) } else { Err(violations) }
     }
 
-    /// A date or time as the service reads it.
+    /// A date or time in a format that the service accepts.
     fn date(&self, field: &str, text: &str, format: Option<&str>) -> Result<String, String> {
         let written = |format: &str| format!("must be written like {format}: {text:?}");
         if let Some(format) = format {
@@ -240,7 +234,7 @@ impl ColumnMap {
         }
         match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
             Ok(day) => self.day(field, day),
-            // It says its zone, or it is refused with the service's reason.
+            // Either it has a zone, or the service refuses it with a reason.
             Err(_) => Ok(text.to_owned()),
         }
     }
@@ -302,7 +296,7 @@ impl FieldMap {
     }
 }
 
-/// A text as its field is in JSON.
+/// A text as the field's JSON value.
 pub(super) fn member(field: &str, text: &str) -> Value {
     match field {
         "customerID" => text.trim().parse::<u64>().map_or_else(|_| Value::from(text), Value::from),
@@ -310,7 +304,7 @@ pub(super) fn member(field: &str, text: &str) -> Value {
     }
 }
 
-/// Whether a field takes a text, by the service's own rules.
+/// Checks a text for a field by the service's own rules.
 fn takes(field: &str, text: &str, presets: &Presets, now: Timestamp) -> Result<(), String> {
     let body = Value::from(serde_json::Map::from_iter([(field.to_owned(), member(field, text))])).to_string();
     let violation = match Form::parse(body.as_bytes()).and_then(|form| Record::moved(form, presets, now)) {

@@ -1,11 +1,11 @@
-//! What is wrong with rows, told as long as anybody reads on.
+//! Prints what is wrong with rows, up to a number of messages.
 
 use indicatif::ProgressBar;
 use tickets_domain::Violation;
 
 use crate::output::{note, sanitize};
 
-/// The most messages that are printed; of others the number is told.
+/// The most messages printed; further ones are only counted.
 const MOST: u64 = 100;
 
 /// Prints messages, and counts the rows that are refused.
@@ -16,7 +16,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// A row is refused, for these reasons.
+    /// Counts a refused row, and prints why.
     pub(super) fn refuse(&mut self, line: u64, violations: &[Violation], progress: &ProgressBar) {
         self.refused += 1;
         for Violation { field, detail } in violations {
@@ -28,7 +28,7 @@ impl Report {
         }
     }
 
-    /// Tells how many messages were not printed.
+    /// Prints how many messages were left out.
     pub(super) fn finish(&self) {
         if self.messages > MOST {
             note(format!("{} more messages", self.messages - MOST));

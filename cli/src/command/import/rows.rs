@@ -1,4 +1,4 @@
-//! Rows of a file, with the line each begins on.
+//! The rows of a file, each with the line it begins on.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,15 +13,13 @@ use tickets_domain::Violation;
 use super::input::{Format, Input};
 use crate::command::CommandError;
 
-/// What a row holds.
 pub(super) enum Content {
-    /// A JSON object, or what should be one.
+    /// Text that should be a JSON object.
     Json(String),
-    /// Cells by column; empty ones included.
+    /// Each column's cell, empty ones included.
     Cells(Vec<(Rc<str>, String)>),
 }
 
-/// A row: the line it begins on, and what it holds.
 pub(super) struct Row {
     pub(super) line: u64,
     pub(super) content: Result<Content, Violation>,
@@ -30,13 +28,9 @@ pub(super) struct Row {
 /// The names of a file's columns.
 type Columns = Vec<Rc<str>>;
 
-/// Rows, one by one.
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, CommandError>>>;
 
-/// The rows of a file, and the names of its columns, where it has a header.
-///
-/// # Errors
-/// Where the file cannot be read, or its header.
+/// The rows of a file, and its column names if it has a header.
 pub(super) fn rows(input: &Input, delimiter: Option<u8>) -> Result<(Rows, Option<Columns>), CommandError> {
     let file = input.read()?;
     Ok(match input.format {
@@ -53,7 +47,7 @@ pub(super) fn rows(input: &Input, delimiter: Option<u8>) -> Result<(Rows, Option
     })
 }
 
-/// Lines of JSON; empty ones do not count.
+/// NDJSON, without blank lines.
 fn ndjson(file: File) -> impl Iterator<Item = Result<Row, CommandError>> {
     let lines = BufReader::new(file).split(b'\n').zip(1..);
     lines.filter_map(|(bytes, line)| match bytes {
@@ -70,7 +64,7 @@ fn not_utf8(error: impl ToString) -> Violation {
     Violation::new("line", format!("is not UTF-8: {}; save the file as UTF-8", error.to_string()))
 }
 
-/// The objects of one JSON array, which is read whole.
+/// The objects of a JSON array. The array is read as a whole.
 fn array(mut file: File) -> Result<impl Iterator<Item = Result<Row, CommandError>>, CommandError> {
     let mut text = String::new();
     file.read_to_string(&mut text)?;
@@ -79,7 +73,7 @@ fn array(mut file: File) -> Result<impl Iterator<Item = Result<Row, CommandError
     let (mut line, mut counted) = (1, 0);
     let mut rows = Vec::with_capacity(values.len());
     for value in values {
-        // A raw value borrows from the text: where it lies tells its line.
+        // A raw value borrows from the text, so its address gives its line.
         let at = value.get().as_ptr() as usize - text.as_ptr() as usize;
         line += text[counted..at].bytes().filter(|byte| *byte == b'\n').count() as u64;
         counted = at;
@@ -88,7 +82,7 @@ fn array(mut file: File) -> Result<impl Iterator<Item = Result<Row, CommandError
     Ok(rows.into_iter())
 }
 
-/// The delimiter that occurs most in the header, outside quotes: comma, semicolon or tab.
+/// The delimiter that occurs most often in the header, outside quotes: comma, semicolon or tab.
 fn detect(file: File) -> io::Result<u8> {
     let (mut counts, mut quoted) = ([(b',', 0), (b';', 0), (b'\t', 0)], false);
     for byte in BufReader::new(file).bytes() {
@@ -101,18 +95,18 @@ fn detect(file: File) -> io::Result<u8> {
             _ => {}
         }
     }
-    // The first of equals.
+    // `rev`, because `max_by_key` returns the last of equals.
     Ok(counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(delimiter, _)| delimiter))
 }
 
-/// Where lines begin that hold anything, of what was read and not looked for yet.
+/// Finds the line of a byte offset. Holds the starts of lines with text that were read but not asked for yet.
 ///
-/// The `csv` crate counts lines too, but says of a row after `\r\n`, or after an empty line, where the one
-/// before it ended.
+/// The `csv` crate counts lines too, but after `\r\n` or an empty line it reports the line on which the row
+/// before ended.
 #[derive(Default)]
 struct LineStarts {
     starts: VecDeque<(u64, u64)>,
-    /// Bytes read, and lines begun.
+    /// Bytes read and lines begun so far.
     read: u64,
     lines: u64,
     at_start: bool,
@@ -137,7 +131,7 @@ impl LineStarts {
         self.read += bytes.len() as u64;
     }
 
-    /// The line of the first text at or after a byte. Bytes are asked for in ascending order.
+    /// The line of the first text at or after a byte offset. Calls must be in ascending order.
     fn line_at(&mut self, byte: u64) -> u64 {
         while self.starts.front().is_some_and(|(at, _)| *at < byte) {
             self.starts.pop_front();
@@ -146,7 +140,7 @@ impl LineStarts {
     }
 }
 
-/// A reader that notes where lines begin.
+/// A reader that records where lines begin.
 struct Noting(File, Rc<RefCell<LineStarts>>);
 
 impl Read for Noting {
@@ -157,7 +151,7 @@ impl Read for Noting {
     }
 }
 
-/// Records of CSV, by the names in the header.
+/// The rows of a CSV file, with the column names of its header.
 fn csv(file: File, delimiter: u8) -> Result<(Rows, Columns), CommandError> {
     let starts = Rc::new(RefCell::new(LineStarts::default()));
     let noting = Noting(file, Rc::clone(&starts));
@@ -196,11 +190,11 @@ fn csv(file: File, delimiter: u8) -> Result<(Rows, Columns), CommandError> {
     Ok((Box::new(rows), columns))
 }
 
-/// A JSON object as cells: what is in an object within it is called `outer.inner`, texts of an array are put
-/// together.
+/// The cells of a JSON object. A member of an inner object is named `outer.inner`; the texts of an array are
+/// joined.
 ///
 /// # Errors
-/// Where it is no JSON object.
+/// If it is not a JSON object.
 pub(super) fn flattened(json: &str) -> Result<Vec<(Rc<str>, String)>, Violation> {
     fn add(cells: &mut Vec<(Rc<str>, String)>, name: &str, value: Value) {
         let text = match value {

@@ -1,4 +1,4 @@
-//! Rows on their way straight into the table, with the ids and dates they have.
+//! Writes rows straight into the table, with their ids and dates.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use tickets_repository::moving::{MovedIn, Room};
 use super::report::Report;
 use crate::command::CommandError;
 
-/// How often a record is tried before the import gives up: half a minute of trouble passes.
+/// How often a record is tried before the import stops: enough to outlast half a minute of trouble.
 const TRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-/// What the rows of a file say together.
+/// What is known of all rows together.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// Each id and its line.
+    /// Each row's id and line.
     ids: Vec<(u64, u64)>,
     earliest: Option<Timestamp>,
 }
 
-/// What became of the records.
+/// How many records had which outcome.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     pub(super) new: u64,
@@ -38,7 +38,7 @@ impl Survey {
         self.earliest = Some(self.earliest.map_or(key.updated, |earliest| earliest.min(key.updated)));
     }
 
-    /// Refuses rows whose id another row has.
+    /// Refuses rows whose id occurs on an earlier line.
     pub(super) fn refuse_twins(&mut self, report: &mut Report, progress: &ProgressBar) {
         self.ids.sort_unstable();
         for pair in self.ids.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
@@ -47,22 +47,19 @@ impl Survey {
         }
     }
 
-    /// Whether some ids are not free.
+    /// Whether some ids are not free, so that the table must be searched for their records.
     pub(super) fn is_to_be_looked_for(&self, room: &Room) -> bool {
         let admits = |id: u64| id.try_into().is_ok_and(|id| room.admits(id));
         !self.ids.iter().all(|(id, _)| admits(*id))
     }
 }
 
-/// By whom these records are written.
+/// The name that is recorded as the writer of moved records.
 fn importer() -> Result<KeyId, Error> {
     "import".parse().map_err(Error::internal)
 }
 
-/// Refuses rows whose ids are not free, unless they are there already. Writes nothing.
-///
-/// # Errors
-/// Where the database does not answer.
+/// Refuses rows whose ids are not free, unless the same record is there already. Writes nothing.
 pub(super) async fn look(
     tickets: &Tickets,
     room: &Room,
@@ -87,10 +84,10 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// Makes room, puts every record that is not there, and starts a new epoch.
+/// Makes room for the ids and puts every record that is missing. It can be repeated.
 ///
 /// # Errors
-/// Where the ids are too far apart; where the database does not answer. It can be repeated.
+/// [`CommandError::TooSparse`] if the ids are too far apart.
 pub(super) async fn move_in(
     tickets: &Tickets,
     survey: &Survey,
@@ -132,7 +129,7 @@ pub(super) async fn move_in(
     Ok(moved)
 }
 
-/// Why a record is not moved in, if it is not.
+/// Why a record was not moved in; `None` if it was.
 fn refusal(record: &Record, became: MovedIn) -> Option<Violation> {
     let id = record.key().id;
     match became {
@@ -145,7 +142,7 @@ fn refusal(record: &Record, became: MovedIn) -> Option<Violation> {
     }
 }
 
-/// Tries until the database answers, for half a minute.
+/// Retries for half a minute, until the database answers.
 async fn patiently<T, F: Future<Output = Result<T, Error>>>(
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Error> {
