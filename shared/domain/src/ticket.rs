@@ -178,7 +178,10 @@ impl Departure {
 /// What a list can hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "nearly every record is a ticket, so boxing has no benefit")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every record is a ticket, so boxing would only add cost"
+)]
 pub enum Record {
     Live(Ticket),
     Deleted(Tombstone),
