@@ -1,4 +1,4 @@
-//! From a JSON object to a change of a ticket, and from a ticket to the changed one.
+//! Parses a JSON object into a change of a ticket, and applies the change to a ticket.
 
 use crate::draft::ASSIGNED;
 use crate::error::{Error, Result, Violation, Violations};
@@ -9,7 +9,7 @@ use crate::text::{Content, Email, Note, Subject};
 use crate::ticket::{Ticket, TicketFields};
 use crate::time::{DateOrTime, Timestamp};
 
-/// A change of the fields given; `null` clears one.
+/// A change of the fields that a body names; `null` clears a field.
 #[derive(Debug, Clone)]
 pub struct TicketChange {
     /// The customer the ticket moves to, if it moves.
@@ -29,8 +29,8 @@ pub struct TicketChange {
     assigned: [Given<String>; 3],
 }
 
-/// A value for a preset field. One that is not configured is only refused if it is not what the
-/// ticket has: a ticket from before the configuration changed can be sent back as it was fetched.
+/// A value for a preset field. A value that is not configured is still accepted if the ticket has it:
+/// a ticket from before a change of the configuration can be sent back as it was fetched.
 #[derive(Debug, Clone)]
 struct Chosen {
     text: String,
@@ -41,7 +41,7 @@ impl TicketChange {
     /// The change that a body describes.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`] with every violation that shows without the ticket.
+    /// [`Error::InvalidFields`] with every violation that can be found without the ticket.
     pub fn parse(mut form: Form, presets: &Presets) -> Result<Self> {
         let change = Self {
             customer: kept(&mut form, "customerID", |form| form.number("customerID", CustomerId::try_from)),
@@ -63,7 +63,7 @@ impl TicketChange {
         if violations.is_empty() {
             return Ok(change);
         }
-        // All at once: those too that would have waited for the ticket.
+        // Report everything at once: also the values that `apply` would refuse later.
         violations.extend(change.choices().into_iter().filter_map(|(field, given)| match given {
             Given::Value(Chosen { choice: Err(detail), .. }) => Some(Violation::new(field, detail)),
             _ => None,
@@ -80,11 +80,11 @@ impl TicketChange {
         ]
     }
 
-    /// The ticket with this change applied now, or `None` where it changes nothing.
+    /// The changed ticket, or `None` if the change makes no difference.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`] with every violation that shows with the ticket: values that are
-    /// not configured, assigned fields that differ.
+    /// [`Error::InvalidFields`] with every violation that depends on the ticket: values that are
+    /// not configured, and assigned fields with another value than the ticket's.
     pub fn apply(&self, ticket: &Ticket, now: Timestamp) -> Result<Option<Ticket>> {
         let mut violations = Violations::default();
         let assigned = [ticket.id.to_string(), ticket.created.to_string(), ticket.updated.to_string()];
@@ -141,7 +141,7 @@ impl TicketChange {
     }
 }
 
-/// Whether a body's value of an assigned field is the ticket's: times in any spelling.
+/// Whether a body's value of an assigned field equals the ticket's. Times may be in any accepted form.
 fn same(text: &str, actual: &str) -> bool {
     match text.parse::<Timestamp>() {
         Ok(time) => time.to_string() == actual,
@@ -149,7 +149,7 @@ fn same(text: &str, actual: &str) -> bool {
     }
 }
 
-/// Takes a field that a ticket always has: it can be changed, not cleared.
+/// Takes a required field, which can be changed but not cleared.
 fn kept<T>(form: &mut Form, field: &'static str, take: impl FnOnce(&mut Form) -> Given<T>) -> Option<T> {
     match take(form) {
         Given::Value(value) => Some(value),

@@ -1,9 +1,9 @@
-//! What a page of changes found out about the pages after it. It travels in the `Link`, so that the next
-//! page does not find it out again.
+//! What one page of a list of changes knows about the following pages. The `Link` header carries it, so that
+//! the next page need not find it out again.
 //!
-//! Every ticket that it leads to is read and asked whether it matches, so a made-up one shows nothing that the
-//! same list would not show. It can leave tickets out, of which only whoever made it up hears nothing: a `Link`'s
-//! own leaves out at most what has changed since the first page, which the next pass brings.
+//! A forged continuation is harmless. Every ticket that it names is read and checked against the filter, so
+//! it shows nothing that the same list would not show. It can leave tickets out, but only for the forger.
+//! A genuine one leaves out at most tickets that changed since the first page; the next pass returns them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,12 +13,12 @@ use thiserror::Error;
 
 use crate::id::TicketId;
 
-/// The most ids one continuation holds.
+/// The most ids in one continuation.
 pub const MOST_IDS: usize = 1000;
-/// The most bytes of all its ids: 2.7 KB of a URL. API Gateway takes 10 KB of headers, and many proxies 8.
+/// The most bytes that the ids take: 2.7 KB of a URL. API Gateway allows 10 KB of headers, many proxies 8 KB.
 const MOST_BYTES: usize = 2000;
 
-/// A text that is no continuation.
+/// A text that is not a continuation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("is no continuation")]
 pub struct InvalidContinuation;
@@ -26,22 +26,22 @@ pub struct InvalidContinuation;
 /// How to go on with a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Continuation {
-    /// Nothing is known: find out.
+    /// Nothing is known: the page has to find out itself.
     #[default]
     Unknown,
     /// So much has changed that reading the tickets in order is cheaper than reading an index.
     Walk,
-    /// The ids of the tickets that come next, ascending. With `complete` there are no others.
+    /// The ids of the tickets that come next, ascending.
     Ids {
         /// The ids, at most [`MOST_IDS`].
         ids: Vec<TicketId>,
-        /// Whether nothing comes after them.
+        /// Whether these are the last ones.
         complete: bool,
     },
 }
 
 impl Continuation {
-    /// As many of these ids, and no more than `most`, as a `Link` carries.
+    /// A continuation with as many of these ids as fit into a `Link`, at most `most`.
     pub fn carrying(ids: &[TicketId], complete: bool, most: usize) -> Self {
         let (mut bytes, mut last, mut carried) = (Vec::new(), 0, 0);
         for id in ids.iter().take(most.min(MOST_IDS)) {
@@ -55,7 +55,7 @@ impl Continuation {
     }
 }
 
-/// Distances between ids as LEB128, seven bits a byte: neighbours take one byte, and few take more than two.
+/// Writes the distance between two ids as LEB128, seven bits a byte. Most take one byte, few more than two.
 fn write_distance(bytes: &mut Vec<u8>, mut distance: u64) {
     while distance > 0x7f {
         bytes.push(distance as u8 | 0x80);
@@ -67,7 +67,7 @@ fn write_distance(bytes: &mut Vec<u8>, mut distance: u64) {
 fn read_ids(bytes: &[u8]) -> Result<Vec<TicketId>, InvalidContinuation> {
     let (mut ids, mut last, mut distance, mut shift) = (Vec::new(), 0u64, 0u64, 0u32);
     for byte in bytes {
-        // An id has 53 bits: nothing is shifted out.
+        // Ids have 53 bits, so that no valid distance is shifted further.
         if shift > 49 {
             return Err(InvalidContinuation);
         }
@@ -86,7 +86,7 @@ fn read_ids(bytes: &[u8]) -> Result<Vec<TicketId>, InvalidContinuation> {
 }
 
 impl fmt::Display for Continuation {
-    /// Of [`Continuation::Unknown`] the empty text: it is not sent.
+    /// [`Continuation::Unknown`] becomes the empty text, because it is not sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => Ok(()),

@@ -1,4 +1,4 @@
-//! From a JSON object to a new ticket's fields.
+//! Parses a JSON object into the fields of a new ticket.
 
 use crate::error::{Error, Result};
 use crate::form::{Form, Given};
@@ -6,7 +6,7 @@ use crate::id::CustomerId;
 use crate::preset::Presets;
 use crate::ticket::TicketFields;
 
-/// The fields the system assigns: they may be in a body, where people send back what they fetched.
+/// The fields that the service assigns. A change may have them, because people send back what they fetched.
 pub const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
 
 impl TicketFields {
@@ -28,13 +28,13 @@ impl TicketFields {
                 priority: fields.priority.or_else(|| presets.new_priority()),
                 ..fields
             }),
-            // A required field that is not there has been noted, so there is at least one violation.
+            // `None` means that a required field was noted as missing or wrong, so there is a violation.
             _ => Err(Error::InvalidFields(violations)),
         }
     }
 
-    /// The fields of a ticket as they are given: what is absent stays absent. `None` where a required one is
-    /// not there or wrong, which the form notes.
+    /// Takes the fields of a ticket as given, without defaults. `None` if a required field is missing or
+    /// wrong; the form has then noted a violation.
     pub(crate) fn taken(form: &mut Form, presets: &Presets) -> Option<Self> {
         let customer = required(form, "customerID", |form| form.number("customerID", CustomerId::try_from));
         let ticket_type = form.text("ticketType", |text| presets.ticket_type.choose(text)).value();
@@ -67,7 +67,7 @@ impl TicketFields {
     }
 }
 
-/// Takes a field that must be given; its absence is a violation, unless it is there but wrong.
+/// Takes a required field. Its absence is a violation; `take` itself notes a wrong value.
 pub(crate) fn required<T>(
     form: &mut Form,
     field: &'static str,

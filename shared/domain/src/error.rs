@@ -1,4 +1,4 @@
-//! Everything that can go wrong, in the matter's own terms: no status codes, no DynamoDB.
+//! Everything that can go wrong, in the domain's own terms: no status codes, no DynamoDB.
 
 use std::fmt;
 
@@ -8,12 +8,11 @@ use crate::id::CustomerId;
 use crate::key::Scope;
 use crate::limit::Quota;
 
-/// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The most violations that are listed; of others the number is told.
+/// The most violations that an error lists. Any more are only counted.
 pub const MOST_VIOLATIONS: usize = 50;
-/// The most characters of an unknown name that are repeated, and of what a parser says of a body.
+/// The most characters that a message repeats of an unknown name, or of a JSON parser's error.
 const MOST_REPEATED: usize = 100;
 
 /// One thing wrong with one field or parameter.
@@ -26,20 +25,19 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// A violation of `field`.
     pub fn new(field: impl Into<String>, detail: impl ToString) -> Self {
         Self { field: field.into(), detail: detail.to_string() }
     }
 
-    /// "`name` is unknown", with the nearest of the known names if one is near.
+    /// An unknown `name`: the detail suggests the nearest known name, or lists all if none is near.
     pub fn unknown(what: &str, name: &str, known: &[&str]) -> Self {
-        // A much longer name is near none of them: no need to count how far it is from each.
+        // A much longer name is near none of them, so skip the costly comparison.
         let comparable = known.iter().all(|known| name.len() <= 2 * known.len().max(20));
         let nearest = known[..if comparable { known.len() } else { 0 }]
             .iter()
             .map(|known| (strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()), *known))
             .min()
-            // Further off than a third of the name it would be a guess, not a help.
+            // If more than a third of the name differs, a suggestion would only be a guess.
             .filter(|(distance, known)| *distance <= known.len().div_ceil(3));
         Self::new(
             shortened(name),
@@ -51,7 +49,7 @@ impl Violation {
     }
 }
 
-/// A text, cut where it is long.
+/// Cuts a text after [`MOST_REPEATED`] characters.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(MOST_REPEATED) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -59,8 +57,8 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
-/// Everything that is wrong, of which the first [`MOST_VIOLATIONS`] are kept and the others counted: a body of
-/// two megabytes can hold 170,000 mistakes.
+/// All violations that were found. The first [`MOST_VIOLATIONS`] are kept and the others only counted,
+/// because a body of two megabytes can hold 170,000 mistakes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Violations {
     listed: Vec<Violation>,
@@ -68,7 +66,7 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// Adds one; it is made only where it is kept.
+    /// Adds a violation, which is only built if it is kept.
     pub fn push_with(&mut self, violation: impl FnOnce() -> Violation) {
         if self.listed.len() < MOST_VIOLATIONS {
             self.listed.push(violation());
@@ -77,17 +75,15 @@ impl Violations {
         }
     }
 
-    /// Adds one.
     pub fn push(&mut self, violation: Violation) {
         self.push_with(|| violation);
     }
 
-    /// Adds so many that are not listed, however few are.
+    /// Counts more violations without listing them.
     pub(crate) fn add_unlisted(&mut self, more: usize) {
         self.unlisted += more;
     }
 
-    /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty() && self.unlisted == 0
     }
@@ -109,14 +105,14 @@ impl IntoIterator for Violations {
     type Item = Violation;
     type IntoIter = std::vec::IntoIter<Violation>;
 
-    /// Those that are listed.
+    /// Iterates over the violations that are listed.
     fn into_iter(self) -> Self::IntoIter {
         self.listed.into_iter()
     }
 }
 
 impl fmt::Display for Violations {
-    /// That there are more than are listed; nothing if there are not.
+    /// Writes how many violations are not listed, or nothing if all are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.unlisted {
             0 => Ok(()),
@@ -129,46 +125,46 @@ impl fmt::Display for Violations {
 #[derive(Debug)]
 pub struct Cause(pub Box<dyn std::error::Error + Send + Sync>);
 
-/// What a caller may be told went wrong. The messages are fit for the caller; causes are for the log.
+/// Why a request failed. The messages may be shown to the caller; causes are for the log.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The body is no JSON object.
+    /// The body is not the JSON that was expected.
     #[error("{0}")]
     MalformedBody(String),
     /// Query or path parameters that do not parse.
     #[error("the request has invalid parameters{0}")]
     InvalidParameters(Violations),
-    /// Fields whose values are refused: every one of them.
+    /// Fields whose values are refused, all reported at once.
     #[error("the ticket has invalid fields{0}")]
     InvalidFields(Violations),
-    /// No key, or none that is known, unexpired, unrevoked and has this secret.
+    /// The key is missing, unknown, expired or revoked, or its secret is wrong.
     #[error("the request needs a valid key: Authorization: Bearer tk_…")]
     Unauthenticated,
-    /// The key has made as many requests as it may, for now.
+    /// The key has used up its limit for this window.
     #[error("the key may make {} requests in {} s, and has; repeat the request when Retry-After has passed", .0.limit.requests(), .0.limit.window().as_secs())]
     RateLimited(Quota),
-    /// The key may not do this.
+    /// The key lacks this scope.
     #[error("the key lacks the scope {0}")]
     MissingScope(Scope),
-    /// The key is restricted to another customer than the one the ticket would get.
+    /// The key is restricted to this customer, but the ticket would get another one.
     #[error("the key is restricted to customer {0}")]
     OtherCustomer(CustomerId),
-    /// There is no such ticket, or the key may not know of it.
+    /// There is no such ticket, or the key cannot see it.
     #[error("there is no such ticket")]
     NotFound,
-    /// The ticket is no longer at a version the caller was willing to change.
+    /// The ticket's version is not one that the caller was willing to change.
     #[error("the ticket has changed since it was read; read it again and repeat the change")]
     VersionMismatch,
-    /// The idempotency key was used for a request that said something else.
+    /// The idempotency key was used before, for a request with another content.
     #[error("the Idempotency-Key was used before with another body; use a new key for a new ticket")]
     IdempotencyKeyReused,
-    /// The first request with this idempotency key is not decided yet.
+    /// The first request with this idempotency key is still in progress.
     #[error("a request with this Idempotency-Key is still under way; repeat it to learn how it ended")]
     IdempotencyKeyInUse,
     /// Other writers were faster until the write deadline had passed. Nothing was written.
     #[error("too many concurrent writers; nothing was written, repeat the request")]
     Contended,
-    /// The database asked for less. Nothing was written.
+    /// The database throttled the request. Nothing was written.
     #[error("too many requests at once; repeat the request later")]
     Throttled(Cause),
     /// The database could not be reached or did not answer in time. Nothing was written.
@@ -179,18 +175,18 @@ pub enum Error {
         "the outcome is unknown; read before repeating the request, or repeat it with the same Idempotency-Key"
     )]
     Undecided(Cause),
-    /// A fault of ours.
+    /// A fault of the service.
     #[error("an internal error occurred")]
     Internal(Cause),
 }
 
 impl Error {
-    /// A fault of ours.
+    /// A fault of the service, with its cause.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(Cause(cause.into()))
     }
 
-    /// The cause for the log, where there is one.
+    /// The cause for the log, if there is one.
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         match self {
             Self::Throttled(cause)

@@ -1,58 +1,57 @@
-//! Where an export of changes stands. A pass over the changes of a span of time is stored part by
-//! part; a part's range of ids is noted *before* it is stored, so that whoever goes on after a crash
-//! stores the same range under the same name, and nothing twice or not at all.
+//! The progress of an export of changes. A pass over the changes of a span of time is stored part by
+//! part. The range of ids of a part is noted *before* the part is stored: after a crash, the next run
+//! stores the same range under the same name, so that nothing is stored twice or left out.
 
 use crate::time::Timestamp;
 
-/// A range of ids, in one object.
+/// The range of ids in one stored object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// The ids are higher than this.
+    /// All ids are higher than this one.
     pub after: u64,
     /// The last id.
     pub last: u64,
 }
 
-/// A part that is stored.
+/// A part that has been stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// Which ids it covers.
     pub range: Range,
     /// How many records it holds.
     pub records: u64,
-    /// How many bytes it has, compressed.
+    /// Its compressed size.
     pub bytes: u64,
 }
 
 /// A pass over everything that changed in a span of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
-    /// Changed then or later; where there is none, whenever.
+    /// The pass covers changes at this instant or later; `None`: all changes.
     pub since: Option<Timestamp>,
-    /// Last changed then or earlier: an instant up to which every change is visible.
+    /// The pass covers changes at this instant or earlier, all of which are already visible.
     pub until: Timestamp,
     /// Ids up to this one are stored.
     pub after: u64,
-    /// The part that is being stored, or was when its run ended.
+    /// The part that is being stored, or was being stored when the run ended.
     pub storing: Option<Range>,
     /// Stored parts that no manifest names yet.
     pub parts: Vec<Part>,
-    /// How many manifests name the others.
+    /// How many manifests name the parts before those.
     pub manifests: u32,
 }
 
 impl Pass {
-    /// A pass that begins.
+    /// A pass that has stored nothing yet.
     pub fn new(since: Option<Timestamp>, until: Timestamp) -> Self {
         Self { since, until, after: 0, storing: None, parts: Vec::new(), manifests: 0 }
     }
 
-    /// Notes what is about to be stored.
+    /// Notes the range that is about to be stored.
     pub fn storing(&mut self, range: Range) {
         self.storing = Some(range);
     }
 
-    /// Notes what has been stored.
+    /// Notes that a part has been stored.
     pub fn stored(&mut self, part: Part) {
         self.storing = None;
         self.after = part.range.last;
@@ -66,20 +65,20 @@ impl Pass {
     }
 }
 
-/// What is kept of an export between its runs.
+/// The state of an export that is kept between its runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Everything changed up to it is stored.
+    /// Every change up to this instant is stored.
     pub watermark: Option<Timestamp>,
     /// The pass under way.
     pub pass: Option<Pass>,
 }
 
 impl Checkpoint {
-    /// Ends the pass under way: everything up to its end is stored.
+    /// Ends the pass under way, and moves the watermark to its end.
     pub fn finish(&mut self) {
         if let Some(pass) = self.pass.take() {
-            // A pass over older changes, asked for by hand, moves nothing back.
+            // A pass over older changes, started by hand, must not move the watermark back.
             self.watermark = self.watermark.max(Some(pass.until));
         }
     }

@@ -7,10 +7,10 @@ use crate::ticket::{RecordKey, RecordState};
 use crate::time::Timestamp;
 use crate::work_queue::WorkQueue;
 
-/// The most tickets a page holds if the caller asks for a number.
+/// The highest `limit` of tickets on a page that a caller may ask for.
 pub const MAX_LIMIT: usize = 1000;
 
-/// What a list was asked for. Every bound is inclusive but `id_after`.
+/// Which records a list request asks for. Every bound is inclusive except `id_after`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only this customer's tickets.
@@ -23,35 +23,33 @@ pub struct Filter {
     pub updated_since: Option<Timestamp>,
     /// Only tickets last changed at this instant or earlier.
     pub updated_until: Option<Timestamp>,
-    /// At most so many on a page, 1 to [`MAX_LIMIT`].
+    /// The most tickets on a page, 1 to [`MAX_LIMIT`].
     pub limit: Option<usize>,
-    /// What is left of deleted tickets too.
+    /// Also tombstones of deleted tickets and, in a customer's list, departures.
     pub include_deleted: bool,
     /// Only tickets in this work queue.
     pub queue: WorkQueue,
 }
 
 impl Filter {
-    /// The instant before which nothing can match: a ticket created since T was also updated since T.
+    /// The earliest `updatedDate` that can match: a ticket created since T was also updated since T.
     pub fn since(&self) -> Option<Timestamp> {
         self.created_since.max(self.updated_since)
     }
 
-    /// Whether the list holds a record.
-    ///
-    /// # Errors
-    /// Where the record's JSON cannot be read, which is a fault of ours.
+    /// Whether a record belongs in the list.
     pub fn matches(&self, row: &Row) -> Result<bool> {
         Ok(self.may_match(&row.key)
             && match row.key.state {
                 RecordState::Live => self.queue.is_empty() || row.is_in(&self.queue)?,
-                // Where a queue is asked for, their keys do not match.
+                // `may_match` excludes these if a queue is asked for.
                 RecordState::Deleted | RecordState::Departed => true,
             })
     }
 
-    /// Whether the list may hold the record with this key, which says nothing of work queues. That a ticket
-    /// has left a customer concerns that customer's list alone: in the list of all tickets it is still there.
+    /// Whether a record with this key may belong in the list. A ticket's work queue is not checked, because
+    /// the key lacks those fields. Departures are only for the list of the customer that the ticket left:
+    /// the list of all tickets still has the ticket itself.
     pub fn may_match(&self, key: &RecordKey) -> bool {
         let shown = match key.state {
             RecordState::Live => true,

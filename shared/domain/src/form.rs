@@ -1,5 +1,5 @@
-//! A JSON object on its way to a ticket: fields are taken out one by one, every mistake is noted,
-//! and what nobody asked for is refused by name.
+//! A JSON object whose fields are taken out one by one. Every mistake is noted, and members that
+//! nobody took are refused by name.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use crate::error::{Error, MOST_VIOLATIONS, Result, Violation, Violations, shorte
 use crate::idempotency::Fingerprint;
 use crate::ticket;
 
-/// What a body says of a field.
+/// What a body says about a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Given<T> {
     /// Nothing: the field is absent.
@@ -36,10 +36,10 @@ impl<T> Given<T> {
     }
 }
 
-/// The most tickets of one batch.
+/// The most tickets in one batch.
 pub const MOST_ROWS: usize = 100;
 
-/// The elements of a batch, as they were written.
+/// The elements of a batch, each as its JSON text.
 struct Rows<'a>(Vec<&'a RawValue>);
 
 impl<'de> Deserialize<'de> for Rows<'de> {
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Rows<'de> {
     }
 }
 
-/// The members of a JSON object, and what was found wrong with them so far.
+/// The members of a JSON object, and the violations noted so far.
 #[derive(Debug)]
 pub struct Form {
     members: BTreeMap<String, Value>,
@@ -78,17 +78,17 @@ pub struct Form {
 }
 
 impl Form {
-    /// Reads a body.
+    /// Parses a body.
     ///
     /// # Errors
-    /// [`Error::MalformedBody`] for anything but one JSON object. A member that occurs twice is a
-    /// violation like others, noted for [`Form::finish`].
+    /// [`Error::MalformedBody`] for anything but one JSON object. A member that occurs twice is only a
+    /// violation, which [`Form::finish`] returns.
     pub fn parse(body: &[u8]) -> Result<Self> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::MalformedBody("the body is empty; send a JSON object".into()));
         }
         let Members { members, twice, left_out } = serde_json::from_slice(body).map_err(|error| {
-            // It may repeat what it did not expect, at any length.
+            // The parser's message may repeat a text of any length.
             let error = shortened(&error.to_string());
             Error::MalformedBody(format!("the body is not a JSON object: {error}"))
         })?;
@@ -100,11 +100,11 @@ impl Form {
         Ok(Self { members, known: Vec::new(), violations })
     }
 
-    /// Reads the body of a batch: an array whose elements are read one by one.
+    /// Parses the body of a batch: an array, each element of which is parsed on its own.
     ///
     /// # Errors
     /// [`Error::MalformedBody`] for anything but one JSON array of 1 to [`MOST_ROWS`] elements. An element
-    /// that is no object is an error of its own.
+    /// that is not an object is an error in the returned list.
     pub fn parse_rows(body: &[u8]) -> Result<Vec<Result<Self>>> {
         let Rows(rows) = serde_json::from_slice(body).map_err(|error| {
             let error = shortened(&error.to_string());
@@ -113,7 +113,7 @@ impl Form {
         Ok(rows.into_iter().map(|row| Self::parse(row.get().as_bytes())).collect())
     }
 
-    /// A hash of what the body says, whatever its spacing and the order of its members.
+    /// A hash of the body's content. Spacing and the order of members do not change it.
     pub fn fingerprint(&self) -> Fingerprint {
         // A map of strings to JSON values always has a JSON text.
         let text = serde_json::to_vec(&self.members).unwrap_or_default();
@@ -149,18 +149,18 @@ impl Form {
         parse: impl FnOnce(u64) -> Result<T, E>,
     ) -> Given<T> {
         self.take(field, |value| match value {
-            // Zero is refused by every parser with a message that names the range.
+            // Any other number becomes zero, which every parser refuses, naming the range.
             Value::Number(number) => parse(whole(&number).unwrap_or(0)).map_err(|error| error.to_string()),
             other => Err(format!("must be a number, not {}", kind(&other))),
         })
     }
 
-    /// Takes a text as it is, valid or not; a value of another kind is noted.
+    /// Takes a string without checking it. A value that is not a string is a violation.
     pub fn raw_text(&mut self, field: &'static str) -> Given<String> {
         self.text(field, |text| Ok::<_, String>(text.to_owned()))
     }
 
-    /// Takes a field whatever it is.
+    /// Takes a field of any kind.
     pub fn ignore(&mut self, field: &'static str) -> Given<Value> {
         self.take(field, Ok)
     }
@@ -180,7 +180,7 @@ impl Form {
         }
     }
 
-    /// Ends the reading: every violation, those of unknown members included.
+    /// Returns every violation, including one for each member that was not taken.
     pub fn finish(mut self) -> Violations {
         for name in self.members.keys() {
             self.violations.push_with(|| Violation::unknown("field", name, &self.known));
@@ -189,11 +189,11 @@ impl Form {
     }
 }
 
-/// A whole number, however it is written: 7.0 is as whole as 7 (JSON Schema 2020-12, section 6.1.1 of
-/// its validation).
+/// The whole number, however it is written: 7.0 is as whole as 7 (JSON Schema Validation 2020-12,
+/// section 6.1.1).
 fn whole(number: &Number) -> Option<u64> {
-    // What has a point or an exponent may be read one unit in the last place off. From 2^52 on that is another whole
-    // number; below, it is none.
+    // A number with a point or an exponent may be parsed one unit in the last place off. From 2^52 on the
+    // result would be another whole number; below, it is not a whole number and so is refused.
     const EXACT: f64 = (1u64 << 52) as f64;
     let float = || number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..EXACT).contains(float));
     number.as_u64().or_else(|| float().map(|float| float as u64))
@@ -210,18 +210,18 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Members that no ticket has are kept up to this number, and of others it is only told how many there are: a body of
-/// two megabytes can hold 170,000, and to keep them all would take seven times as long as a valid body of that size.
+/// From this number of members on, unknown ones are only counted. A body of two megabytes can hold 170,000,
+/// and keeping them all would take seven times as long as parsing a valid body of that size.
 const MOST_UNKNOWN: usize = 2 * MOST_VIOLATIONS;
 
-/// An object's members, with the names that occur more than once: `serde_json` would keep the last.
+/// An object's members, and the names that occur more than once, which `serde_json` alone would not report.
 struct Members {
     members: BTreeMap<String, Value>,
     twice: BTreeSet<String>,
     left_out: usize,
 }
 
-/// A member's name; it is copied only where it is kept.
+/// A member's name, which is copied only if it is kept.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,4 +1,4 @@
-//! What happened to a ticket: one entry for each of its versions.
+//! The history of a ticket: one entry for each version.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,15 +9,12 @@ use crate::key::KeyId;
 use crate::ticket::{Record, TicketFields};
 use crate::time::Timestamp;
 
-/// What a version did.
+/// What a version did to the ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It made the ticket.
     Created,
-    /// It changed fields.
     Updated,
-    /// It deleted the ticket.
     Deleted,
 }
 
@@ -38,11 +35,8 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
-    /// The entry of the version `after`, which `by` put in the place of `before`. `None`: it is no version of a
-    /// ticket, or the one that was there.
-    ///
-    /// # Errors
-    /// A fault of ours: fields that are no JSON.
+    /// The entry for the change from `before` to `after` that `by` made. `None` if `after` is a departure, or
+    /// has the same version as `before`.
     pub fn of(before: Option<&Record>, after: &Record, by: KeyId) -> Result<Option<Self>> {
         let before = match before {
             Some(Record::Live(ticket)) => Some(ticket),
@@ -63,7 +57,7 @@ impl HistoryEntry {
         Ok(is_new.then_some(Self { version, date, change, by, fields }))
     }
 
-    /// The entry as it is shown once the ticket is deleted: who, when and which fields.
+    /// The entry as it is shown after the ticket was deleted: field names stay, values become null.
     #[must_use]
     pub fn without_values(mut self) -> Self {
         self.fields.values_mut().for_each(|value| *value = Value::Null);
@@ -71,8 +65,7 @@ impl HistoryEntry {
     }
 }
 
-/// The fields of `after` that `before` does not have or has with another value, and as null those that `after`
-/// has no longer.
+/// The fields that differ, with their values in `after`; null for those that only `before` has.
 fn changed(before: Option<&TicketFields>, after: &TicketFields) -> Result<Map<String, Value>> {
     let mut before = before.map(members).transpose()?.unwrap_or_default();
     let mut changed = members(after)?;

@@ -1,4 +1,4 @@
-//! Numbers that name something: tickets, customers, versions of a ticket.
+//! Numbers that identify tickets, customers, and versions of a ticket.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use thiserror::Error;
 /// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 8259, section 6).
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// Why a text or number is no identifier. Its message is fit for the caller.
+/// A text or number that is not an identifier. The message may be shown to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be a whole number from 1 to {MAX_SAFE_INTEGER}")]
 pub struct InvalidId;
@@ -18,7 +18,7 @@ fn in_range(number: u64) -> Result<u64, InvalidId> {
     if (1..=MAX_SAFE_INTEGER).contains(&number) { Ok(number) } else { Err(InvalidId) }
 }
 
-/// Decimal digits without a sign or leading zeros, so that every id has one spelling.
+/// Parses decimal digits without a sign or leading zeros, so that every id has one spelling.
 fn canonical(text: &str) -> Result<u64, InvalidId> {
     if !text.bytes().all(|b| b.is_ascii_digit()) || text.starts_with('0') {
         return Err(InvalidId);
@@ -26,24 +26,22 @@ fn canonical(text: &str) -> Result<u64, InvalidId> {
     text.parse().map_err(|_| InvalidId).and_then(in_range)
 }
 
-/// The number of a ticket: ascending from 1, consecutive but where a create failed half-way. A JSON string
-/// of decimal digits.
+/// A ticket's number. Ids ascend from 1, without gaps except where a create failed half-way. In JSON an id
+/// is a string of decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketId(u64);
 
 impl TicketId {
-    /// The first id ever given.
     pub const FIRST: Self = Self(1);
 
-    /// The id as a number.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The id given after this one.
+    /// The next id.
     ///
     /// # Errors
-    /// At 2^53 - 1 there is none.
+    /// After 2^53 - 1 there is none.
     pub fn next(self) -> Result<Self, InvalidId> {
         in_range(self.0 + 1).map(Self)
     }
@@ -77,13 +75,12 @@ impl Serialize for TicketId {
     }
 }
 
-/// The number of a customer. A JSON number.
+/// A customer's number. In JSON it is a number too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct CustomerId(u64);
 
 impl CustomerId {
-    /// The id as a number.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -126,17 +123,15 @@ impl Version {
     /// The version of a new ticket.
     pub const FIRST: Self = Self(1);
 
-    /// The version of this number, as an `ETag` brings it back.
+    /// The version with this number, for one that was stored or sent as an `ETag`.
     pub fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The version as a number.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The version after one more change.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
@@ -146,9 +141,9 @@ impl Version {
 /// Which versions of a ticket a caller is willing to change (`If-Match`, RFC 9110, section 13.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
-    /// Any: the caller did not ask.
+    /// Any version: the caller set no condition.
     None,
-    /// One of these. Empty where the caller named only versions that never were.
+    /// One of these versions. Empty if the caller only named tags that no version can have.
     OneOf(Vec<Version>),
 }
 

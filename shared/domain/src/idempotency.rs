@@ -1,4 +1,4 @@
-//! Whether the caller asked before.
+//! Idempotency keys, which show whether a caller has sent a request before.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest key, in characters.
 pub const KEY_CHARACTERS: usize = 255;
 
-/// Why a text is no idempotency key. Its message is fit for the caller.
+/// A text that is not an idempotency key. The message may be shown to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be text of 1 to {KEY_CHARACTERS} characters")]
 pub struct InvalidIdempotencyKey;
@@ -30,8 +30,7 @@ impl FromStr for IdempotencyKey {
 
     fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
         let count = text.chars().take(KEY_CHARACTERS + 1).count();
-        // A gateway puts the replacement character for bytes that are no text: different keys would become
-        // one.
+        // A gateway replaces bytes that are not UTF-8 by U+FFFD, so that different keys could become equal.
         let is_text = !text
             .contains(|character: char| character.is_control() || character == char::REPLACEMENT_CHARACTER);
         if is_text && (1..=KEY_CHARACTERS).contains(&count) {
@@ -42,17 +41,16 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// A hash of what a request says.
+/// A hash of a request's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint with this SHA-256.
+    /// The fingerprint made of this SHA-256.
     pub fn new(hash: [u8; 32]) -> Self {
         Self(hash)
     }
 
-    /// As hexadecimal digits.
     pub fn to_hex(self) -> String {
         HEXLOWER.encode(&self.0)
     }
@@ -77,29 +75,27 @@ impl<'de> Deserialize<'de> for Fingerprint {
 pub struct Idempotency {
     caller: KeyId,
     key: IdempotencyKey,
-    /// Which row of a batch it is; `None` where it is the whole request.
+    /// The index of a row in its batch; `None` for a whole request.
     row: Option<usize>,
-    /// What the request says.
     pub fingerprint: Fingerprint,
 }
 
 impl Idempotency {
-    /// The request that `caller` named `key` and that says what has this fingerprint.
+    /// The request that `caller` named `key`.
     pub fn new(caller: KeyId, key: IdempotencyKey, fingerprint: Fingerprint) -> Self {
         Self { caller, key, row: None, fingerprint }
     }
 
-    /// This row of a batch that `caller` named `key`: a row is told by its place.
+    /// A row of the batch that `caller` named `key`. Rows are identified by their index.
     pub fn of_row(caller: KeyId, key: IdempotencyKey, row: usize, fingerprint: Fingerprint) -> Self {
         Self { caller, key, row: Some(row), fingerprint }
     }
 
-    /// Who asks.
     pub fn caller(&self) -> &KeyId {
         &self.caller
     }
 
-    /// A name no other caller's request has, of bounded length whatever the client sent.
+    /// A name that no other caller's request has. Its length is bounded, whatever the client sent.
     pub fn scoped_name(&self) -> String {
         let name = format!("{}#{}", self.caller, HEXLOWER.encode(&Sha256::digest(self.key.0.as_bytes())));
         match self.row {

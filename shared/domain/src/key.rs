@@ -17,16 +17,13 @@ use crate::limit::{Quota, RateLimit};
 use crate::time::Timestamp;
 use crate::usage::Meter;
 
-/// Why a text is no key, key id, or scope. It says nothing of the text, which may be secret.
+/// A text that is not a key, key id, or scope. The error does not repeat the text, which may be secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidKey {
-    /// It is no `tk_<keyId>_<secret>`.
     #[error("a key looks like tk_<keyId>_<secret>")]
     Token,
-    /// It is no key id.
     #[error("a key id has 1 to 32 characters of a-z and 0-9")]
     Id,
-    /// It is no scope.
     #[error("a scope is read, write or delete")]
     Scope,
 }
@@ -38,14 +35,10 @@ pub struct KeyId(String);
 
 impl KeyId {
     /// A new id of 80 random bits.
-    ///
-    /// # Errors
-    /// Where the system has no randomness to give.
     pub fn generate() -> Result<Self, getrandom::Error> {
         random::<10>().map(|bytes| Self(BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()))
     }
 
-    /// The id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -86,11 +79,11 @@ fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     getrandom::fill(&mut bytes).map(|()| bytes)
 }
 
-/// 256 secret bits. They can become a [`SecretHash`], and never come back from one.
+/// A secret of 256 random bits. It can be hashed into a [`SecretHash`], but never recovered from one.
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// What is stored of the secret. One round suffices: there is no guessing 256 random bits.
+    /// The hash to store. One round of SHA-256 is enough, because 256 random bits cannot be guessed.
     pub fn hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.0).into())
     }
@@ -107,7 +100,7 @@ impl fmt::Debug for Secret {
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
-    /// A hash that no known secret has: what an unknown key is compared with.
+    /// A hash of no known secret, to compare with when a key is unknown.
     const NOBODY: Self = Self([0; 32]);
 
     fn ct_eq(&self, other: &Self) -> Choice {
@@ -135,33 +128,25 @@ impl<'de> Deserialize<'de> for SecretHash {
     }
 }
 
-/// What a caller presents: `tk_<keyId>_<secret>`, the secret as 64 hexadecimal digits.
+/// The token that a caller sends: `tk_<keyId>_<secret>`, with the secret as 64 hexadecimal digits.
 #[derive(Debug)]
 pub struct BearerToken {
-    /// The public part.
     pub id: KeyId,
-    /// The secret part.
     pub secret: Secret,
 }
 
 impl BearerToken {
-    /// A new token.
-    ///
-    /// # Errors
-    /// Where the system has no randomness to give.
+    /// A token for a new key, with a random id and secret.
     pub fn generate() -> Result<Self, getrandom::Error> {
         Self::renew(KeyId::generate()?)
     }
 
-    /// A token for a key that there is, with a new secret.
-    ///
-    /// # Errors
-    /// Where the system has no randomness to give.
+    /// A token with a new secret for an existing key.
     pub fn renew(id: KeyId) -> Result<Self, getrandom::Error> {
         Ok(Self { id, secret: Secret(random()?) })
     }
 
-    /// The token in clear, to be shown once. There is no `Display`, so that it cannot slip into a log.
+    /// The token as plain text, to be shown once. There is no `Display`, so that it cannot slip into a log.
     pub fn reveal(&self) -> String {
         format!("tk_{}_{}", self.id, HEXLOWER.encode(&self.secret.0))
     }
@@ -184,16 +169,13 @@ impl FromStr for BearerToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Read tickets.
     Read,
     /// Create and update tickets.
     Write,
-    /// Delete tickets.
     Delete,
 }
 
 impl Scope {
-    /// Every scope.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Delete];
 }
 
@@ -215,46 +197,37 @@ impl FromStr for Scope {
     }
 }
 
-/// The secret that a rotated key had before, for as long as it still does.
+/// The secret that a key had before its rotation. It is still accepted until `ends`.
 #[derive(Debug, Clone)]
 pub struct FormerSecret {
-    /// What is stored of it.
     pub hash: SecretHash,
-    /// When it ends.
     pub ends: Timestamp,
 }
 
 /// A key as it is stored.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
-    /// Its public name.
     pub id: KeyId,
-    /// What is stored of its secret.
+    /// The hash of its secret.
     pub hash: SecretHash,
-    /// What it may do.
     pub scopes: BTreeSet<Scope>,
-    /// The one customer it is restricted to.
+    /// The customer it is restricted to; `None`: it may see all customers.
     pub customer: Option<CustomerId>,
-    /// The secret it had before it was rotated.
     pub former: Option<FormerSecret>,
-    /// How often it may be used.
     pub limit: Option<RateLimit>,
-    /// Who has it, for people.
+    /// A note for people: who holds the key.
     pub note: Option<String>,
-    /// When it was made.
     pub created: Timestamp,
-    /// Who made it, as that person's machine says.
+    /// Who created it, as reported by that person's machine.
     pub created_by: Option<String>,
-    /// When it was last used, to the hour.
+    /// When it was last used, accurate to the hour.
     pub last_used: Option<Timestamp>,
-    /// When it ends.
     pub expires: Option<Timestamp>,
-    /// When it was revoked.
     pub revoked: Option<Timestamp>,
 }
 
 impl ApiKey {
-    /// What is stored of a new token with these scopes: for every customer, without an end.
+    /// The key to store for a new token: valid for all customers, without expiry.
     pub fn new(token: &BearerToken, scopes: impl IntoIterator<Item = Scope>, now: Timestamp) -> Self {
         Self {
             id: token.id.clone(),
@@ -272,14 +245,15 @@ impl ApiKey {
         }
     }
 
-    /// Whether it is in force.
+    /// Whether it is neither revoked nor expired.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
     }
 }
 
-/// Whether `found`, looked up by the token's id, is in force and has the token's secret, or had it before it was
-/// rotated and still may. An unknown key, a wrong secret and a former one cost the same work.
+/// Returns `found`, the key looked up by the token's id, if it is active and the token has its secret or a
+/// former one that is still accepted. An unknown key, a wrong secret and a former one cost the same work, so
+/// that the time taken tells nothing.
 pub fn verify<'a>(found: Option<&'a ApiKey>, token: &BearerToken, now: Timestamp) -> Option<&'a ApiKey> {
     let hash = token.secret.hash();
     let former = found.and_then(|key| key.former.as_ref()).filter(|former| now < former.ends);
@@ -289,27 +263,21 @@ pub fn verify<'a>(found: Option<&'a ApiKey>, token: &BearerToken, now: Timestamp
     found.filter(|key| matches && key.is_active(now))
 }
 
-/// Where keys are kept; what that costs is counted by the meter of the request. It stands here because the guard, which asks, and the repository, which
-/// answers, do not know each other.
+/// Stores keys. Each call adds its cost to the request's meter. The trait lives here because the guard, which
+/// calls it, and the repository, which implements it, do not know each other.
 pub trait KeyStore: Send + Sync {
-    /// The key of this id, whether in force or not.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
+    /// The key with this id, active or not. The store may answer from a cache.
     fn find(&self, id: &KeyId, meter: &Meter) -> impl Future<Output = Result<Option<ApiKey>>> + Send;
 
-    /// The key of this id as it is now, where [`KeyStore::find`] may have told an older state of it: it may have a new
-    /// secret. `None` where there is nothing newer to tell.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
+    /// The key as it is now, for when [`KeyStore::find`] may have returned a stale one with another secret.
+    /// `None` if there is nothing newer than what `find` returned, or no such key.
     fn find_newer(&self, id: &KeyId, meter: &Meter) -> impl Future<Output = Result<Option<ApiKey>>> + Send;
 
-    /// Counts a request with a key that was verified, and notes that the key is in use. Returns what is left of the
-    /// key's limit, if it has one.
+    /// Counts a request with a verified key, and records that the key was used. Returns the rest of the key's
+    /// limit, if it has one.
     ///
     /// # Errors
-    /// [`Error::RateLimited`](crate::Error::RateLimited) where nothing is left.
+    /// [`Error::RateLimited`](crate::Error::RateLimited) if the limit is used up.
     fn count(&self, key: &ApiKey, meter: &Meter) -> impl Future<Output = Result<Option<Quota>>> + Send;
 }
 
@@ -363,7 +331,7 @@ mod tests {
         let secrets: BTreeSet<_> = tokens.iter().map(|token| token.secret.0).collect();
         assert_eq!((ids.len(), secrets.len()), (20, 20));
         assert!(tokens.iter().all(|token| token.id.as_str().len() == 16), "80 bits of base 32");
-        // Of 256 random bits some 128 are set. One time in 10^16 it is fewer than 64, or more than 192.
+        // About 128 of 256 random bits are set. Fewer than 64 or more than 192 occur once in 10^16 secrets.
         let ones = |secret: &[u8; 32]| secret.iter().map(|byte| byte.count_ones()).sum::<u32>();
         assert!(secrets.iter().all(|secret| (64..=192).contains(&ones(secret))));
     }
@@ -383,7 +351,7 @@ mod tests {
     fn what_is_stored_of_a_secret_is_its_sha_256() {
         let token: BearerToken = format!("tk_a_{}", "00".repeat(32)).parse().unwrap();
         let stored = serde_json::to_string(&token.secret.hash()).unwrap();
-        // Of 32 bytes of zero.
+        // The SHA-256 of 32 zero bytes.
         assert_eq!(stored, "\"66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925\"");
         let read: SecretHash = serde_json::from_str(&stored).unwrap();
         let (now, other) = (Timestamp::MAX, BearerToken::generate().unwrap());
@@ -418,7 +386,7 @@ mod tests {
         assert!(verify(Some(&key), &token, later).is_none(), "expired");
         assert!(verify(Some(&key), &other, now).is_none(), "wrong secret");
         assert!(verify(None, &token, now).is_none(), "unknown");
-        // As a rotation leaves it.
+        // The key after a rotation.
         key.former = Some(FormerSecret { hash: key.hash.clone(), ends: now });
         key.hash = other.secret.hash();
         assert!(verify(Some(&key), &other, now).is_some(), "the new secret");

@@ -1,20 +1,20 @@
 //! What a ticket is, and what may be done with it.
 //!
-//! Every type here is made valid when it is parsed, so that nothing behind it checks again:
+//! Every type here is checked when it is parsed, so that no later code has to check it again:
 //! - [`id`], [`time`], [`text`], [`preset`]: the values of a ticket's fields;
-//! - [`ticket`]: the ticket, what is left of a deleted one, and what a list returns of either;
-//! - [`form`], [`draft`], [`change`]: from a JSON object to a new ticket or a change, all mistakes at once;
-//! - [`moved`]: from a JSON object to a record that comes from elsewhere, with its id and dates;
+//! - [`ticket`]: the ticket, its tombstone once it is deleted, and the records that lists return;
+//! - [`form`], [`draft`], [`change`]: parse a JSON object into a new ticket or a change; report all mistakes;
+//! - [`moved`]: parses a JSON object into a record that keeps its id and dates from elsewhere;
 //! - [`filter`], [`work_queue`]: which tickets a list holds;
-//! - [`list`], [`continuation`]: how a list ends, and how it goes on;
-//! - [`visibility`]: which tickets exist for a key;
+//! - [`list`], [`continuation`]: how a page of a list ends, and what the next page needs to know;
+//! - [`visibility`]: which tickets a key can see;
 //! - [`history`]: who made which version of a ticket, and what it changed;
-//! - [`export`]: how far a copy of the changes has come;
-//! - [`key`], [`limit`], [`idempotency`]: who asks, how often they may, and whether they asked before;
-//! - [`usage`]: what a request asked of the database;
-//! - [`error`]: everything that can go wrong, in the matter's own terms.
+//! - [`export`]: the progress of an export of changes;
+//! - [`key`], [`limit`], [`idempotency`]: who sends a request, how often they may, and if it is a repeat;
+//! - [`usage`]: what a request consumed of the database;
+//! - [`error`]: everything that can go wrong, without status codes or DynamoDB.
 //!
-//! It knows neither HTTP nor DynamoDB, does no I/O, and reads no clock but the one it is given.
+//! This crate knows neither HTTP nor DynamoDB, and does no I/O. Callers pass in the current time.
 
 pub mod change;
 pub mod continuation;

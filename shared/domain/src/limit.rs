@@ -1,4 +1,4 @@
-//! How often a key may be used: so many requests in each window of time.
+//! Rate limits of keys: a number of requests in each window of time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,14 +13,14 @@ use crate::time::Timestamp;
 /// The most requests a limit may allow in a window.
 const MOST: u32 = 1_000_000;
 
-/// Why a text is no limit.
+/// A text that is not a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "a limit is a number of requests from 1 to {MOST} a second, minute or hour, like 10/s, 600/m or 5000/h"
 )]
 pub struct InvalidLimit;
 
-/// How long a window is.
+/// The length of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Per {
     Second,
@@ -48,8 +48,8 @@ impl Per {
     }
 }
 
-/// So many requests in each window: `600/m`. Windows follow each other from the instant the key was made, so that
-/// those of different keys do not all begin at once.
+/// A number of requests in each window, like `600/m`. Windows follow each other from the key's creation, so
+/// that those of different keys do not all begin at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RateLimit {
@@ -63,12 +63,12 @@ impl RateLimit {
         self.requests
     }
 
-    /// How long a window is.
+    /// The length of a window.
     pub fn window(self) -> Duration {
         Duration::from_secs(self.per.seconds().into())
     }
 
-    /// When the window began that an instant lies in, for a key made at `created`.
+    /// The start of the window that contains `now`, for a key created at `created`.
     pub fn window_at(self, created: Timestamp, now: Timestamp) -> Timestamp {
         let length = i64::from(self.per.seconds()) * 1000;
         let into = (now.millis() - created.millis()).rem_euclid(length);
@@ -113,13 +113,12 @@ impl fmt::Display for RateLimit {
 /// What is left of a key's limit.
 #[derive(Debug)]
 pub struct Quota {
-    /// The limit.
     pub limit: RateLimit,
-    /// Requests that are left in this window, as far as this instance knows: others may have made some.
+    /// Requests left in this window, as far as this instance knows: other instances may have counted more.
     pub remaining: u32,
-    /// How long the window still lasts.
+    /// The time until the window ends.
     pub resets: Duration,
-    /// Why the requests of this window could not be counted, where they could not.
+    /// Why counting this window's requests failed, if it did.
     pub uncounted: Option<Cause>,
 }
 
@@ -152,7 +151,7 @@ mod tests {
         assert_eq!(at(90_500), 90_500);
         assert_eq!(at(150_499), 90_500);
         assert_eq!(at(150_500), 150_500);
-        // By a clock that is behind the one by which the key was made.
+        // This clock is behind the one that stamped the key's creation.
         assert_eq!(at(90_499), 30_500);
     }
 }

@@ -1,4 +1,4 @@
-//! How a list is handed out, and how it ends.
+//! The rows that a list returns, and how a list ends.
 
 use std::fmt;
 
@@ -9,10 +9,9 @@ use crate::error::{Error, Result};
 use crate::ticket::{Record, RecordKey};
 use crate::work_queue::{QueueFields, WorkQueue};
 
-/// A record as a list hands it out: what a filter asks of it, and its JSON, ready to be sent.
+/// A record as a list returns it: the key that filters check, and its JSON, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// What a filter asks.
     pub key: RecordKey,
     /// The JSON of a [`Record`].
     pub json: String,
@@ -20,9 +19,6 @@ pub struct Row {
 
 impl Row {
     /// The row of a record.
-    ///
-    /// # Errors
-    /// Where the record cannot be written.
     pub fn of(record: &Record) -> Result<Self> {
         let json = serde_json::to_string(record).map_err(Error::internal)?;
         Ok(Self { key: record.key(), json })
@@ -35,12 +31,11 @@ impl Row {
     }
 }
 
-/// What became of a record that a list handed out.
+/// Whether a page took a record that the list offered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// The page has it.
     Accepted,
-    /// The page has no room for it: it begins the next one.
+    /// The page has no room for it: the next page begins with it.
     Full,
 }
 
@@ -49,23 +44,22 @@ pub enum Taken {
 pub enum ListEnd {
     /// There are no more records, or none that may be shown yet.
     Complete,
-    /// The next page goes on after the last record taken.
+    /// There may be more: the next page begins after the last accepted record.
     More(Continuation),
 }
 
-/// Which history of the table this is. It is opaque, and changes only when the table goes back in time:
-/// whoever keeps a copy and sees another one starts over.
+/// An opaque name for the table's history. It changes only when the table goes back in time, as by a restore:
+/// a client that keeps a copy must then start over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(String);
 
 impl Epoch {
-    /// The epoch of this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
 
-    /// That of a table in which there never was a ticket.
+    /// The epoch of a table that never had a ticket.
     pub fn none() -> Self {
         Self("0".into())
     }
@@ -77,12 +71,10 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A list that was read.
+/// The result of reading a list, besides its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// How it ended.
     pub end: ListEnd,
-    /// Which history of the table it is from.
     pub epoch: Epoch,
 }
 

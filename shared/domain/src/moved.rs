@@ -1,5 +1,5 @@
-//! From a JSON object to a record that comes from elsewhere, with the id and the dates it had there: an export
-//! that is restored, or another system's tickets.
+//! Parses a JSON object into a record that keeps the id and dates it had elsewhere: in an export that is
+//! restored, or in another system.
 
 use crate::draft::required;
 use crate::error::{Error, Result};
@@ -9,12 +9,12 @@ use crate::preset::Presets;
 use crate::ticket::{Record, TEXT_FIELDS, Ticket, TicketFields, Tombstone};
 use crate::time::Timestamp;
 
-/// The highest id that can be moved in: it leaves a million million ids for new tickets.
+/// The highest id that a moved record may have. It leaves a million million ids for new tickets.
 pub const HIGHEST_ID: u64 = MAX_SAFE_INTEGER - 1_000_000_000_000;
 
 impl Record {
-    /// The record as it was elsewhere: a ticket, or with a `deletedDate` what is left of a deleted one. What is
-    /// absent stays absent, but for `updatedDate`, which then is the `createdDate`, or the `deletedDate`.
+    /// The record as it was elsewhere: a ticket, or a tombstone if it has a `deletedDate`. Absent fields get
+    /// no defaults, except `updatedDate`: it defaults to the `deletedDate`, or else to the `createdDate`.
     ///
     /// # Errors
     /// [`Error::InvalidFields`] with every violation at once. Dates may not lie after `now`.
@@ -78,7 +78,7 @@ fn movable(text: &str) -> Result<TicketId, String> {
     if id.get() > HIGHEST_ID { Err(format!("must be at most {HIGHEST_ID}")) } else { Ok(id) }
 }
 
-/// A time that a ticket can have been changed at. Lists of changes go month by month, from the earliest on.
+/// Parses a time from 1970 to `now`. The start is bounded because lists of changes read month by month.
 fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let time: Timestamp = text.parse().map_err(|error: crate::time::InvalidTime| error.to_string())?;
     match time {

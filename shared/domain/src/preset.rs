@@ -8,19 +8,18 @@ use thiserror::Error;
 
 use crate::text::NOTE_BYTES;
 
-/// A value of a preset field in its configured spelling. One that came out of the table may no
-/// longer be configured: it stays readable.
+/// A value of a preset field in its configured spelling. A value read from the table may no longer be
+/// configured; it can still be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Choice(String);
 
 impl Choice {
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The text by which it is compared.
+    /// The value in lower case, for comparisons.
     pub fn to_lowercase(&self) -> String {
         self.0.to_lowercase()
     }
@@ -32,16 +31,16 @@ impl fmt::Display for Choice {
     }
 }
 
-/// Why a text is none of a preset's values. Its message is fit for the caller.
+/// Why a preset refuses a text. The message may be shown to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidChoice {
-    /// It is none of these.
+    /// The text is none of these values.
     #[error("must be one of {}", .0.join(", "))]
     NotListed(Vec<String>),
-    /// Any text will do, but there is none.
+    /// The preset allows any text except an empty one.
     #[error("must not be empty")]
     Empty,
-    /// Any text will do, but not one this long.
+    /// The preset allows any text, but this one is too long.
     #[error("must have at most {NOTE_BYTES} bytes of UTF-8")]
     TooLong,
 }
@@ -49,29 +48,25 @@ pub enum InvalidChoice {
 /// Why a configured preset is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidPreset {
-    /// A ticket needs at least one value to choose from.
+    /// This preset needs at least one value.
     #[error("names no value")]
     Empty,
-    /// Values are matched without case: two may not differ in nothing else.
+    /// Two values are equal: case is ignored.
     #[error("names {0} twice")]
     Twice(String),
 }
 
-/// The values one field may have, in order, written `sales, billing, support`.
+/// The allowed values of one field, in order, written like `sales, billing, support`.
 /// An empty list allows any text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preset(Vec<String>);
 
 impl Preset {
-    /// The allowed values.
     pub fn values(&self) -> &[String] {
         &self.0
     }
 
-    /// The value that `text` means, matched without case, in its configured spelling.
-    ///
-    /// # Errors
-    /// Names the allowed values.
+    /// The value that equals `text` when case is ignored, in its configured spelling.
     pub fn choose(&self, text: &str) -> Result<Choice, InvalidChoice> {
         if self.0.is_empty() {
             return if text.len() > NOTE_BYTES {
@@ -91,14 +86,14 @@ impl Preset {
         self.0.iter().find(|value| value.to_lowercase() == lower)
     }
 
-    /// This list, and what only the other one names.
+    /// This list, followed by the values that only `other` has.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
         let only_there = other.0.iter().filter(|value| !self.lists(value));
         Self(self.0.iter().chain(only_there).cloned().collect())
     }
 
-    /// Whether the list names this value, without regard to case.
+    /// Whether the list has this value, ignoring case.
     pub fn lists(&self, text: &str) -> bool {
         self.find(text).is_some()
     }
@@ -128,15 +123,15 @@ impl FromStr for Preset {
 /// The lists of all presets as they are configured, comma-separated.
 #[derive(Debug, Clone, Copy)]
 pub struct PresetLists<'a> {
-    /// Of `ticketType`.
+    /// The values of `ticketType`.
     pub types: &'a str,
-    /// Of `status`.
+    /// The values of `status`.
     pub statuses: &'a str,
-    /// The statuses of tickets that are done.
+    /// The statuses that count as closed.
     pub closed: &'a str,
-    /// Of `ticketPriority`.
+    /// The values of `ticketPriority`.
     pub priorities: &'a str,
-    /// Of `owner`; may be empty.
+    /// The values of `owner`. If empty, any text is allowed.
     pub owners: &'a str,
 }
 
@@ -155,23 +150,23 @@ impl Default for PresetLists<'_> {
 /// The presets of all four fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presets {
-    /// Of `ticketType`.
+    /// The values of `ticketType`.
     pub ticket_type: Preset,
-    /// Of `status`. The first is what a new ticket gets.
+    /// The values of `status`. A new ticket gets the first.
     pub status: Preset,
-    /// The statuses of tickets that are done. It may name one that a new ticket cannot get any more.
+    /// The statuses that count as closed. They may include former ones, which are no longer in `status`.
     pub closed: Preset,
-    /// Of `ticketPriority`. `normal`, or else the first, is what a new ticket gets.
+    /// The values of `ticketPriority`. A new ticket gets `normal`, or the first if there is no `normal`.
     pub priority: Preset,
-    /// Of `owner`. Empty: any text.
+    /// The values of `owner`. If empty, any text is allowed.
     pub owner: Preset,
 }
 
 impl Presets {
-    /// The presets of these lists; only closed statuses and owners may be empty.
+    /// Parses the lists. Only those of closed statuses and owners may be empty.
     ///
     /// # Errors
-    /// The list that is refused, by the name of its field.
+    /// Names the field whose list is refused.
     pub fn parse(lists: &PresetLists<'_>) -> Result<Self, (&'static str, InvalidPreset)> {
         let list = |field, list: &str| list.parse::<Preset>().map_err(|error| (field, error));
         let named = |field, values: &str| match list(field, values)? {
@@ -198,7 +193,7 @@ impl Presets {
         self.status.0.first().cloned().map(Choice)
     }
 
-    /// Whether tickets of this status are done. One without a status is not.
+    /// Whether tickets with this status are closed.
     pub fn is_closed(&self, status: &str) -> bool {
         self.closed.lists(status)
     }

@@ -1,4 +1,4 @@
-//! The values' types as JSON Schemas (2020-12), for the API's description. Limits are those the parsers go by.
+//! JSON Schemas (2020-12) of the value types, for the API's description. They share the parsers' limits.
 
 use std::borrow::Cow;
 
@@ -31,13 +31,13 @@ macro_rules! schema {
     )*};
 }
 
-/// The forms of a date or time that are read, as an expression of ECMA-262 that other dialects understand too.
+/// The accepted forms of a date or time: an ECMA-262 regular expression that other dialects know too.
 /// It does not know how many days a month has.
 const DATE_OR_TIME: &str = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
     ([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:([0-5][0-9]|60)(\\.[0-9]{1,9})?)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?)?$";
 
-// Lengths in a schema count characters: a text of so many bytes has at most as many. What may be a date or a time
-// is a string without a format: no generator has a type for either of two.
+// Lengths in a schema count characters. A limit in bytes can be used as one, because a text never has more
+// characters than bytes. `DateOrTime` has no `format`, because no generator has a type for "date or time".
 schema! {
     TicketId = {"type": "string", "pattern": "^[1-9][0-9]{0,15}$", "examples": ["43"]};
     CustomerId = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_SAFE_INTEGER, "examples": [42]};
@@ -79,7 +79,7 @@ mod tests {
         fn what_the_schema_says_of_a_date_or_time_is_read(
             text in string_regex(DATE_OR_TIME.trim_matches(['^', '$'])).unwrap()
         ) {
-            // Only a calendar knows the last days of a month, and an offset can lead out of years of four digits.
+            // The pattern knows no lengths of months, and an offset can lead out of the years 0 to 9999.
             let last_days = ("29".."32").contains(&&text[8..10]);
             let first_or_last_year = text.starts_with("0000") || text.starts_with("9999");
             prop_assert!(text.parse::<DateOrTime>().is_ok() || last_days || first_or_last_year, "{}", text);

@@ -1,4 +1,4 @@
-//! Texts of a ticket, each with its limit. A limit stands here once: parser and message share it.
+//! The text types of a ticket's fields. Each limit is defined once, for the parser and its message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,24 +7,22 @@ use email_address::{EmailAddress, Options};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Why a text is refused. Its message is fit for the caller.
+/// Why a text is refused. The message may be shown to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidText {
-    /// It has no characters.
     #[error("must not be empty")]
     Empty,
-    /// It has more characters than allowed.
+    /// The text has more characters than this.
     #[error("must have at most {0} characters")]
     TooManyCharacters(usize),
-    /// It has more bytes of UTF-8 than allowed.
+    /// The text has more bytes of UTF-8 than this.
     #[error("must have at most {0} bytes of UTF-8")]
     TooManyBytes(usize),
-    /// It is no email address.
     #[error("must be an email address like ada@example.com")]
     NotAnAddress,
 }
 
-/// Makes a text type of a check: it is parsed by the check however it comes in, from JSON too.
+/// Defines a text type whose values always pass the check, also when they come from JSON.
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
@@ -33,15 +31,11 @@ macro_rules! text {
         pub struct $name(String);
 
         impl $name {
-            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
             /// Checks a text without copying it.
-            ///
-            /// # Errors
-            /// Why it is refused.
             pub fn check(text: &str) -> Result<(), InvalidText> {
                 let check: fn(&str) -> Result<(), InvalidText> = $check;
                 check(text)
@@ -80,8 +74,8 @@ macro_rules! text {
 
 /// The most characters a subject may have.
 pub const SUBJECT_CHARACTERS: usize = 500;
-/// The most bytes of UTF-8 a ticket's content may have. With it and every other field at its limit
-/// an item stays below DynamoDB's 400 KB.
+/// The most bytes of UTF-8 a ticket's content may have. With every field at its limit, an item stays below
+/// DynamoDB's 400 KB.
 pub const CONTENT_BYTES: usize = 256 * 1024;
 /// The most bytes of UTF-8 a note (users, departments, suppliers, a free owner) may have.
 pub const NOTE_BYTES: usize = 4 * 1024;
@@ -116,7 +110,7 @@ text!(
     |text| at_most_bytes(text, NOTE_BYTES)
 );
 text!(
-    /// An address as RFC 5321 knows it, with a dot in its domain; no display name.
+    /// An email address as in RFC 5321, with a dot in its domain and without a display name.
     Email,
     |text| {
         if text.len() > EMAIL_CHARACTERS {

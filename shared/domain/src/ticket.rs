@@ -1,5 +1,5 @@
-//! The ticket, what is left of one that is deleted or has moved to another customer, and what a list
-//! returns of each.
+//! The ticket; the tombstone of a deleted one; the departure of one that moved to another customer; and
+//! the record, which is any of these.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,11 +53,11 @@ pub struct TicketFields {
     pub action_required: Option<DateOrTime>,
 }
 
-/// Whether a field takes a text.
+/// Whether a field accepts a text.
 pub type Takes = fn(&str) -> bool;
 
-/// The fields that are texts, in the order of a ticket's JSON, which begins with the id and the customer and ends with
-/// the dates; and whether a field takes a text, as it goes out.
+/// The text fields in the order of a ticket's JSON, each with a check whether a text is a value as responses
+/// write it. In the JSON, the id and the customer come before these fields, and the dates after them.
 pub const TEXT_FIELDS: [(&str, Takes); 12] = [
     ("ticketType", |_| true),
     ("status", |_| true),
@@ -105,7 +105,7 @@ impl Ticket {
         Self { id, fields, created: now, updated: now, version: Version::FIRST }
     }
 
-    /// What is left of it when it is deleted now.
+    /// The tombstone that remains if the ticket is deleted now.
     pub fn delete(&self, now: Timestamp) -> Tombstone {
         let deleted = now.after(self.updated);
         Tombstone {
@@ -163,7 +163,7 @@ pub struct Departure {
 }
 
 impl Departure {
-    /// That `before` left its customer, if `after` has another.
+    /// The departure of `before` from its customer, if `after` has another one.
     pub fn of(before: &Ticket, after: &Ticket) -> Option<Self> {
         (before.fields.customer != after.fields.customer).then_some(Self {
             id: before.id,
@@ -175,47 +175,39 @@ impl Departure {
     }
 }
 
-/// What a list holds.
+/// What a list can hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "nearly every record is a ticket: boxing it would only cost")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every record is a ticket, so boxing would only add cost"
+)]
 pub enum Record {
-    /// A ticket.
     Live(Ticket),
-    /// What is left of a deleted one.
     Deleted(Tombstone),
-    /// That one has left the customer whose list it is.
     Departed(Departure),
 }
 
-/// What a record is.
+/// Which kind of [`Record`] it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordState {
-    /// A ticket.
     Live,
-    /// What is left of a deleted one.
     Deleted,
-    /// That one has left its customer.
     Departed,
 }
 
-/// What a filter asks of a record, and what the indexes hold of one.
+/// The part of a record that filters check and that the indexes store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordKey {
-    /// The ticket's id.
     pub id: TicketId,
-    /// Whose it is, or was.
+    /// Whose ticket it is, or was.
     pub customer: CustomerId,
-    /// When it was created.
     pub created: Timestamp,
-    /// When it last changed.
     pub updated: Timestamp,
-    /// What it is.
     pub state: RecordState,
 }
 
 impl Record {
-    /// What a filter asks.
     pub fn key(&self) -> RecordKey {
         match self {
             Self::Live(ticket) => RecordKey {

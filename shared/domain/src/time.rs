@@ -9,13 +9,13 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SecondsFor
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
-/// Why a text is no date or time. Its message is fit for the caller.
+/// A text that is not a date or time. The message may be shown to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be a date or time like 2026-11-23, 2026-11-23T17:45:00.123Z or 2026-11-23T17:45:00+02:00")]
 pub struct InvalidTime;
 
-/// An instant in milliseconds, as in JSON: RFC 3339 UTC, `2026-11-23T17:45:00.123Z`.
-/// Its year has four digits, so that its text sorts as it does.
+/// An instant in milliseconds. Its text is RFC 3339 in UTC: `2026-11-23T17:45:00.123Z`.
+/// The year always has four digits, so that texts sort like the instants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
@@ -26,15 +26,15 @@ impl Timestamp {
         None => panic!("checked when compiled"),
     };
 
-    /// Milliseconds since 1970.
+    /// Milliseconds since the start of 1970.
     pub fn millis(self) -> i64 {
         self.0.timestamp_millis()
     }
 
-    /// The instant so many milliseconds after 1970.
+    /// The instant this many milliseconds after the start of 1970.
     ///
     /// # Errors
-    /// Where its year would not have four digits.
+    /// If its year is not 0 to 9999.
     pub fn from_millis(millis: i64) -> Result<Self, InvalidTime> {
         DateTime::from_timestamp_millis(millis)
             .filter(|time| (0..=9999).contains(&time.year()))
@@ -52,28 +52,28 @@ impl Timestamp {
         self.0.month()
     }
 
-    /// This much later, or the last instant there is.
+    /// The instant `duration` later, at most [`Timestamp::MAX`].
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self::from_millis(self.millis().saturating_add(millis)).unwrap_or(Self::MAX)
     }
 
-    /// This much earlier, or this instant where there is no earlier one.
+    /// The instant `duration` earlier, or `self` if that would be before year 0.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self::from_millis(self.millis().saturating_sub(millis)).unwrap_or(self)
     }
 
-    /// The stamp of a change made now to something last changed at `previous`: never the same and
-    /// never earlier, so that `(id, updatedDate)` orders a ticket's changes even when clocks differ.
+    /// The timestamp for a change made at `self` to a ticket last changed at `previous`. It is always
+    /// later than `previous`, so that `(id, updatedDate)` orders a ticket's changes even if clocks differ.
     #[must_use]
     pub fn after(self, previous: Self) -> Self {
         self.max(previous.plus(Duration::from_millis(1)))
     }
 
-    /// Cuts to milliseconds, downwards.
+    /// Rounds down to milliseconds.
     fn from_utc(time: DateTime<Utc>) -> Result<Self, InvalidTime> {
         Self::from_millis(time.timestamp_millis())
     }
@@ -94,11 +94,11 @@ impl Serialize for Timestamp {
 impl FromStr for Timestamp {
     type Err = InvalidTime;
 
-    /// Accepts RFC 3339 with any offset, its colon or not; `YYYY-MM-DDTHH:MM[:SS[.fff]]`, or with a space instead of
-    /// `T`, as UTC; `YYYY-MM-DD` as its first instant. An offset's `+` may have become a space, as
-    /// it does in a query string that was not percent-encoded.
+    /// Accepts RFC 3339 with any offset, with or without a colon in it; `YYYY-MM-DDTHH:MM[:SS[.fff]]` as UTC,
+    /// also with a space instead of `T`; and `YYYY-MM-DD` as the first instant of the day. The `+` of an
+    /// offset may be a space, as in a query string that was not percent-encoded.
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
-        // What follows may cut by bytes.
+        // The code below splits by bytes.
         if !text.is_ascii() {
             return Err(InvalidTime);
         }
@@ -122,7 +122,7 @@ impl FromStr for Timestamp {
 }
 
 fn parse_date(text: &str) -> Result<NaiveDate, InvalidTime> {
-    // chrono would also take `2026-1-2` and a sign.
+    // chrono would also accept `2026-1-2` and a sign.
     let shape =
         text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() });
     if !shape {
@@ -131,7 +131,7 @@ fn parse_date(text: &str) -> Result<NaiveDate, InvalidTime> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| InvalidTime)
 }
 
-/// `HH:MM[:SS[.fff…]]`; a leap second (`:60`) is the instant after it, as for most clocks.
+/// Parses `HH:MM[:SS[.fff…]]`. A leap second (`:60`) is read as the second after it, as most clocks do.
 fn parse_time_of_day(text: &str) -> Result<NaiveTime, InvalidTime> {
     let (clock, fraction) = match text.split_once('.') {
         Some((clock, fraction)) => (clock, Some(fraction)),
@@ -166,7 +166,7 @@ fn parse_time_of_day(text: &str) -> Result<NaiveTime, InvalidTime> {
     .ok_or(InvalidTime)
 }
 
-/// `Z`, `±HH:MM` or, as `strftime` writes it, `±HHMM`; in seconds east of UTC.
+/// Parses `Z`, `±HH:MM` or `±HHMM` (as `strftime` writes it) into seconds east of UTC.
 fn parse_offset(text: &str) -> Result<i64, InvalidTime> {
     if text.eq_ignore_ascii_case("z") {
         return Ok(0);
@@ -181,13 +181,12 @@ fn parse_offset(text: &str) -> Result<i64, InvalidTime> {
     Ok(sign * (offset - midnight).num_seconds())
 }
 
-/// A date, or an instant: given back in the precision it came in.
+/// A date or an instant, written in the precision in which it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DateOrTime {
-    /// A day, wherever the reader is.
+    /// A day, without a time zone.
     Date(NaiveDate),
-    /// An instant.
     Time(Timestamp),
 }
 
@@ -200,7 +199,7 @@ impl DateOrTime {
         }
     }
 
-    /// Its last instant, in UTC: a date's is that of the day.
+    /// Its last instant, in UTC: for a date, the end of the day.
     pub fn ends(self) -> Timestamp {
         match self {
             Self::Date(_) => self.begins().plus(Duration::from_millis(24 * 60 * 60 * 1000 - 1)),
@@ -208,7 +207,7 @@ impl DateOrTime {
         }
     }
 
-    /// Whether a text is one as it goes out.
+    /// Whether a text is a date or time exactly as responses write it.
     pub(crate) fn is_written(text: &str) -> bool {
         text.parse::<Self>().is_ok_and(|date| date.to_string() == text)
     }
@@ -252,7 +251,7 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+        #[expect(clippy::disallowed_methods, reason = "the only place that reads the system's clock")]
         Self::new(|| Timestamp::from_utc(Utc::now()).unwrap_or(Timestamp(DateTime::UNIX_EPOCH)))
     }
 
@@ -261,7 +260,6 @@ impl Clock {
         Self(Arc::new(read))
     }
 
-    /// The time now.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }

@@ -1,44 +1,41 @@
-//! What a request asked of the database: counted for the log, by whoever makes the calls.
+//! What a request consumed of the database. The code that makes the calls counts it, for the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What was asked of the database.
+/// What was consumed of the database.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
-    /// Read units consumed.
     pub read_units: f64,
-    /// Write units consumed, but for those of writes whose condition did not hold: the database does not tell them.
+    /// Writes whose condition failed are missing here: the database does not report what they consumed.
     pub write_units: f64,
-    /// Calls, a write's each time it was tried.
+    /// Calls of the database, including each repeat of a write.
     pub attempts: u32,
-    /// Writes that had to be tried again, or decided anew: others were faster, or the database was too slow.
+    /// Write attempts that failed, or may have: another writer was faster, or the database was too slow.
     pub contention: u32,
-    /// Creates that had taken effect before.
+    /// Creates that repeated an earlier one, and returned its ticket.
     pub replays: u32,
 }
 
-/// Adds up the usage of one request; its clones add to the same. The default one counts nothing, and has nothing
-/// asked for.
+/// Adds up the usage of one request. Clones share the same total. The default meter counts nothing, and then
+/// the database is not asked to report what it consumed.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(Option<Arc<Mutex<Usage>>>);
 
 impl Meter {
-    /// A meter that counts.
     pub fn counting() -> Self {
         Self(Some(Arc::default()))
     }
 
-    /// Whether it counts.
     pub fn counts(&self) -> bool {
         self.0.is_some()
     }
 
-    /// What was counted so far.
+    /// The usage counted so far.
     pub fn usage(&self) -> Usage {
         self.locked().map(|usage| *usage).unwrap_or_default()
     }
 
-    /// The units consumed since this was last asked, of reads and writes together.
+    /// Returns the read and write units counted since the last call, and resets the meter.
     pub fn take(&self) -> f64 {
         let usage = self.locked().map(|mut usage| std::mem::take(&mut *usage)).unwrap_or_default();
         usage.read_units + usage.write_units
@@ -58,12 +55,12 @@ impl Meter {
         });
     }
 
-    /// Counts a write that did not take effect, or may not have.
+    /// Counts a write attempt that did not take effect, or may not have.
     pub fn add_lost(&self) {
         self.change(|usage| (usage.attempts, usage.contention) = (usage.attempts + 1, usage.contention + 1));
     }
 
-    /// Counts a create that had taken effect before.
+    /// Counts a create that repeated an earlier one.
     pub fn add_replay(&self) {
         self.change(|usage| usage.replays += 1);
     }

@@ -1,24 +1,23 @@
-//! Which tickets exist for a key: the one mechanism by which a restricted key sees one customer.
+//! Which tickets a key can see: the only mechanism that restricts a key to one customer.
 
 use crate::error::{Error, Result};
 use crate::id::CustomerId;
 
-/// Which tickets exist for whoever asks. Every call of the repository takes it.
+/// Which tickets the caller can see. Every repository call on tickets takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visibility {
-    /// All of them.
     All,
-    /// Only this customer's: others are as if they had never been.
+    /// Only this customer's tickets. All others look as if they had never existed.
     Only(CustomerId),
 }
 
 impl Visibility {
-    /// That of a key restricted to a customer, or to none.
+    /// The visibility of a key that is restricted to a customer, or to none.
     pub fn of(restricted_to: Option<CustomerId>) -> Self {
         restricted_to.map_or(Self::All, Self::Only)
     }
 
-    /// Whether this customer's tickets exist.
+    /// Whether this customer's tickets can be seen.
     pub fn includes(self, customer: CustomerId) -> bool {
         match self {
             Self::All => true,
@@ -26,7 +25,7 @@ impl Visibility {
         }
     }
 
-    /// Refuses to give a ticket to a customer whose tickets do not exist.
+    /// Refuses to give a ticket to a customer whose tickets the caller cannot see.
     ///
     /// # Errors
     /// [`Error::OtherCustomer`] with the customer the key is restricted to.

@@ -1,7 +1,7 @@
-//! The work-queue filters: whose turn a ticket is.
+//! The work-queue filters: which tickets are waiting for whom.
 //!
-//! Which statuses are closed is asked here, when a list is read. It is never stored, so a change of
-//! configuration needs no rewrite.
+//! Whether a status is closed is decided when a list is read. It is never stored, so that a change of
+//! configuration needs no rewrite of tickets.
 
 use std::collections::BTreeSet;
 
@@ -10,28 +10,28 @@ use serde::Deserialize;
 use crate::preset::{Choice, InvalidChoice, Preset, Presets};
 use crate::time::{DateOrTime, Timestamp};
 
-/// Statuses, by which an index finds tickets. Values are in lower case: they are compared without case.
+/// A set of statuses, by which an index finds tickets. Values are in lower case, because case is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statuses {
     values: BTreeSet<String>,
-    /// Tickets without a status too.
+    /// Whether tickets without a status match too.
     unset: bool,
 }
 
 impl Statuses {
-    /// Those of tickets that are open, or that are not. A ticket without a status is open.
+    /// The statuses of open tickets, or of closed ones. A ticket without a status is open.
     pub fn open(open: bool, presets: &Presets) -> Self {
         let values = if open { presets.status.values() } else { presets.closed.values() };
         let values = values.iter().filter(|status| open != presets.is_closed(status));
         Self { values: values.map(|status| status.to_lowercase()).collect(), unset: open }
     }
 
-    /// These and no others.
+    /// Exactly these statuses.
     pub fn any_of(choices: &[Choice]) -> Self {
         Self { values: choices.iter().map(Choice::to_lowercase).collect(), unset: false }
     }
 
-    /// Those that are in both.
+    /// The statuses that are in both sets.
     #[must_use]
     pub fn and(self, other: &Self) -> Self {
         Self {
@@ -40,12 +40,12 @@ impl Statuses {
         }
     }
 
-    /// Each of them; `None` is that of a ticket without a status.
+    /// All statuses of the set; `None` stands for tickets without a status.
     pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
         self.values.iter().map(|status| Some(status.as_str())).chain(self.unset.then_some(None))
     }
 
-    /// Whether none of them is a closed one.
+    /// Whether the set contains no closed status.
     pub fn are_open(&self, presets: &Presets) -> bool {
         !self.values.iter().any(|status| presets.is_closed(status))
     }
@@ -55,12 +55,11 @@ impl Statuses {
     }
 }
 
-/// Any of these values, compared without case.
+/// A set of values, one of which a ticket must have. Case is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnyOf(BTreeSet<String>);
 
 impl AnyOf {
-    /// Any of these.
     pub fn of(choices: &[Choice]) -> Self {
         Self(choices.iter().map(Choice::to_lowercase).collect())
     }
@@ -70,60 +69,54 @@ impl AnyOf {
     }
 }
 
-/// Which tickets are in a work queue. It holds tickets only: what is left of a deleted one has no owner and
-/// no status.
+/// The filters of a work queue. They only match tickets, because a tombstone has no owner and no status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkQueue {
     /// Only tickets with one of these statuses.
     pub statuses: Option<Statuses>,
-    /// Only of one of these types.
+    /// Only tickets of one of these types.
     pub types: Option<AnyOf>,
-    /// Only of one of these priorities.
+    /// Only tickets of one of these priorities.
     pub priorities: Option<AnyOf>,
-    /// Only with one of these owners.
+    /// Only tickets with one of these owners.
     pub owners: Option<AnyOf>,
-    /// Only with a follow-up date at this instant or earlier.
+    /// Only tickets with a follow-up date at this instant or earlier.
     pub followup_until: Option<Timestamp>,
-    /// Only with an action date at this instant or earlier.
+    /// Only tickets with an action date at this instant or earlier.
     pub action_until: Option<Timestamp>,
 }
 
-/// What the filters ask of a ticket: read from its JSON, or, without the status, from the index of statuses.
+/// The fields that the filters check. They come from a ticket's JSON or, without the status, from the index
+/// of statuses.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct QueueFields {
-    /// `status`.
     #[serde(default)]
     pub status: Option<Choice>,
-    /// `ticketType`.
     #[serde(rename = "ticketType", default)]
     pub ticket_type: Option<Choice>,
-    /// `ticketPriority`.
     #[serde(rename = "ticketPriority", default)]
     pub priority: Option<Choice>,
-    /// `owner`.
     #[serde(default)]
     pub owner: Option<Choice>,
-    /// `ticketFollowupDate`.
     #[serde(rename = "ticketFollowupDate", default)]
     pub followup: Option<DateOrTime>,
-    /// `ticketActionRequired`.
     #[serde(rename = "ticketActionRequired", default)]
     pub action_required: Option<DateOrTime>,
 }
 
 impl WorkQueue {
-    /// Whether nothing is asked.
+    /// Whether no filter is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a ticket is in it.
+    /// Whether a ticket with these fields is in the queue.
     pub fn includes(&self, fields: &QueueFields) -> bool {
         self.statuses.as_ref().is_none_or(|statuses| statuses.include(fields.status.as_ref()))
             && self.includes_whatever_its_status(fields)
     }
 
-    /// Whether a ticket is in it if its status is one of those asked for.
+    /// As [`WorkQueue::includes`], but without checking the status.
     pub fn includes_whatever_its_status(&self, fields: &QueueFields) -> bool {
         let any = |asked: &Option<AnyOf>, value: &Option<Choice>| {
             asked.as_ref().is_none_or(|asked| asked.include(value.as_ref()))
@@ -140,17 +133,17 @@ impl WorkQueue {
 }
 
 impl Presets {
-    /// The statuses that a filter may name: those there are, and closed ones of former times.
+    /// The statuses that a filter may name: the current ones, and closed ones of former configurations.
     pub fn any_status(&self) -> Preset {
         self.status.with(&self.closed)
     }
 }
 
 impl Preset {
-    /// The values that a comma-separated text names.
+    /// Parses a comma-separated list of values.
     ///
     /// # Errors
-    /// The first that is none of them, or empty.
+    /// For the first value that is empty or not listed.
     pub fn choose_any(&self, text: &str) -> Result<Vec<Choice>, InvalidChoice> {
         let choose = |value: &str| match value.trim() {
             "" if self.values().is_empty() => Err(InvalidChoice::Empty),
@@ -200,7 +193,7 @@ mod tests {
         assert!(!queue.includes_whatever_its_status(&fields(None)));
     }
 
-    /// A ticket that has everything a queue can ask for: its dates begin at 1000 and 2000.
+    /// A ticket with every field that a queue can check. Its dates begin at 1000 and 2000.
     fn ticket() -> TicketFields {
         let body = r#"{"customerID":1,"subject":"s","ticketType":"billing","ticketPriority":"high","owner":"Ada",
             "ticketFollowupDate":"1970-01-01T00:00:01Z","ticketActionRequired":"1970-01-01T00:00:02Z"}"#;
@@ -209,11 +202,11 @@ mod tests {
     }
 
     fn is_in(queue: &WorkQueue, fields: &TicketFields) -> bool {
-        // By way of a ticket's JSON, as a list asks.
+        // As a list does: read the fields from the ticket's JSON.
         queue.includes(&serde_json::from_str(&serde_json::to_string(fields).unwrap()).unwrap())
     }
 
-    /// A queue for each filter, of which the ticket above is in the first and not in the second.
+    /// Two queues for each filter: the ticket above is in the first and not in the second.
     fn queues() -> Vec<(&'static str, WorkQueue, WorkQueue)> {
         let presets = presets("open, done", "done");
         let any = |preset: &Preset, text: &str| Some(AnyOf::of(&preset.choose_any(text).unwrap()));

@@ -1,4 +1,4 @@
-//! A JSON array in a response: written value by value as they arrive, cut where no more fits.
+//! A JSON array in a response. Values are added as they arrive, until no more fit.
 
 use serde::Serialize;
 use tickets_domain::{Error, Taken};
@@ -6,9 +6,9 @@ use tickets_domain::{Error, Taken};
 /// Lambda refuses a reply of more bytes than this, after the function has returned it (AWS Lambda
 /// quotas: 6 MB; the error message gives the exact number).
 pub const MAX_REPLY: usize = 6_291_556;
-/// What status and headers need of it, generously.
+/// A generous allowance for status and headers.
 const ENVELOPE: usize = 16 * 1024;
-/// What the body may need, escaped as it is inside the reply.
+/// The most bytes of the body, escaped as it is inside the reply.
 const MAX_ESCAPED: usize = MAX_REPLY - ENVELOPE;
 
 /// An array being written.
@@ -22,13 +22,13 @@ pub(crate) struct JsonArray {
 
 impl Default for JsonArray {
     fn default() -> Self {
-        // The brackets; a comma is counted with its value.
+        // The two brackets. A comma is counted with its value.
         Self { body: "[".into(), escaped: 2, failed: None }
     }
 }
 
 impl JsonArray {
-    /// Writes a value, unless it does not fit any more.
+    /// Adds a value if it still fits.
     pub(crate) fn push(&mut self, value: &impl Serialize) -> Taken {
         match serde_json::to_string(value) {
             Ok(json) => self.push_json(&json),
@@ -39,8 +39,8 @@ impl JsonArray {
         }
     }
 
-    /// Writes a value that is JSON already, unless it does not fit any more. One always fits: a ticket of 256 KiB
-    /// takes 1.8 MB at worst.
+    /// Adds a value that is already JSON, if it still fits. The first always fits: a ticket with 256 KiB of
+    /// content takes 1.8 MB at worst.
     pub(crate) fn push_json(&mut self, json: &str) -> Taken {
         let is_first = self.body.len() == 1;
         let escaped = escaped_len(json) + usize::from(!is_first);
@@ -58,7 +58,7 @@ impl JsonArray {
     /// The array as text.
     ///
     /// # Errors
-    /// Where a value could not be written.
+    /// If a value could not be written as JSON. `push` returned `Full` for it.
     pub(crate) fn into_text(mut self) -> Result<String, Error> {
         if let Some(error) = self.failed {
             return Err(Error::internal(error));
@@ -68,8 +68,8 @@ impl JsonArray {
     }
 }
 
-/// The length of a JSON text inside a JSON string: quotes and backslashes double. It holds no
-/// control characters, and what is not ASCII stays as it is.
+/// The length of a JSON text inside a JSON string. Quotes and backslashes take two bytes. The text
+/// has no control characters, and characters outside ASCII stay as they are.
 fn escaped_len(json: &str) -> usize {
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// A text whose JSON takes so many bytes inside a JSON string: four of them are its quotes.
+    /// A text whose JSON takes this many bytes inside a JSON string, four of them for its quotes.
     fn text(escaped: usize) -> String {
         "x".repeat(escaped - 4)
     }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn an_array_fills_a_reply_to_its_last_byte_and_no_further() {
-        // What Lambda takes, less 16 KiB for status and headers.
+        // Lambda's maximum, less 16 KiB for status and headers.
         let most = 6_291_556 - 16_384;
         let fill = |size: usize| {
             let mut array = JsonArray::default();

@@ -1,4 +1,4 @@
-//! What a client has to know of a deployment: the presets, what a new ticket gets, and every limit.
+//! What a client needs to know of a deployment: the presets, the defaults of a new ticket, and every limit.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whose pages may read the answers (Fetch standard, section 3.2, "CORS protocol").
+//! Which web pages may read the responses (Fetch standard, section 3.2, "CORS protocol").
 
 use lambda_http::Body;
 use lambda_http::http::header::{
@@ -14,10 +14,10 @@ const REQUEST_HEADERS: HeaderValue =
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept-encoding, etag, idempotency-replayed, link, location, ratelimit, ratelimit-policy, retry-after, sync-epoch, sync-until, www-authenticate, x-request-id",
 );
-/// How long a browser may remember a preflight, in seconds: what Chromium grants at most.
+/// How many seconds a browser may remember a preflight: Chromium's maximum.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// Adds what lets a page of an allowed origin read the response.
+/// Adds the headers that let a page of an allowed origin read the response.
 pub(crate) fn allow(origins: &[String], request: &HeaderMap, response: &mut HeaderMap) {
     if origins.is_empty() {
         return;
@@ -31,7 +31,7 @@ pub(crate) fn allow(origins: &[String], request: &HeaderMap, response: &mut Head
     }
 }
 
-/// The answer to a preflight: it needs no key, for browsers send none, and tells no secret.
+/// The answer to a preflight. It needs no key, because browsers send none, and it contains no secret.
 pub(crate) fn preflight(allowed_methods: &str) -> Response {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;

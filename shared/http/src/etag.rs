@@ -1,4 +1,4 @@
-//! Versions as entity tags (RFC 9110, section 8.8.3): strong, for a version has one representation.
+//! Versions as entity tags (RFC 9110, section 8.8.3), strong because a version has one representation.
 
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -9,14 +9,14 @@ use crate::Problem;
 
 /// The tag of a version: `"7"`.
 pub fn of(version: Version) -> HeaderValue {
-    // Digits in quotes are a header value.
+    // Digits in quotes are always a valid header value.
     HeaderValue::from_str(&format!("\"{}\"", version.get())).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// `If-Match`: compared strongly, so that a weak tag never matches.
+/// The precondition in `If-Match`. Tags are compared strongly, so that a weak tag never matches.
 ///
 /// # Errors
-/// 400 where it is no list of entity tags: nobody could tell from a 412 what is wrong with it.
+/// 400 if it is not a list of entity tags. A 412 would not tell the caller what is wrong with it.
 pub fn if_match(headers: &HeaderMap) -> Result<Precondition, Problem> {
     Ok(match Tags::of(headers, IF_MATCH, "If-Match")? {
         Tags::None | Tags::Any => Precondition::None,
@@ -27,10 +27,10 @@ pub fn if_match(headers: &HeaderMap) -> Result<Precondition, Problem> {
     })
 }
 
-/// Whether `If-None-Match` names this version: compared weakly, as RFC 9110 asks for it.
+/// Whether `If-None-Match` names this version. Tags are compared weakly, as RFC 9110 requires.
 ///
 /// # Errors
-/// 400 where it is no list of entity tags.
+/// 400 if it is not a list of entity tags.
 pub fn none_match(headers: &HeaderMap, current: Version) -> Result<bool, Problem> {
     Ok(match Tags::of(headers, IF_NONE_MATCH, "If-None-Match")? {
         Tags::None => false,
@@ -39,9 +39,9 @@ pub fn none_match(headers: &HeaderMap, current: Version) -> Result<bool, Problem
     })
 }
 
-/// What a header of entity tags says.
+/// The content of a header with entity tags.
 enum Tags {
-    /// It is not there.
+    /// The header is absent.
     None,
     /// `*`
     Any,
@@ -51,7 +51,7 @@ enum Tags {
 
 struct Tag {
     weak: bool,
-    /// What is between the quotes.
+    /// The text between the quotes.
     opaque: String,
 }
 
@@ -72,7 +72,7 @@ impl Tags {
     }
 }
 
-/// The tags of a list; `None` where it is no list of tags.
+/// The tags of a list; `None` if the text is not a list of tags.
 fn tags(list: &str) -> Option<Vec<Tag>> {
     const SPACES: [char; 2] = [' ', '\t'];
     let (mut tags, mut rest) = (Vec::new(), list);
@@ -95,7 +95,7 @@ fn tags(list: &str) -> Option<Vec<Tag>> {
     }
 }
 
-/// The version that a tag of ours names.
+/// The version that a tag names, if this API could have sent such a tag.
 fn version(digits: &str) -> Option<Version> {
     let canonical = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
     digits.parse().ok().filter(|_| canonical).map(Version::new)
@@ -109,7 +109,7 @@ mod tests {
         HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
     }
 
-    /// What is a list of tags, but of none that was ever given out; and what is no list of tags.
+    /// Tags that this API never sends; and texts that are not lists of tags.
     const FOREIGN: [&str; 5] = ["\"07\"", "\"\"", "\"abc\"", "\"a,b\"", "\"99999999999999999999\""];
     const MALFORMED: [&str; 11] =
         ["7", "", " ", ",", "\"7", "7\"", "'7'", "w/\"7\"", "\"6\" \"7\"", "*, \"7\"", "\"6 7\""];

@@ -1,6 +1,6 @@
-//! Events made harmless: `lambda_http` builds a URL of an event and panics where that fails, which a
-//! caller must not be able to bring about. Nothing here reads that URL: only its failing matters.
-//! And it hides that a header was given twice, which the guard wants to know.
+//! Removes from events what makes `lambda_http` panic: it builds a URL from an event, and panics if
+//! that fails. No caller may cause that. Nothing here reads the URL, so that parts of it may be dropped.
+//! Also keeps `lambda_http` from hiding that a header was given twice, which the guard refuses.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use lambda_http::http::header::{HOST, HeaderName};
 use lambda_http::request::LambdaRequest;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What `http::Uri` does not take in a query, and the `#` that would end it.
+/// The characters that `http::Uri` refuses in a query, and `#`, which would end the query.
 const NOT_IN_QUERIES: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -23,14 +23,13 @@ const NOT_IN_QUERIES: &AsciiSet = &CONTROLS
     .add(b'\\')
     .add(b'^');
 
-/// A URL has at most 65,534 bytes in `http`. API Gateway lets through 10,240 of request line and headers; other ways to a
-/// function may let through more.
+/// The most bytes of a path or query. The `http` crate allows a URL 65,534 bytes. API Gateway allows 10,240
+/// for request line and headers; other ways to a function may allow more.
 const MOST_IN_URL: usize = 60_000;
-/// What stands for a query that is longer: a parameter that nothing knows, so that whoever reads parameters refuses it by
-/// this name.
+/// Replaces a query that is longer. It is an unknown parameter, which the parsers of queries refuse by name.
 const LONG_QUERY: &str = "queryOver60000Bytes";
 
-/// The event without what would make its URL fail.
+/// The event without the parts that would make `lambda_http` panic.
 pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
     match &mut event {
         LambdaRequest::ApiGatewayV1(event) => {
@@ -45,7 +44,7 @@ pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
                 event.multi_value_query_string_parameters =
                     HashMap::from([(LONG_QUERY.to_owned(), vec![String::new()])]).into();
             }
-            // They have the last value of each name, and would replace all that there are.
+            // These have only the last value of each name, and would replace the complete lists.
             for name in event.multi_value_headers.keys() {
                 event.headers.remove(name);
             }
@@ -61,7 +60,7 @@ pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
                 }
             }
         }
-        // Formats whose features are off.
+        // Event formats whose features are disabled.
         _ => {}
     }
     event
@@ -71,12 +70,12 @@ fn is_long<'a>(query: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
     query.map(|(name, value)| encoded(name) + encoded(value) + 2).sum::<usize>() > MOST_IN_URL
 }
 
-/// How long a text is in a URL.
+/// The length of a text in a URL.
 fn encoded(text: &str) -> usize {
     utf8_percent_encode(text, NON_ALPHANUMERIC).map(str::len).sum()
 }
 
-/// Without a host there is no scheme, host or port to get wrong.
+/// Removes the headers that give a URL its scheme, host and port, which could be invalid.
 fn without_host(headers: &mut HeaderMap) {
     headers.remove(HOST);
     headers.remove(HeaderName::from_static("x-forwarded-proto"));
@@ -87,7 +86,7 @@ fn rooted(path: &mut Option<String>) {
     if !path.starts_with('/') {
         path.insert(0, '/');
     }
-    // No path of the API is so long: which one it is does not matter.
+    // No path of the API is this long, so that any other wrong path will do.
     if encoded(path) > MOST_IN_URL {
         "/".clone_into(path);
     }

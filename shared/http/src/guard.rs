@@ -1,5 +1,5 @@
-//! The guard in front of every handler. Each function checks the key itself, whatever a gateway says
-//! it has checked.
+//! The guard in front of every handler. Each function checks the key itself, and does not rely on a
+//! gateway's check.
 
 use lambda_http::http::header::{AUTHORIZATION, HeaderMap};
 use tickets_domain::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -8,7 +8,7 @@ use tickets_domain::{
     ApiKey, BearerToken, Error, KeyStore, Meter, Quota, Result, Scope, Timestamp, Visibility,
 };
 
-/// Who asks: only the guard makes one, so a handler that takes one runs behind the guard.
+/// The caller of a request. Only the guard can make one, so a handler that takes one runs behind the guard.
 #[derive(Debug, Clone)]
 pub struct Caller {
     key: KeyId,
@@ -21,48 +21,47 @@ impl Caller {
         &self.key
     }
 
-    /// Which tickets exist for this caller.
+    /// Which tickets the caller can see.
     pub fn visibility(&self) -> Visibility {
         self.visibility
     }
 
-    /// The caller's request of this name.
+    /// The caller's request with this idempotency key.
     pub fn request(&self, key: IdempotencyKey, fingerprint: Fingerprint) -> Idempotency {
         Idempotency::new(self.key.clone(), key, fingerprint)
     }
 
-    /// A row of the caller's batch of this name.
+    /// A row of the caller's batch with this idempotency key.
     pub fn row(&self, key: IdempotencyKey, row: usize, fingerprint: Fingerprint) -> Idempotency {
         Idempotency::of_row(self.key.clone(), key, row, fingerprint)
     }
 }
 
-/// What is known of who asks, whatever the answer will be: for the log, and for the headers of a limit.
+/// What is known of the caller, even if the request is refused: for the log, and for the limit's headers.
 #[derive(Debug, Default)]
 pub struct Admission {
-    /// Whose key it is, if it is good.
+    /// The id of the caller's key, if the key is valid.
     pub key: Option<KeyId>,
     /// What is left of the key's limit, if it has one.
     pub quota: Option<Quota>,
 }
 
-/// Lets in who has a key with the right scope, and may make one more request.
+/// Admits callers whose key has the right scope and has not used up its limit.
 #[derive(Debug)]
 pub struct Guard<'a, K> {
     keys: &'a K,
 }
 
 impl<'a, K: KeyStore> Guard<'a, K> {
-    /// A guard that knows these keys.
     pub fn new(keys: &'a K) -> Self {
         Self { keys }
     }
 
-    /// Who sent these headers, if they have `scope`. What becomes known of them is noted in `admission`.
+    /// The caller who sent these headers, if the key has `scope`. Fills in `admission` even if it fails.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], whatever the reason; [`Error::RateLimited`]; [`Error::MissingScope`]; the store's
-    /// own.
+    /// [`Error::Unauthenticated`], whatever is wrong with the key; [`Error::RateLimited`];
+    /// [`Error::MissingScope`]; errors of the store.
     pub async fn admit(
         &self,
         headers: &HeaderMap,
@@ -81,7 +80,8 @@ impl<'a, K: KeyStore> Guard<'a, K> {
         Ok(Caller { key: key.id, visibility: Visibility::of(key.customer) })
     }
 
-    /// The token's key. Where the store only remembers one that does not fit, it may have been rotated meanwhile.
+    /// The token's key. If the store's remembered key does not match, asks for a newer one: it may have been
+    /// rotated meanwhile.
     async fn verified(&self, token: &BearerToken, now: Timestamp, meter: &Meter) -> Result<ApiKey> {
         let found = self.keys.find(&token.id, meter).await?;
         if key::verify(found.as_ref(), token, now).is_some() {
@@ -93,7 +93,7 @@ impl<'a, K: KeyStore> Guard<'a, K> {
     }
 }
 
-/// The token of the one `Authorization` header there is (RFC 6750, section 2.1).
+/// The token of the `Authorization` header, if there is exactly one (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<BearerToken> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };

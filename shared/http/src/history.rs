@@ -1,4 +1,4 @@
-//! The history of a ticket: its parameters, and its response.
+//! The parameters and the response of a ticket's history.
 
 use lambda_http::http::header::LINK;
 use tickets_domain::error::Violations;
@@ -12,20 +12,20 @@ use crate::{Problem, Request, Response, reply};
 const VERSION_AFTER: &str = "versionAfter";
 const LIMIT: &str = "limit";
 
-/// Every parameter a history knows.
+/// Every parameter of a history.
 pub const PARAMETERS: [&str; 2] = [VERSION_AFTER, LIMIT];
 
-/// What a history was asked for.
+/// The parameters of a request for a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryQuery {
     /// Only later versions.
     pub version_after: u64,
-    /// At most so many entries.
+    /// The most entries on a page.
     pub limit: Option<usize>,
 }
 
 impl HistoryQuery {
-    /// Reads a query.
+    /// Parses a query.
     ///
     /// # Errors
     /// 400 with every violation.
@@ -50,7 +50,7 @@ impl HistoryQuery {
     }
 }
 
-/// A history being written.
+/// The response with a history, while it is written.
 #[derive(Debug, Default)]
 pub struct HistoryReply {
     array: JsonArray,
@@ -58,7 +58,7 @@ pub struct HistoryReply {
 }
 
 impl HistoryReply {
-    /// Writes an entry, unless it does not fit any more. One always fits.
+    /// Adds an entry if it still fits. The first always fits.
     pub fn push(&mut self, entry: &HistoryEntry) -> Taken {
         let taken = self.array.push(entry);
         if taken == Taken::Accepted {
@@ -67,10 +67,7 @@ impl HistoryReply {
         taken
     }
 
-    /// The response. If there are more entries, they are a `Link` away.
-    ///
-    /// # Errors
-    /// 500 where an entry could not be written.
+    /// The response. If there are more entries, it has a `Link` to the next page.
     pub fn finish(self, request: &Request, query: &HistoryQuery, more: bool) -> Result<Response, Problem> {
         let mut response = reply::json(self.array.into_text()?);
         if let (true, Some(last)) = (more, self.last) {

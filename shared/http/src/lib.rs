@@ -1,15 +1,15 @@
-//! Requests in, responses and problems out, and the guard in front of every handler.
+//! Reads requests, writes responses and problems, and guards every handler.
 //!
-//! - [`route`]: the routes: the table that gateway, local server and 405s go by;
-//! - [`serve`]: one request from event to response, the same locally and deployed;
-//! - [`guard`]: who is asking; [`cors`]: whose pages may read the answer;
-//! - [`event`], [`request`], [`query`], [`etag`]: what is asked;
-//! - `limit`: how often a key may ask;
-//! - [`reply`], [`list`], [`history`], [`configuration`], [`problem`], [`headers`]: what is answered;
-//! - `openapi` (a feature): all of it described, for people and tools.
+//! - [`route`]: the table of routes, which the gateway, the local server and 405 responses follow;
+//! - [`serve`]: turns the event of a request into a response, the same locally and deployed;
+//! - [`guard`]: finds out who is asking; [`cors`]: which web pages may read the response;
+//! - [`event`], [`request`], [`query`], [`etag`]: read the request;
+//! - [`reply`], [`list`], [`history`], [`configuration`], [`problem`], [`headers`]: write the response;
+//! - `limit`: the headers about a key's rate limit; [`log`]: one line for each request;
+//! - `openapi` (a feature): describes the API, for people and tools.
 //!
-//! A handler takes a [`Caller`], which only the guard makes, and a [`Request`], and writes `?`. The
-//! crate knows nothing of DynamoDB.
+//! A handler takes a [`Caller`], which only the guard can make, and a [`Request`]; it returns errors
+//! with `?`. This crate knows nothing of DynamoDB.
 
 mod array;
 pub mod configuration;
@@ -42,5 +42,5 @@ pub use request::Request;
 pub use route::Route;
 pub use serve::{Service, run};
 
-/// What a handler answers.
+/// The response of a handler.
 pub type Response = lambda_http::http::Response<lambda_http::Body>;

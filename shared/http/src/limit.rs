@@ -1,5 +1,5 @@
-//! What a response says of a key's limit: `RateLimit-Policy` and `RateLimit` as in
-//! draft-ietf-httpapi-ratelimit-headers-10, and with a refusal when to come back.
+//! The headers about a key's limit: `RateLimit-Policy` and `RateLimit` as in
+//! draft-ietf-httpapi-ratelimit-headers-10, and `Retry-After` in a refusal.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tickets_domain::Quota;
 
 use crate::headers::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
-/// The name of the one policy there is.
+/// The name of the only policy.
 const POLICY: &str = "key";
 
-/// Adds what is left of a limit.
+/// Adds the headers that tell what is left of a limit.
 pub(crate) fn tell(quota: &Quota, headers: &mut HeaderMap) {
     let (requests, window) = (quota.limit.requests(), quota.limit.window().as_secs());
     let values = [
@@ -19,20 +19,20 @@ pub(crate) fn tell(quota: &Quota, headers: &mut HeaderMap) {
         (RATE_LIMIT, format!("\"{POLICY}\";r={};t={}", quota.remaining, seconds(quota.resets))),
     ];
     for (name, value) in values {
-        // Digits and a fixed name are a header's value always.
+        // Digits and a fixed name are always a valid header value.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     }
 }
 
-/// Adds that nothing is left, and when there is something again.
+/// Adds the headers of a refusal: the limit, and when to repeat the request.
 pub(crate) fn refuse(quota: &Quota, headers: &mut HeaderMap) {
     tell(quota, headers);
     headers.insert(RETRY_AFTER, seconds(quota.resets).into());
 }
 
-/// Whole seconds, none of which is too early.
+/// Rounds up to whole seconds, at least one, so that nobody comes back too early.
 fn seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }

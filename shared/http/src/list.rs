@@ -1,4 +1,4 @@
-//! A list's response: written ticket by ticket as they arrive, cut where no more fits.
+//! The response of a list. Records are added as they arrive, until no more fit.
 
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LINK;
@@ -10,7 +10,7 @@ use crate::headers::{SYNC_EPOCH, SYNC_UNTIL};
 use crate::query::ListQuery;
 use crate::{Problem, Request, Response, reply};
 
-/// A list being written.
+/// The response with a list, while it is written.
 #[derive(Debug, Default)]
 pub struct ListReply {
     array: JsonArray,
@@ -18,7 +18,7 @@ pub struct ListReply {
 }
 
 impl ListReply {
-    /// Writes a record, unless it does not fit any more. One always fits.
+    /// Adds a record if it still fits. The first always fits.
     pub fn push(&mut self, row: &Row) -> Taken {
         let taken = self.array.push_json(&row.json);
         if taken == Taken::Accepted {
@@ -27,10 +27,7 @@ impl ListReply {
         taken
     }
 
-    /// The response to a list that was read. If there are more records, they are a `Link` away.
-    ///
-    /// # Errors
-    /// 500 where a record could not be written.
+    /// The response. If there are more records, it has a `Link` to the next page.
     pub fn finish(
         self,
         request: &Request,

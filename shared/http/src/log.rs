@@ -1,9 +1,10 @@
-//! One line of JSON for each request or run, on standard output as Lambda collects it: what happened, under the names
-//! of Powertools for AWS Lambda where it has some (*Logger*, "Standard structured keys"), and in the same line metrics
-//! in CloudWatch's embedded metric format (Amazon CloudWatch User Guide, *Specification: Embedded metric format*).
+//! Writes one line of JSON for each request or run to standard output, where Lambda collects it. Members
+//! have the names of Powertools for AWS Lambda where it defines them (*Logger*, "Standard structured keys").
+//! The line also holds metrics in CloudWatch's embedded metric format (Amazon CloudWatch User Guide,
+//! *Specification: Embedded metric format*).
 //!
-//! The one dimension is the function. Keys and tickets are members of the line, to search for, and never dimensions:
-//! each value of one would be a metric of its own. No member holds what a customer wrote, or a secret.
+//! The function is the only dimension. Keys and tickets are members to search for and never dimensions,
+//! because each value of a dimension is a metric of its own. No member holds a customer's text or a secret.
 
 use std::fmt;
 use std::io::Write;
@@ -17,27 +18,27 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tickets_domain::{Error, Timestamp, Usage};
 
-/// What a deployment says of itself.
+/// How a deployment names itself in the log.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The metrics' namespace.
     pub namespace: String,
     /// The service that the functions are part of.
     pub service: String,
-    /// The function's name, where it is one of a deployment.
+    /// The name of the deployed function; `None` if it is not deployed.
     pub function_name: Option<String>,
 }
 
-/// For whom lines are.
+/// The format of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// For CloudWatch: one JSON object a line.
     Json,
-    /// For a person who looks on: no metrics, and what never changes left out.
+    /// For a person who watches: without metrics, and without values that never change.
     Text,
 }
 
-/// Where lines go.
+/// A log, which writes lines or discards them.
 pub struct Log {
     sink: Option<Sink>,
     is_warm: AtomicBool,
@@ -46,50 +47,47 @@ pub struct Log {
 struct Sink {
     form: Form,
     settings: Settings,
-    /// The directive by which CloudWatch finds the metrics: the same in each line.
+    /// Tells CloudWatch which members are metrics; the same in each line.
     directive: Option<Box<RawValue>>,
     writer: Mutex<Box<dyn Write + Send>>,
 }
 
-/// How grave what a line tells is.
+/// The severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
-    /// All is well, or the caller's fault.
+    /// A success, or a fault of the caller.
     Info,
-    /// It passes by itself.
+    /// A failure that passes by itself.
     Warn,
-    /// A fault of ours.
+    /// A fault of the service.
     Error,
 }
 
-/// What a line tells, whatever it is of.
+/// What every line contains.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// The function, as the code names it.
+    /// The function's name in the code.
     pub function: &'static str,
-    /// How grave it is.
     pub level: Level,
     /// What happened, in a few words that are always the same.
     pub message: &'static str,
-    /// When.
     pub at: Timestamp,
     /// Lambda's id of the invocation.
     pub request_id: Option<&'a str>,
     /// The tracing header of the invocation.
     pub trace: Option<&'a str>,
-    /// The gateway's id of the request, which its access log has as `requestId`.
+    /// The gateway's id of the request, which is `requestId` in its access log.
     pub correlation_id: Option<&'a str>,
-    /// What is measured.
     pub metrics: Metrics,
 }
 
-/// What is measured: the names are those of the metrics.
+/// The metrics of a line, under the names that CloudWatch knows.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metrics {
     requests: u8,
-    /// Milliseconds.
+    /// In milliseconds.
     duration: f64,
     errors: u8,
     client_errors: u8,
@@ -101,7 +99,7 @@ pub struct Metrics {
     contention: u32,
 }
 
-/// The metrics with their units, as CloudWatch is to know them. The template's alarms and dashboard go by these names.
+/// The metrics' names and units for CloudWatch. The template's alarms and dashboard use these names.
 pub const METRICS: [(&str, &str); 10] = [
     ("Requests", "Count"),
     ("Duration", "Milliseconds"),
@@ -116,19 +114,19 @@ pub const METRICS: [(&str, &str); 10] = [
 ];
 
 impl Metrics {
-    /// Those of a request.
+    /// The metrics of a request.
     pub fn of_request(status: StatusCode, took: Duration, usage: Usage) -> Self {
         let one = |is: bool| u8::from(is);
         Self {
             client_errors: one(status.is_client_error()),
             unauthenticated: one(status == StatusCode::UNAUTHORIZED),
-            // The gateway's own never come here.
+            // The gateway sends its own 429s without calling the function.
             rate_limited: one(status == StatusCode::TOO_MANY_REQUESTS),
             ..Self::of_run(status.is_server_error(), took, usage)
         }
     }
 
-    /// Those of a run that no caller waits for.
+    /// The metrics of a run that no caller waits for.
     pub fn of_run(failed: bool, took: Duration, usage: Usage) -> Self {
         Self {
             requests: 1,
@@ -145,7 +143,7 @@ impl Metrics {
     }
 }
 
-/// Why something failed: what callers are told, and what the database said.
+/// Why something failed: the message for callers, and the cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct Failure {
     kind: String,
@@ -153,7 +151,6 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// That of an error.
     pub fn of(error: &Error) -> Self {
         Self { kind: error.to_string(), cause: error.cause().map(ToString::to_string).unwrap_or_default() }
     }
@@ -183,7 +180,7 @@ struct Line<'a, T> {
     metrics: Metrics,
 }
 
-/// What CloudWatch reads first.
+/// The member that makes a line one of the embedded metric format.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Aws<'a> {
@@ -192,12 +189,12 @@ struct Aws<'a> {
 }
 
 impl Log {
-    /// A log that nobody reads.
+    /// A log that discards every line.
     pub fn silent() -> Self {
         Self { sink: None, is_warm: AtomicBool::new(false) }
     }
 
-    /// A log that is written there.
+    /// A log that writes to `writer`.
     pub fn to(settings: Settings, form: Form, writer: impl Write + Send + 'static) -> Self {
         let metrics = METRICS.map(|(name, unit)| json!({"Name": name, "Unit": unit}));
         let directive = json!([{
@@ -211,19 +208,19 @@ impl Log {
         Self { sink, is_warm: AtomicBool::new(false) }
     }
 
-    /// A deployed function's, which Lambda collects.
+    /// The log of a deployed function, which Lambda collects.
     pub fn to_cloud_watch(settings: Settings) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "Lambda collects the log there")]
+        #[expect(clippy::disallowed_methods, reason = "Lambda collects the log from standard output")]
         Self::to(settings, Form::Json, std::io::stdout())
     }
 
-    /// Writes a line, with the members of `told`. That it cannot be written fails no request.
+    /// Writes a line with the members of `told`. Ignores a failure to write, which must not fail the request.
     pub fn write(&self, entry: &Entry<'_>, told: &impl Serialize) {
         let cold_start = !self.is_warm.swap(true, Ordering::Relaxed);
         let Some(sink) = &self.sink else { return };
         let Some(mut line) = sink.line(entry, cold_start, told) else { return };
         line.push(b'\n');
-        // At once and whole: other requests of this process write, too.
+        // Write the whole line at once, because other requests of this process write too.
         let mut writer = sink.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = writer.write_all(&line).and_then(|()| writer.flush());
     }

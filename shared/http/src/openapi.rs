@@ -1,12 +1,12 @@
-//! The API in OpenAPI 3.1, made of the types, limits and routes that the code itself goes by.
+//! Describes the API in OpenAPI 3.1. The types, limits and routes come from the code that uses them.
 //!
-//! - [`operation`]: what each operation is called, takes and answers: one function each;
+//! - [`operation`]: the name, input and responses of each operation, one function each;
 //! - [`parameter`], [`answer`], [`refusal`]: the parameters; the responses; the problems;
-//! - [`schema`]: the types of what goes in and out;
-//! - [`example`]: the values it shows, made by the code where it makes such values.
+//! - [`schema`]: the types of requests and responses;
+//! - [`example`]: the example values. Problems come from the code that returns them.
 //!
-//! People generate clients from it. So a type is one that every generator knows, no name is one that a
-//! language has already, and `.ci/clients` compiles and runs what the generators make.
+//! People generate clients from it. So every type is one that all generators know, no name is reserved
+//! in a language, and `.ci/clients` compiles and runs the generated clients.
 
 mod answer;
 mod example;
@@ -60,7 +60,7 @@ const DESCRIPTION: &str = "Every path works with and without a trailing slash, a
     (`+02:00` or `+0200`), without one (UTC), or as a date. Errors are RFC 9457 problems that name every invalid \
     field at once.";
 
-/// The paths, with every method that is answered; and the problems that their operations refer to.
+/// The paths with their operations, and the problems that the operations refer to.
 fn paths(presets: &Presets) -> (Map<String, Value>, Map<String, Value>) {
     let (mut paths, mut problems) = (Map::new(), Map::new());
     for operation in operation::all(presets) {
@@ -75,7 +75,7 @@ fn paths(presets: &Presets) -> (Map<String, Value>, Map<String, Value>) {
     (paths, problems)
 }
 
-/// The form in which an operation's path is published, and that the other is answered too.
+/// The published form of an operation's path, and a sentence about the other form.
 fn published(operation: &Operation) -> (String, &'static str) {
     let path = operation.route.path;
     if operation.at_other_form {

@@ -1,5 +1,5 @@
-//! What went wrong, as RFC 9457 `application/problem+json`, and the only mapping from the domain's
-//! errors to it: every variant by name.
+//! Error responses as RFC 9457 `application/problem+json`. The only mapping from the domain's errors
+//! to them is here, and it names every variant.
 
 use lambda_http::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -10,14 +10,14 @@ use tickets_domain::{Error, Violation};
 
 use crate::{Response, limit};
 
-/// The largest body, in bytes: every field at its limit, with each character escaped as `\u0000`
-/// would need 1.6 MB; no ticket that can be stored is longer as sent by any usual client.
+/// The largest body, in bytes. A body with every field at its limit and each character escaped as
+/// `\u0000` needs 1.6 MB, so that every ticket that can be stored fits as any usual client sends it.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
-/// Seconds after which it makes sense to repeat a request that came at a bad time.
+/// After how many seconds to repeat a request that failed for a temporary reason.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// An error response. Its status is a client's or a server's error: there is no way to make another.
+/// An error response. Its status can only be that of a client's or a server's error.
 #[derive(Debug)]
 pub struct Problem(Box<Parts>);
 
@@ -29,7 +29,7 @@ struct Parts {
     detail: String,
     errors: Vec<Violation>,
     headers: HeaderMap,
-    /// What the log gets to know besides.
+    /// The error to log.
     cause: Option<Error>,
 }
 
@@ -79,8 +79,7 @@ impl Problem {
         self
     }
 
-    /// Lists the errors for which there is room, and says how many more there are. Takes from the room, in bytes, what
-    /// they need.
+    /// Keeps the errors that fit into `room` bytes, says how many do not, and reduces `room` by their size.
     pub(crate) fn fit_errors(&mut self, room: &mut usize) {
         let Parts { errors, detail, .. } = &mut *self.0;
         let mut fits = 0;
@@ -96,7 +95,7 @@ impl Problem {
         if fits < errors.len() {
             detail.push_str(&format!("; {} of those listed do not fit here", errors.len() - fits));
             errors.truncate(fits);
-            // What comes after it is not shown either: rows are to be read from the first one on.
+            // Later rows list no errors either, so that the errors listed are the first ones without a gap.
             *room = 0;
         }
     }
@@ -106,7 +105,7 @@ impl Problem {
         self
     }
 
-    /// The path has no such method.
+    /// 405: the path does not answer this method.
     pub fn method_not_allowed(allow: &str) -> Self {
         let allowed = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("OPTIONS"));
         Self::new(
@@ -118,32 +117,32 @@ impl Problem {
         .with_header(ALLOW, allowed)
     }
 
-    /// There is no such path.
+    /// 404: there is no such path.
     pub fn no_such_path() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", "there is no such path")
     }
 
-    /// The body is too large.
+    /// 413: the body is too large.
     pub fn too_large() -> Self {
         let detail = format!("the body may have at most {MAX_BODY} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail)
     }
 
-    /// The body is not JSON.
+    /// 415: the body is not JSON.
     pub fn not_json() -> Self {
         let detail = "send the body as Content-Type: application/json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Not JSON", detail)
     }
 
-    /// The body is compressed.
+    /// 415: the body is compressed.
     pub fn compressed() -> Self {
         let detail = "send the body as it is, without Content-Encoding";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed", "Compressed body", detail)
-            // Which codings would do (RFC 9110, section 15.5.16).
+            // The codings that are accepted (RFC 9110, section 15.5.16).
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
     }
 
-    /// More requests than the gateway lets through at once: its answer, which `template.yaml` has.
+    /// 429: the gateway's own answer to too many requests at once, as `template.yaml` defines it.
     #[cfg(feature = "openapi")]
     pub(crate) fn too_many_requests() -> Self {
         let detail = "too many requests at once; repeat the request later";
@@ -151,22 +150,21 @@ impl Problem {
             .with_header(RETRY_AFTER, RETRY_SECONDS)
     }
 
-    /// A header's value is refused.
+    /// 400: a header's value is refused.
     pub fn invalid_header(name: &'static str, detail: impl ToString) -> Self {
         Error::InvalidParameters(Violation::new(name, detail).into()).into()
     }
 
-    /// The status code.
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// What the log gets to know besides the response.
+    /// The error to log, if the caller is not at fault.
     pub fn cause(&self) -> Option<&Error> {
         self.0.cause.as_ref()
     }
 
-    /// What kind of problem it is: the end of its `type`.
+    /// The kind of problem: the end of its `type`.
     #[cfg(feature = "openapi")]
     pub(crate) fn kind(&self) -> &'static str {
         self.0.kind
@@ -183,7 +181,6 @@ impl Problem {
         }
     }
 
-    /// The response.
     pub fn into_response(self) -> Response {
         // Strings and numbers always have a JSON text.
         let text = serde_json::to_string(&self.body()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A list's parameters, in and out again.
+//! The parameters of a list: parses them, and writes those of the next page.
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ const UPDATED_SINCE: &str = "updatedSince";
 const UPDATED_UNTIL: &str = "updatedUntil";
 const LIMIT: &str = "limit";
 const INCLUDE_DELETED: &str = "includeDeleted";
-/// Whether what is fresher than `Sync-Until` is held back.
+/// Whether records that changed after `Sync-Until` are held back.
 pub const SETTLED: &str = "settled";
 const OPEN: &str = "open";
 const STATUS: &str = "status";
@@ -32,10 +32,10 @@ const TICKET_PRIORITY: &str = "ticketPriority";
 const OWNER: &str = "owner";
 const FOLLOWUP_UNTIL: &str = "followupUntil";
 const ACTION_UNTIL: &str = "actionUntil";
-/// What a `Link` says of the page it leads to.
+/// What the previous page found out about this one; it comes with a `Link`.
 pub const CONTINUATION: &str = "continuation";
 
-/// Every parameter a list knows.
+/// Every parameter of a list.
 pub const PARAMETERS: [&str; 15] = [
     ID_AFTER,
     CREATED_SINCE,
@@ -56,22 +56,23 @@ pub const PARAMETERS: [&str; 15] = [
 /// The work-queue filters, in the order in which a `Link` repeats them.
 const QUEUE_PARAMETERS: [&str; 7] =
     [OPEN, STATUS, TICKET_TYPE, TICKET_PRIORITY, OWNER, FOLLOWUP_UNTIL, ACTION_UNTIL];
-/// Those that no index has alone.
+/// The work-queue filters that no index can answer alone.
 const UNINDEXED: [&str; 5] = [TICKET_TYPE, TICKET_PRIORITY, OWNER, FOLLOWUP_UNTIL, ACTION_UNTIL];
 
-/// All that RFC 3986 does not leave unreserved, but for the colons of times: a query may hold them.
+/// The characters to encode in a query: all except the unreserved ones of RFC 3986 and the colons of times,
+/// which a query may hold.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
-/// What a list was asked for, with what its next page needs to know.
+/// The parameters of a list, with what its next page needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Which records it holds.
+    /// Which records the list holds.
     pub filter: Filter,
-    /// What the page before found out.
+    /// What the previous page found out.
     pub continuation: Continuation,
-    /// Whether records fresher than the horizon are held back.
+    /// Whether records that changed after the horizon are held back.
     settled: bool,
-    /// The work-queue filters as they were given: the next page has the same.
+    /// The work-queue filters as they were given, for the next page.
     queue: Vec<(&'static str, String)>,
 }
 
@@ -97,8 +98,8 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Takes a parameter that several values may be given for, with commas between or by naming it for each: clients
-    /// differ in how they write a list.
+    /// Takes a parameter with several values, separated by commas or given one by one: clients write lists
+    /// in both ways.
     fn take_any<T, E: ToString>(
         &mut self,
         name: &'static str,
@@ -141,12 +142,12 @@ impl<'a> Parameters<'a> {
 }
 
 impl ListQuery {
-    /// Reads the query of a list of all tickets, or of a customer's, for whoever sees these tickets. `horizon`
-    /// is the instant up to which every change is visible.
+    /// Parses the query of a list of all tickets, or of a customer's, for a caller with this visibility.
+    /// `horizon` is the instant up to which every change is visible.
     ///
     /// # Errors
     /// 400 with every violation: unknown parameters with the nearest known one, values that are not
-    /// configured, contradictions, and what only a scan could answer.
+    /// configured, contradictions, and filters that only a scan could answer.
     pub fn parse(
         given: Vec<(&str, &str)>,
         customer: Option<CustomerId>,
@@ -170,7 +171,7 @@ impl ListQuery {
         let include_deleted = parameters.flag(INCLUDE_DELETED);
         let settled = parameters.flag(SETTLED);
         let queue = parameters.queue(presets);
-        // A hint: one that cannot be read, as after a new version was deployed, is none.
+        // Only a hint: one that cannot be read, as after a new version was deployed, is ignored.
         let hint = |text: &str| Ok::<_, Infallible>(text.parse().unwrap_or_default());
         let continuation = parameters.take(CONTINUATION, hint).unwrap_or_default();
         let Parameters { given, mut violations } = parameters;
@@ -218,7 +219,7 @@ impl ListQuery {
         Ok(Self { filter, continuation, settled, queue: queue_given })
     }
 
-    /// The same query for the page after `last`, with what this one found out; it begins with `?`.
+    /// The query for the page after `last`, beginning with `?`. It includes what this page found out.
     pub fn next(&self, last: TicketId, found: &Continuation) -> String {
         let Filter {
             customer: _,
@@ -255,25 +256,25 @@ impl ListQuery {
 
 fn flag(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
-        // `?settled` alone says yes.
+        // `?settled` alone means true.
         "true" | "1" | "" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err("must be true or false"),
     }
 }
 
-/// The last instant that is meant: a date means the whole day.
+/// Parses the last instant of a period. A date stands for its whole day.
 fn end_of(text: &str) -> Result<Timestamp, InvalidTime> {
     text.parse().map(DateOrTime::ends)
 }
 
-/// Any integer, for clients that begin at -1 or end past the last id.
+/// Parses any integer, because some clients begin at -1 or end past the last id.
 pub(crate) fn integer(text: &str) -> Result<u64, &'static str> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err("must be an integer");
     }
-    // No id, and no version, is higher than any number too large for this type.
+    // Numbers too large for this type are higher than every id and version, as its maximum is.
     Ok(if text.starts_with('-') { 0 } else { digits.parse().unwrap_or(u64::MAX) })
 }
 

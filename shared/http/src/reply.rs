@@ -12,12 +12,12 @@ use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::log::Failure;
 use crate::{Problem, Request, Response, etag, problem};
 
-/// What a response is about that its path does not say: for the request's line in the log.
+/// The tickets that a response is about but its path does not name, for the request's log line.
 #[derive(Debug, Clone)]
 pub(crate) enum About {
     /// A new ticket.
     Ticket(TicketId),
-    /// The new tickets of a batch, and why rows failed that the caller is not to blame for.
+    /// The new tickets of a batch, and the failures of rows that were not the caller's fault.
     Batch { tickets: Vec<TicketId>, failed: Vec<Failure> },
 }
 
@@ -25,20 +25,17 @@ pub(crate) fn json(text: String) -> Response {
     let mut response = Response::new(Body::Text(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Tickets are for who asked, and as of now: no cache between may answer with an older one.
+    // Tickets are private and change at any time, so that no shared or stale copy may be served.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     response
 }
 
-/// A value as JSON: 200.
-///
-/// # Errors
-/// 500 where it could not be written.
+/// 200 with a value as JSON.
 pub fn of(value: &impl Serialize) -> Result<Response, Problem> {
     Ok(json(serde_json::to_string(value).map_err(Error::internal)?))
 }
 
-/// A document that anybody may read: 200. It changes when the deployment does.
+/// 200 with a document that anybody may read. It only changes with the deployment, so caches may keep it.
 pub fn document(content_type: &'static str, text: String) -> Response {
     let mut response = Response::new(Body::Text(text));
     let headers = response.headers_mut();
@@ -47,10 +44,7 @@ pub fn document(content_type: &'static str, text: String) -> Response {
     response
 }
 
-/// A page for browsers, under the policy that they are to hold it to: 200.
-///
-/// # Errors
-/// 500 where the policy is no header.
+/// 200 with a page for browsers, and the content security policy that they must enforce.
 pub fn page(html: String, security_policy: &str) -> Result<Response, Problem> {
     let mut response = document("text/html; charset=utf-8", html);
     let policy = HeaderValue::from_str(security_policy).map_err(Error::internal)?;
@@ -62,10 +56,10 @@ pub fn page(html: String, security_policy: &str) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// A ticket with its `ETag`: 200, or 304 where the client has this version.
+/// 200 with a ticket and its `ETag`, or 304 if the client has this version.
 ///
 /// # Errors
-/// 500 where it could not be written.
+/// 400 if `If-None-Match` is malformed.
 pub fn ticket(request: &Request, ticket: &Ticket) -> Result<Response, Problem> {
     if request.has(ticket.version)? {
         let mut response = Response::new(Body::Empty);
@@ -76,20 +70,14 @@ pub fn ticket(request: &Request, ticket: &Ticket) -> Result<Response, Problem> {
     changed(ticket)
 }
 
-/// A ticket after a change: 200 with its `ETag`.
-///
-/// # Errors
-/// 500 where it could not be written.
+/// 200 with a ticket after a change, and its `ETag`.
 pub fn changed(ticket: &Ticket) -> Result<Response, Problem> {
     let mut response = of(ticket)?;
     response.headers_mut().insert(ETAG, etag::of(ticket.version));
     Ok(response)
 }
 
-/// A new ticket: 201 with its `Location` and `ETag`; marked where it is a replay.
-///
-/// # Errors
-/// 500 where it could not be written.
+/// 201 with a new ticket, its `Location` and its `ETag`. A header marks a replay.
 pub fn created(request: &Request, ticket: &Ticket, replayed: bool) -> Result<Response, Problem> {
     let mut response = changed(ticket)?;
     *response.status_mut() = StatusCode::CREATED;
@@ -102,11 +90,11 @@ pub fn created(request: &Request, ticket: &Ticket, replayed: bool) -> Result<Res
     Ok(response)
 }
 
-/// Bytes of what is wrong with the rows of a batch: some four hundred mistakes of usual length. Bad input gets no answer
-/// that is larger than 64 KiB, and a hundred problems are up to 26 KB without what they list.
+/// The most bytes of listed errors in the answer to a batch: some four hundred errors of usual length. Bad
+/// input must not get an answer above 64 KiB, and a hundred problems take up to 26 KB without their errors.
 const MOST_ERRORS: usize = 36 * 1024;
 
-/// What became of a row of a batch.
+/// The result of a row of a batch.
 #[derive(Serialize)]
 struct Row<'a> {
     status: u16,
@@ -116,10 +104,7 @@ struct Row<'a> {
     problem: Option<problem::Body<'a>>,
 }
 
-/// What became of the rows of a batch: 207.
-///
-/// # Errors
-/// 500 where it could not be written.
+/// 207 with the result of each row of a batch.
 pub fn batch(rows: Vec<Result<Ticket, Error>>) -> Result<Response, Problem> {
     let mut room = MOST_ERRORS;
     let mut problem = |error| {
@@ -143,7 +128,7 @@ pub fn batch(rows: Vec<Result<Ticket, Error>>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// Done, and nothing to say: 204.
+/// 204 without a body.
 pub fn no_content() -> Response {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;

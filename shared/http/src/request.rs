@@ -1,5 +1,5 @@
-//! A request, as handlers read it: path parameters and never a path, so that no slash or prefix
-//! changes what is meant.
+//! A request as handlers read it. They read path parameters and never the path, so that a trailing slash
+//! or a prefix makes no difference.
 
 use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use lambda_http::request::RequestContext;
@@ -13,7 +13,7 @@ use crate::problem::MAX_BODY;
 use crate::route::BASE_PATH;
 use crate::{Problem, etag};
 
-/// A request whose caller is known.
+/// A request, as a handler gets it.
 #[derive(Debug)]
 pub struct Request {
     inner: lambda_http::Request,
@@ -29,12 +29,12 @@ pub(crate) struct Parts {
     pub(crate) meter: Meter,
 }
 
-/// What a create is given.
+/// The body of a create.
 #[derive(Debug)]
 pub enum Tickets {
     /// An object.
     One(Form),
-    /// An array, each element of which is a ticket or a mistake of its own.
+    /// An array. Each element is a ticket, or has an error of its own.
     Batch(Vec<Result<Form, Error>>),
 }
 
@@ -43,28 +43,27 @@ impl Request {
         Self { inner, parts }
     }
 
-    /// When it began.
     pub fn received(&self) -> Timestamp {
         self.parts.received
     }
 
-    /// What counts its calls of the database.
+    /// The meter that counts its calls of the database.
     pub fn meter(&self) -> Meter {
         self.parts.meter.clone()
     }
 
-    /// The ticket the path names.
+    /// The id of the ticket that the path names.
     ///
     /// # Errors
-    /// 400 where it is none.
+    /// 400 if it is not a valid id.
     pub fn ticket_id(&self) -> Result<TicketId, Problem> {
         self.path_id()
     }
 
-    /// The customer the path names.
+    /// The id of the customer that the path names.
     ///
     /// # Errors
-    /// 400 where it is none.
+    /// 400 if it is not a valid id.
     pub fn customer_id(&self) -> Result<CustomerId, Problem> {
         self.path_id()
     }
@@ -75,15 +74,15 @@ impl Request {
             .map_err(|error: T::Err| Error::InvalidParameters(Violation::new("id", error).into()).into())
     }
 
-    /// The query's parameters, decoded, in no particular order; one given twice is here twice.
+    /// The decoded parameters of the query, in no particular order. One given twice is listed twice.
     pub fn query(&self) -> Vec<(&str, &str)> {
         self.inner.query_string_parameters_ref().map(|query| query.iter().collect()).unwrap_or_default()
     }
 
-    /// The body, as a form of JSON.
+    /// The members of the body, which must be a JSON object.
     ///
     /// # Errors
-    /// As [`Request::body`]; 400 where it is no object.
+    /// As [`Request::body`]; 400 if it is not an object.
     pub fn form(&self) -> Result<Form, Problem> {
         Ok(Form::parse(self.body()?)?)
     }
@@ -91,7 +90,7 @@ impl Request {
     /// The body of a create: one ticket, or a batch.
     ///
     /// # Errors
-    /// As [`Request::body`]; 400 where it is neither an object nor an array of 1 to 100 elements.
+    /// As [`Request::body`]; 400 if it is neither an object nor an array of 1 to 100 elements.
     pub fn tickets(&self) -> Result<Tickets, Problem> {
         let body = self.body()?;
         Ok(if body.trim_ascii_start().starts_with(b"[") {
@@ -101,10 +100,10 @@ impl Request {
         })
     }
 
-    /// The body, which says that it is JSON.
+    /// The body, whose `Content-Type` must be JSON.
     ///
     /// # Errors
-    /// 415 where it says it is something else, or is compressed; 413 where it is too large.
+    /// 415 if its `Content-Type` is another one, or if it is compressed; 413 if it is too large.
     fn body(&self) -> Result<&[u8], Problem> {
         let kind = self.inner.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
         if !kind.is_some_and(is_json) {
@@ -118,14 +117,14 @@ impl Request {
         if body.len() > MAX_BODY {
             return Err(Problem::too_large());
         }
-        // API Gateway decompresses a body and may leave its header: what is JSON is not compressed any more.
+        // API Gateway decompresses a body but may keep the header. A body that is JSON is not compressed.
         if self.is_encoded() && serde_json::from_slice::<IgnoredAny>(body).is_err() {
             return Err(Problem::compressed());
         }
         Ok(body)
     }
 
-    /// Whether `Content-Encoding` names a coding.
+    /// Whether `Content-Encoding` names a coding other than `identity`.
     fn is_encoded(&self) -> bool {
         let values = self.headers().get_all(CONTENT_ENCODING).iter();
         let codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -133,26 +132,26 @@ impl Request {
         codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
     }
 
-    /// `If-Match`.
+    /// The precondition in `If-Match`.
     ///
     /// # Errors
-    /// 400 where it is malformed.
+    /// 400 if it is malformed.
     pub fn if_match(&self) -> Result<Precondition, Problem> {
         etag::if_match(self.headers())
     }
 
-    /// Whether `If-None-Match` says the client has this version.
+    /// Whether the client already has this version, as `If-None-Match` says.
     ///
     /// # Errors
-    /// 400 where it is malformed.
+    /// 400 if it is malformed.
     pub fn has(&self, version: Version) -> Result<bool, Problem> {
         etag::none_match(self.headers(), version)
     }
 
-    /// `Idempotency-Key`.
+    /// The `Idempotency-Key`, if there is one.
     ///
     /// # Errors
-    /// 400 where it is too long, empty, not text, or given twice.
+    /// 400 if it is too long, empty, not text, or given twice.
     pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
         const NAME: &str = "Idempotency-Key";
         let mut values = self.headers().get_all(NAME).iter();
@@ -167,8 +166,8 @@ impl Request {
         }
     }
 
-    /// The absolute path as the client wrote it, with whatever stage or mapping is in front of it; the
-    /// published path where the event has none that is this route's.
+    /// The absolute path as the client wrote it, including a stage or mapping in front of it. If the event
+    /// has no path that fits this route, the published path.
     pub fn path(&self) -> String {
         let written = match self.inner.request_context_ref() {
             // The event's own `path` lacks the stage.
@@ -189,7 +188,7 @@ impl Request {
         )
     }
 
-    /// The absolute path of a ticket in the list that this request's path names.
+    /// The absolute path of a ticket, for a request whose path is that of all tickets.
     pub fn location_of(&self, id: TicketId) -> String {
         format!("{}/{id}", self.path().trim_end_matches('/'))
     }
@@ -199,20 +198,20 @@ impl Request {
     }
 }
 
-/// `application/json`, or a type derived from it, whatever its parameters.
+/// Whether a `Content-Type` is `application/json` or derived from it, with any parameters.
 fn is_json(value: &str) -> bool {
     let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// The bytes of a path that goes back in a header: those of RFC 3986, section 3.3, without the separators of
-/// header values.
+/// The bytes allowed in a path that is sent back in a header: those of RFC 3986, section 3.3, without the
+/// separators of header values.
 const IN_PATHS: &[u8] = b"/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%!$&'()*+=:@";
 
-/// The end of a path that is a route's.
+/// The end of a path, which matches a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tail<'a> {
-    /// What stands where the route has `{id}`.
+    /// The segment at the place of the route's `{id}`.
     id: Option<&'a str>,
 }
 
@@ -222,8 +221,8 @@ pub(crate) fn path_id<'a>(event: &'a lambda_http::Request, route: &str) -> Optio
     parameter.or_else(|| tail(route, event.raw_http_path())?.id)
 }
 
-/// The end of a path that ends like `pattern`. What stands before is whatever the API is mapped to. A function
-/// URL has no routes, and so no path parameters.
+/// Matches the end of a path with `pattern`; anything the API is mapped to may come before it. A function
+/// URL needs this, because it has no routes and so no path parameters.
 pub(crate) fn tail<'a>(pattern: &str, path: &'a str) -> Option<Tail<'a>> {
     let mut segments = path.strip_suffix('/').unwrap_or(path).rsplit('/');
     let mut tail = Tail::default();

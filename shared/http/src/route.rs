@@ -7,7 +7,7 @@ use tickets_domain::Scope;
 
 use crate::request::tail;
 
-/// Where the API is, on every host.
+/// The path of the API on every host.
 pub const BASE_PATH: &str = "/backend/api/v1";
 
 /// The path of one ticket, below [`BASE_PATH`].
@@ -26,30 +26,30 @@ pub const TICKET_CONFIGURATION: &str = "/ticket-configuration";
 pub const OPENAPI: &str = "/openapi.json";
 /// The API's description for people.
 pub const DOCS: &str = "/docs";
-/// The paths of what anybody may `GET` without a key: documents, which tell of no ticket. The function of
-/// [`GET_TICKET_CONFIGURATION`] answers them.
+/// The paths of documents that anybody may `GET` without a key, because they contain no tickets. The function
+/// of [`GET_TICKET_CONFIGURATION`] answers them.
 pub const DOCUMENTS: [&str; 2] = [OPENAPI, DOCS];
 
-/// A route: which function answers which methods of a path, and the scope it takes.
+/// A route: which function answers which methods of a path, and which scope that needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The function's name: its package, its binary and its folder.
     pub function: &'static str,
-    /// The methods it answers, and with `GET` also `HEAD`.
+    /// The methods it answers. `GET` includes `HEAD`.
     pub methods: &'static [Method],
-    /// The path, without the trailing slash it may have.
+    /// The path without a trailing slash; it is answered with one too.
     pub path: &'static str,
     /// The scope a key needs.
     pub scope: Scope,
-    /// Whether this function also answers what no other does on its path: CORS preflights, and
-    /// methods that are not allowed.
+    /// Whether this function also answers the methods that no other one answers on this path: CORS
+    /// preflights, and methods that are not allowed.
     pub fallback: bool,
 }
 
 impl Route {
     /// Whether this function answers this method.
     pub fn answers(&self, method: &Method) -> bool {
-        // RFC 9110, section 9.1: every server has to support both.
+        // Every server must support both `GET` and `HEAD` (RFC 9110, section 9.1).
         self.methods.contains(if method == Method::HEAD { &Method::GET } else { method })
     }
 }
@@ -119,7 +119,7 @@ pub const LIST_TICKET_HISTORY: Route = Route {
     fallback: true,
 };
 
-/// Every route that takes a key.
+/// Every route that needs a key.
 pub const ROUTES: [Route; 8] = [
     GET_TICKET,
     LIST_TICKETS,
@@ -131,12 +131,12 @@ pub const ROUTES: [Route; 8] = [
     LIST_TICKET_HISTORY,
 ];
 
-/// The document that an event asks for; `None` where it asks for something else.
+/// The document that an event asks for; `None` if it asks for something else.
 pub fn document(event: &lambda_http::Request) -> Option<&'static str> {
     DOCUMENTS.into_iter().find(|document| tail(document, event.raw_http_path()).is_some())
 }
 
-/// The methods there are, in the order of [`allowed`].
+/// All methods of the API, in the order of [`allowed`].
 pub const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 

@@ -1,4 +1,4 @@
-//! One request from event to response: the same for a deployed function and the local server.
+//! Turns the event of a request into a response, the same for a deployed function and the local server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::reply::About;
 use crate::request::Parts;
 use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, limit, request, route};
 
-/// What a function's requests have in common.
+/// What all requests of a function share.
 #[derive(Debug)]
 pub struct Service<'a, K> {
     route: &'a Route,
@@ -31,8 +31,8 @@ pub struct Service<'a, K> {
 }
 
 impl<'a, K: KeyStore> Service<'a, K> {
-    /// The service of `route`, for callers with one of `keys` and pages from `cors_origins`; each request is a line of
-    /// `log`.
+    /// The service of `route`, for callers with one of `keys` and web pages from `cors_origins`. It writes
+    /// one line to `log` for each request.
     pub fn new(
         route: &'a Route,
         keys: &'a K,
@@ -43,7 +43,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         Self { route, keys, cors_origins, clock, log }
     }
 
-    /// Answers a request: whatever happens, with a response.
+    /// Answers a request. Errors become responses too.
     pub async fn respond<F>(
         &self,
         event: lambda_http::Request,
@@ -62,7 +62,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         self.finish(&seen, outcome)
     }
 
-    /// Answers a request for one of [`route::DOCUMENTS`]: it needs no key, and there is nothing to wait for.
+    /// Answers a request for one of [`route::DOCUMENTS`], which needs no key.
     pub fn respond_to_anyone(
         &self,
         event: lambda_http::Request,
@@ -83,7 +83,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         self.finish(&seen, outcome)
     }
 
-    /// The response to what came of a request; it is logged.
+    /// Makes the response from a handler's outcome, and logs the request.
     fn finish(&self, seen: &Seen, outcome: Result<Response, Problem>) -> Response {
         let (mut response, problem) = match outcome {
             Ok(response) => (response, None),
@@ -106,7 +106,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         response
     }
 
-    /// Writes the request's line; a failure with its cause, here and nowhere else.
+    /// Writes the request's log line. A failure and its cause are logged only here.
     fn tell(&self, seen: &Seen, response: &mut Response, problem: Option<&Problem>) {
         let status = problem.map_or(response.status(), Problem::status);
         let usage = seen.meter.usage();
@@ -170,7 +170,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
     }
 }
 
-/// What a request's line tells of it, besides what is measured.
+/// The members of a request's log line, besides those of every line.
 #[derive(Serialize)]
 struct Told<'a> {
     route: &'static str,
@@ -180,11 +180,11 @@ struct Told<'a> {
     key: Option<&'a KeyId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<TicketId>,
-    /// Those that a batch made.
+    /// The tickets that a batch created.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tickets: &'a [TicketId],
     replays: u32,
-    /// Why the request was let in without a lease of its key's limit.
+    /// Why the request was admitted without being counted against its key's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_uncounted: Option<String>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -193,17 +193,17 @@ struct Told<'a> {
     failure: Option<Failure>,
 }
 
-/// A method by its name; what a client made up is not repeated.
+/// The name of a method. One that a client made up is not repeated in the log.
 fn known(method: &Method) -> &'static str {
     let names = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     names.into_iter().find(|name| method == *name).unwrap_or("another")
 }
 
-/// What the response and the log need of a request.
+/// What the response and the log need to know of a request.
 struct Seen {
     began: Instant,
     id: String,
-    /// Lambda's id of the invocation, and its tracing header.
+    /// Lambda's id of the invocation.
     invocation: Option<String>,
     trace: Option<String>,
     method: Method,
@@ -234,8 +234,8 @@ impl Seen {
     }
 }
 
-/// Makes the response to a `GET` one to a `HEAD` (RFC 9110, section 9.3.2): the same headers, and of the body
-/// its length.
+/// Turns the response to a `GET` into one to a `HEAD` (RFC 9110, section 9.3.2). The headers stay, and
+/// `Content-Length` gives the body's length.
 fn without_body(response: &mut Response) {
     let body = std::mem::take(response.body_mut());
     if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
@@ -243,10 +243,7 @@ fn without_body(response: &mut Response) {
     }
 }
 
-/// Runs a function on Lambda: `answer` is [`Service::respond`] with its handler.
-///
-/// # Errors
-/// Where the Lambda runtime API fails.
+/// Runs a function on Lambda. `answer` calls [`Service::respond`] with the function's handler.
 pub async fn run<A, F>(
     app: A,
     answer: impl Fn(Arc<A>, lambda_http::Request) -> F,
@@ -266,7 +263,7 @@ where
     .await
 }
 
-/// The gateway's name for the request, which its access log has too; without one, Lambda's.
+/// The gateway's id of the request, which its access log has too; without a gateway, Lambda's id.
 fn request_id(event: &lambda_http::Request) -> String {
     let gateway = match event.request_context_ref() {
         Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone(),

@@ -1,4 +1,4 @@
-//! One request from event to response: who is let in, what a handler reads of it, and what is answered.
+//! Tests of a request from event to response: who is admitted, what a handler reads, and what is answered.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -22,7 +22,7 @@ use tickets_domain::{
     TicketFields, TicketId, Timestamp, Version, Visibility,
 };
 
-/// The token of the one key there is, and the time it is.
+/// The token of the only key, and the current time.
 const TOKEN: &str = "tk_ada_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const NOW: &str = "2026-11-23T17:45:00.000Z";
 
@@ -74,7 +74,7 @@ impl Event {
         self
     }
 
-    /// With these headers of one name, and no others of it.
+    /// Replaces all headers of one name.
     fn header(mut self, name: &str, values: &[&str]) -> Self {
         self.0["multiValueHeaders"][name] = json!(values);
         self
@@ -90,7 +90,7 @@ impl Event {
     }
 }
 
-/// The response to an event, by a handler.
+/// A handler's response to an event.
 async fn answer<F: Future<Output = Result<Response, Problem>>>(
     keys: &OneKey,
     route: &Route,
@@ -101,7 +101,7 @@ async fn answer<F: Future<Output = Result<Response, Problem>>>(
     Service::new(route, keys, &[], &clock, &Log::silent()).respond(event.into_request(), handler).await
 }
 
-/// What a request is read as, behind the guard: of a good key, and whatever the answer.
+/// What `read` makes of a request with a good key; `None` if the request does not reach the handler.
 async fn read<T>(route: &Route, event: Event, read: impl FnOnce(Caller, Request) -> T) -> Option<T> {
     let mut seen = None;
     let handler = |caller, request| {
@@ -112,7 +112,7 @@ async fn read<T>(route: &Route, event: Event, read: impl FnOnce(Caller, Request)
     seen
 }
 
-/// As [`read`], of the request alone.
+/// As [`read`], but with the request alone.
 async fn asked<T>(route: &Route, event: Event, ask: impl FnOnce(Request) -> T) -> T {
     read(route, event, |_, request| ask(request)).await.expect("the guard lets it in")
 }
@@ -649,14 +649,14 @@ fn a_record_that_does_not_fit_begins_the_next_page() {
     };
     let mut reply = ListReply::default();
     let fit = (0..40).take_while(|_| push(&mut reply, &large(262_144)) == Taken::Accepted).count();
-    // 6 MB of tickets of a quarter of a megabyte each, and a little.
+    // 6 MB hold 23 tickets of slightly more than a quarter of a megabyte.
     assert_eq!(fit, 23);
     assert_eq!(push(&mut reply, &large(1000)), Taken::Accepted, "a smaller one still fits");
     let id: TicketId = "43".parse().unwrap();
     assert!(list_query().next(id, &Continuation::Unknown).ends_with("idAfter=43"));
 }
 
-/// Every error, and what its caller is told: a status, the kind, and headers.
+/// Checks the status, kind and headers of every error.
 #[test]
 fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
     let cause = || tickets_domain::error::Cause("cause".into());

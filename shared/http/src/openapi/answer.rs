@@ -1,4 +1,4 @@
-//! What operations answer when they succeed: tickets, and lists of them.
+//! The responses of operations that succeed.
 
 use serde_json::{Value, json};
 use tickets_domain::{Presets, Timestamp};
@@ -22,7 +22,7 @@ pub(super) fn created(description: &str, presets: &Presets) -> Value {
         "`true` where an earlier request with this key created it",
         json!({"type": "string", "enum": ["true"]}),
     );
-    // What can be done with it next.
+    // The operations that can follow.
     let link =
         |operation: &str| json!({"operationId": operation, "parameters": {"id": "$response.body#/id"}});
     created["links"] = json!({
@@ -32,7 +32,7 @@ pub(super) fn created(description: &str, presets: &Presets) -> Value {
     created
 }
 
-/// That the caller has the ticket already.
+/// The response if the caller already has this version of the ticket.
 pub(super) fn not_modified(description: &str) -> Value {
     json!({"description": description, "headers": {"ETag": etag()}})
 }

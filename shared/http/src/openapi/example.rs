@@ -1,4 +1,4 @@
-//! The values that the document shows. Problems are made by the code that answers them.
+//! The example values in the document. Problems come from the code that returns them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{Problem, TicketConfiguration};
 /// The customer of the examples.
 pub(super) const CUSTOMER: u64 = 42;
 
-/// A new ticket, as a body.
+/// The body of a create.
 pub(super) fn create(presets: &Presets) -> Value {
     json!({
         "customerID": CUSTOMER,
@@ -24,7 +24,7 @@ pub(super) fn create(presets: &Presets) -> Value {
     })
 }
 
-/// A batch, as a body. Its second row is refused, for what no schema can say: no February has 30 days.
+/// The body of a batch. Its second row is refused for what no schema can express: no February has 30 days.
 pub(super) fn batch(presets: &Presets) -> Value {
     json!([create(presets), refused_row()])
 }
@@ -33,7 +33,7 @@ fn refused_row() -> Value {
     json!({"customerID": CUSTOMER, "subject": "Invoice 2026-119 is wrong", "ticketFollowupDate": "2026-02-30"})
 }
 
-/// What became of the batch.
+/// The results of the batch.
 pub(super) fn batch_results(presets: &Presets) -> Value {
     let form = Form::parse(refused_row().to_string().as_bytes());
     let refused = form.and_then(|form| TicketFields::draft(form, presets)).err().map(Problem::from);
@@ -43,7 +43,7 @@ pub(super) fn batch_results(presets: &Presets) -> Value {
     [made].into_iter().chain(refused).collect()
 }
 
-/// What an update changes, as a body; it also clears a field.
+/// The body of an update, which also clears a field.
 pub(super) fn patch(presets: &Presets) -> Value {
     json!({
         "status": a_value(&presets.status, "assigned"),
@@ -52,7 +52,7 @@ pub(super) fn patch(presets: &Presets) -> Value {
     })
 }
 
-/// A whole ticket with a change, as a body.
+/// The body of an update: a whole ticket with a change.
 pub(super) fn put(presets: &Presets) -> Value {
     let mut ticket = ticket(presets);
     ticket["ticketPriority"] = a_value(&presets.priority, "high").into();
@@ -70,7 +70,7 @@ pub(super) fn ticket(presets: &Presets) -> Value {
     ticket
 }
 
-/// The configuration of a deployment that changes nothing but its presets.
+/// The configuration of a deployment with these presets, and defaults for everything else.
 pub(super) fn configuration(presets: &Presets) -> Value {
     json!(TicketConfiguration::new(presets, Duration::from_secs(10), Duration::from_secs(90 * 24 * 60 * 60)))
 }
@@ -106,7 +106,7 @@ pub(super) fn customer_list(presets: &Presets) -> Value {
     })
 }
 
-/// A history: the ticket that [`create`] makes, and what [`patch`] changes of it.
+/// A history: the creation with [`create`], and the update with [`patch`].
 pub(super) fn history(presets: &Presets) -> Value {
     let mut fields = create(presets);
     fields["status"] = json!(presets.new_status());
@@ -117,30 +117,30 @@ pub(super) fn history(presets: &Presets) -> Value {
     json!({"history": {"summary": "A ticket that was assigned", "value": [created, updated]}})
 }
 
-/// A query with mistakes.
+/// The problem of a query with mistakes.
 pub(super) fn invalid_query(presets: &Presets) -> Option<Problem> {
     let query = vec![("limit", "5000"), ("updateSince", "2026-11-01")];
     ListQuery::parse(query, None, Visibility::All, presets, Timestamp::MAX).err()
 }
 
-/// A path whose id is none.
+/// The problem of a path with an invalid id.
 pub(super) fn invalid_id() -> Option<Problem> {
     let invalid = "first".parse::<TicketId>().err();
     invalid.map(|error| Error::InvalidParameters(Violation::new("id", error).into()).into())
 }
 
-/// A body that is no JSON.
+/// The problem of a body that is not JSON.
 pub(super) fn malformed_body() -> Option<Problem> {
     Form::parse(br#"{"subject": "Invoice 2026-118 is wrong""#).err().map(Problem::from)
 }
 
-/// A ticket with mistakes.
+/// The problem of a ticket with mistakes.
 pub(super) fn invalid_fields(presets: &Presets) -> Option<Problem> {
     let body = br#"{"customerID": 42, "subject": "", "stauts": "open", "ticketType": "question"}"#;
     Form::parse(body).and_then(|form| TicketFields::draft(form, presets)).err().map(Problem::from)
 }
 
-/// A value of a preset: the preferred one where it is configured, or any will do.
+/// A value of a preset: `preferred` if it is allowed, else the first.
 fn a_value<'a>(preset: &'a Preset, preferred: &'a str) -> &'a str {
     match preset.values() {
         [] => preferred,

@@ -1,4 +1,4 @@
-//! What each operation is called, what it takes and what it answers: one function each.
+//! The name, input and responses of each operation, one function each.
 
 use lambda_http::http::Method;
 use serde_json::{Map, Value, json};
@@ -18,12 +18,12 @@ pub(super) struct Operation {
     pub(super) method: Method,
     id: &'static str,
     summary: &'static str,
-    /// Begins with what it does: some readers see no more than that.
+    /// The first sentence says what the operation does, because some tools show no more.
     description: &'static str,
     parameters: Vec<Value>,
     body: Option<Value>,
-    /// Whether it is described at the other form of its path, where the published one has the same method for
-    /// another body. Both forms do both; generators want one type for each.
+    /// Whether it is described at the other form of its path, because the published form describes the same
+    /// method with another body. Both forms accept both bodies, but generators need one type for each.
     pub(super) at_other_form: bool,
     success: Vec<(&'static str, Value)>,
     pub(super) refusals: Vec<Refusal>,
@@ -46,7 +46,7 @@ pub(super) fn all(presets: &Presets) -> [Operation; 10] {
 }
 
 impl Operation {
-    /// The operation as it stands in the document.
+    /// Its description in the document.
     pub(super) fn into_json(self) -> Value {
         let refusals = self.refusals.iter().map(|refusal| (refusal.status, refusal.reference()));
         let responses = self.success.into_iter().chain(refusals);
@@ -262,7 +262,7 @@ fn get_ticket_history(presets: &Presets) -> Operation {
     }
 }
 
-/// The refusals of one operation, and those of all.
+/// The refusals of one operation, followed by those of every operation.
 fn refused(own: &[Refusal]) -> Vec<Refusal> {
     [own, &refusal::OF_ALL].concat()
 }

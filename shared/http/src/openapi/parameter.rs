@@ -1,4 +1,4 @@
-//! What operations take beside a body: parameters in paths, queries and headers.
+//! The parameters of operations, in paths, queries and headers.
 
 use serde_json::{Value, json};
 use tickets_domain::filter::MAX_LIMIT;
@@ -108,7 +108,7 @@ pub(super) fn if_none_match() -> Value {
     in_header("If-None-Match", "Only if the ticket is at another version: else 304", etag())
 }
 
-/// One tag, or several with commas between.
+/// One tag or several, separated by commas.
 fn etag() -> Value {
     let pattern = "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$";
     json!({"type": "string", "pattern": pattern, "examples": ["\"1\""]})
@@ -122,7 +122,7 @@ fn in_query(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "description": description, "schema": schema})
 }
 
-/// A parameter that takes values of a preset, with commas between.
+/// A parameter that takes values of a preset, separated by commas.
 fn any_of(name: &str, description: &str, preset: &Preset) -> Value {
     let mut value = json!({"type": "string", "minLength": 1});
     if !preset.values().is_empty() {
@@ -137,7 +137,7 @@ fn in_header(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "header", "description": description, "schema": schema})
 }
 
-/// A parameter that is true or false; `?settled` alone says yes.
+/// A parameter that is true or false; `?settled` alone means true.
 fn flag(name: &str, description: &str) -> Value {
     let mut parameter = in_query(name, description, json!({"type": "boolean", "default": false}));
     parameter["allowEmptyValue"] = true.into();

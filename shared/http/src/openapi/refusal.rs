@@ -1,4 +1,4 @@
-//! What operations answer when they do not succeed: problems that they share, with examples that the code makes.
+//! The error responses of operations: shared problems, with examples that the code makes.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use tickets_domain::{Error, Presets, Quota, Scope};
 use super::{answer, example, schema};
 use crate::Problem;
 
-/// A status that says no.
+/// An error response that operations share.
 #[derive(Clone, Copy)]
 pub(super) struct Refusal {
     /// Its name among the document's responses.
     pub(super) name: &'static str,
     pub(super) status: &'static str,
     description: &'static str,
-    /// Whether it says when to repeat the request.
+    /// Whether it has a `Retry-After`.
     retry_after: bool,
-    /// The problems it may be.
+    /// The problems it may hold.
     problems: fn(&Presets) -> Vec<Problem>,
 }
 
 impl Refusal {
-    /// How an operation refers to it.
+    /// The reference by which an operation includes it.
     pub(super) fn reference(&self) -> Value {
         json!({"$ref": format!("#/components/responses/{}", self.name)})
     }
 
-    /// The response as it stands in the document.
+    /// Its definition in the document.
     pub(super) fn response(&self, presets: &Presets) -> Value {
         let problems = (self.problems)(presets);
         let examples: Map<_, _> = problems
@@ -57,11 +57,11 @@ impl Refusal {
     }
 }
 
-/// What every request can be answered.
+/// The error responses of every operation.
 pub(super) const OF_ALL: [Refusal; 5] =
     [UNAUTHENTICATED, FORBIDDEN, TOO_MANY_REQUESTS, INTERNAL_ERROR, UNAVAILABLE];
 
-/// Of a list.
+/// For lists and histories.
 pub(super) const INVALID_QUERY: Refusal = Refusal {
     name: "InvalidQuery",
     status: "400",
@@ -70,7 +70,7 @@ pub(super) const INVALID_QUERY: Refusal = Refusal {
     problems: |presets| example::invalid_query(presets).into_iter().collect(),
 };
 
-/// Of other requests without a body.
+/// For other requests without a body.
 pub(super) const INVALID_PARAMETERS: Refusal = Refusal {
     name: "InvalidParameters",
     status: "400",
@@ -79,7 +79,7 @@ pub(super) const INVALID_PARAMETERS: Refusal = Refusal {
     problems: |_| example::invalid_id().into_iter().collect(),
 };
 
-/// Of a request with a body.
+/// For requests with a body.
 pub(super) const INVALID_REQUEST: Refusal = Refusal {
     name: "InvalidRequest",
     status: "400",
@@ -165,7 +165,7 @@ const TOO_MANY_REQUESTS: Refusal = Refusal {
     problems: |_| rate_limited().into_iter().chain([Problem::too_many_requests()]).collect(),
 };
 
-/// A key that has made all requests of its window.
+/// The problem of a key that has used up its limit.
 fn rate_limited() -> Option<Problem> {
     let (limit, resets) = ("600/m".parse().ok()?, Duration::from_secs(17));
     Some(Error::RateLimited(Quota { limit, remaining: 0, resets, uncounted: None }).into())
@@ -195,7 +195,7 @@ const UNAVAILABLE: Refusal = Refusal {
     },
 };
 
-/// A cause is for the log; no problem shows it.
+/// A placeholder: causes are for the log, and no problem shows one.
 fn no_cause() -> Cause {
     Cause("an example".into())
 }

@@ -1,4 +1,4 @@
-//! The types of what goes in and out, as JSON Schemas (2020-12).
+//! The types of requests and responses, as JSON Schemas (2020-12).
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -8,19 +8,19 @@ use tickets_domain::{Departure, HistoryEntry, Presets, Ticket, TicketFields, Tom
 
 use crate::{TicketConfiguration, problem};
 
-/// The name of what a list holds.
+/// The name of the schema of a list's records.
 pub(super) const LISTED: &str = "TicketOrTombstone";
-/// The name of what a history holds.
+/// The name of the schema of a history's entries.
 pub(super) const HISTORY_ENTRY: &str = "HistoryEntry";
-/// The name of a new ticket, as a body.
+/// The name of the schema of a create's body.
 pub(super) const CREATE: &str = "TicketCreate";
-/// The name of an update, as a body.
+/// The name of the schema of an update's body.
 pub(super) const UPDATE: &str = "TicketUpdate";
 
-/// The name of what becomes of a row of a batch.
+/// The name of the schema of a batch's results.
 pub(super) const BATCH_RESULT: &str = "BatchResult";
 
-/// The schema of a value.
+/// The schema of a type.
 pub(super) fn of<T: JsonSchema>() -> Value {
     let mut schema = generator().into_root_schema_for::<T>();
     for not_of_a_part in ["$schema", "title"] {
@@ -29,12 +29,12 @@ pub(super) fn of<T: JsonSchema>() -> Value {
     schema.to_value()
 }
 
-/// How something refers to a schema by its name.
+/// The reference to a schema by its name.
 pub(super) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// The schemas that have a name.
+/// All schemas that have a name.
 pub(super) fn all(presets: &Presets) -> Map<String, Value> {
     let mut schemas = answered(presets);
     schemas.insert(CREATE.into(), create(presets));
@@ -43,12 +43,12 @@ pub(super) fn all(presets: &Presets) -> Map<String, Value> {
     schemas
 }
 
-/// What goes out.
+/// The schemas of responses.
 fn answered(presets: &Presets) -> Map<String, Value> {
     let [mut ticket, tombstone, departure] =
         [of::<Ticket>(), of::<Tombstone>(), of::<Departure>()].map(never_null);
     for (name, preset) in preset_fields(presets) {
-        // A ticket may have a value that is no longer configured: these are examples, not all there are.
+        // A ticket may have a value that is no longer configured, so these are examples and not an `enum`.
         ticket["properties"][name]["examples"] = preset.values().into();
     }
     let mut generator = generator();
@@ -67,9 +67,9 @@ fn answered(presets: &Presets) -> Map<String, Value> {
     schemas
 }
 
-/// A record of a list: the fields of a ticket and of what is left of one, in a single type. A union would tell more,
-/// but generators differ: of `anyOf` typescript-fetch makes a type in which every field is required, of `oneOf`
-/// Go's client needs a module and refuses fields that it does not know.
+/// A record of a list: one type with the fields of tickets, tombstones and departures. A union would be
+/// more exact, but generators differ: from `anyOf`, typescript-fetch makes a type in which every field is
+/// required; for `oneOf`, Go's client needs another module and refuses unknown fields.
 fn listed(ticket: &Value, left: [&Value; 2]) -> Value {
     let mut listed = ticket.clone();
     listed["description"] =
@@ -89,7 +89,7 @@ fn listed(ticket: &Value, left: [&Value; 2]) -> Value {
     listed
 }
 
-/// Whole numbers as generators know them.
+/// Replaces `uint64`, which not every generator knows, by `int64`.
 fn signed(schema: &mut Value) {
     for property in schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut) {
         if property["format"] == "uint64" {
@@ -98,7 +98,7 @@ fn signed(schema: &mut Value) {
     }
 }
 
-/// Takes names out of those that an object must have.
+/// Makes some properties of an object optional.
 fn optional(schema: &mut Value, is_optional: impl Fn(&Value) -> bool) {
     let Some(schema) = schema.as_object_mut() else { return };
     if let Some(Value::Array(required)) = schema.get_mut("required") {
@@ -109,14 +109,14 @@ fn optional(schema: &mut Value, is_optional: impl Fn(&Value) -> bool) {
     }
 }
 
-/// A new ticket, as a body.
+/// The body of a create.
 fn create(presets: &Presets) -> Value {
     let mut create = of::<TicketFields>();
     create["description"] = "A new ticket. What is not given is preset or absent.".into();
     given(create, presets)
 }
 
-/// An update, as a body: all that a ticket has, and nothing that must be there.
+/// The body of an update: every property of a ticket, and none is required.
 fn update(presets: &Presets) -> Value {
     let mut update = of::<Ticket>();
     update["description"] =
@@ -127,7 +127,7 @@ fn update(presets: &Presets) -> Value {
     given(update, presets)
 }
 
-/// What becomes of a row of a batch.
+/// The result of a row of a batch.
 fn batch_result() -> Value {
     json!({
         "description": "What became of a row: 201 and its ticket, or another status and its problem.",
@@ -144,7 +144,7 @@ fn batch_result() -> Value {
     })
 }
 
-/// What comes in: other fields are refused, and preset fields take the values configured.
+/// The schema for a body: other fields are refused, and preset fields only take the configured values.
 fn given(mut schema: Value, presets: &Presets) -> Value {
     schema["additionalProperties"] = false.into();
     for (name, preset) in preset_fields(presets) {
@@ -164,8 +164,8 @@ fn preset_fields(presets: &Presets) -> [(&'static str, &Preset); 4] {
     ]
 }
 
-/// A field that takes the values of a preset, or `null`: in the type for generators, among the values for
-/// validators.
+/// Makes a property take the values of a preset, or `null`. The type says so for generators, and the
+/// `enum` for validators.
 fn choose(property: &mut Value, preset: &Preset) {
     let description = property["description"].as_str().unwrap_or_default().trim_end_matches('.').to_owned();
     let values = preset.values().iter().map(|value| json!(value)).chain([Value::Null]);
@@ -182,7 +182,7 @@ fn generator() -> SchemaGenerator {
     settings.for_serialize().into_generator()
 }
 
-/// The schema without `null`: a field that was never set is absent.
+/// The schema for a response, without `null`: a field that was never set is absent.
 fn never_null(mut schema: Value) -> Value {
     for property in schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut) {
         if let Some([kind, Value::String(null)]) = property["type"].as_array().map(Vec::as_slice)
