@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};
-use support::{Answer, Api, Options, answer, fresh_customer, time};
+use support::{Answer, Api, Options, fresh_customer, time};
 use tickets_cli::gateway::Payload;
 use tickets_domain::{Clock, Timestamp};
 

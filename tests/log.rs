@@ -254,7 +254,7 @@ async fn a_failure_is_in_the_line_with_its_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn both_logs_have_the_gateway_s_id_of_the_request() {
-    let template = include_str!("../../template.yaml");
+    let template = include_str!("../template.yaml");
     assert!(template.contains("\"requestId\":\"$context.requestId\""), "the access log");
     let watched = Watched::start().await;
     for name in ["get-ticket", "update-ticket", "delete-ticket", "create-ticket", "list-tickets"] {

@@ -111,7 +111,7 @@ fn the_gateway_s_problem_is_the_template_s() {
     let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
     let response =
         &document["components"]["responses"]["TooManyRequests"]["content"]["application/problem+json"];
-    let template: serde_norway::Value = serde_norway::from_str(include_str!("../../template.yaml")).unwrap();
+    let template: serde_norway::Value = serde_norway::from_str(include_str!("../template.yaml")).unwrap();
     let answer =
         &template["Resources"]["Api"]["Properties"]["GatewayResponses"]["THROTTLED"]["ResponseTemplates"];
     let answer: serde_json::Value =

@@ -1,6 +1,7 @@
 //! What the API refuses, with which status and message; and what every response contains.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
 use flate2::Compression;
 use flate2::read::{GzEncoder, ZlibEncoder};
@@ -8,7 +9,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde_json::json;
 use support::{Answer, Api, Options, answer, fresh_customer};
-use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::gateway::Payload;
 use tickets_http::problem::MAX_BODY;
 
 use super::{assert_problem, id, three, ticket};

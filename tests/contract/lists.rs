@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use support::{Answer, Api, Options, answer, fresh_customer, time};
+use support::{Answer, Api, Options, fresh_customer, time};
 use tickets_cli::gateway::Payload;
-use tickets_domain::{Clock, Form, PresetLists, Presets, TicketFields, Timestamp};
+use tickets_domain::{Form, PresetLists, Presets, TicketFields, Timestamp};
 use tickets_http::list::MAX_REPLY;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 

@@ -284,7 +284,7 @@ async fn only_versions_of_tickets_are_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_costs_what_changed() {
-    if !support::counts_units() {
+    if !crate::support::counts_units() {
         return;
     }
     let recorded = Recorded::new().await;

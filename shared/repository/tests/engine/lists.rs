@@ -88,9 +88,9 @@ struct Question {
 fn work_queue() -> impl Strategy<Value = WorkQueue> {
     let some = (
         proptest::option::of(prop_oneof![
-            any::<bool>().prop_map(|open| Statuses::open(open, &support::presets())),
+            any::<bool>().prop_map(|open| Statuses::open(open, &crate::support::presets())),
             Just("assigned, CLOSED").prop_map(|named| {
-                Statuses::any_of(&support::presets().any_status().choose_any(named).unwrap())
+                Statuses::any_of(&crate::support::presets().any_status().choose_any(named).unwrap())
             }),
         ]),
         proptest::option::of(Just("GRACE, someone")),
@@ -98,7 +98,7 @@ fn work_queue() -> impl Strategy<Value = WorkQueue> {
         proptest::option::of(prop_oneof![Just("2026-02-01T00:00Z"), Just("2026-02-01T13:00Z")]),
     );
     let some = some.prop_map(|(statuses, owners, types, followup_until)| {
-        let presets = support::presets();
+        let presets = crate::support::presets();
         let any_of = |preset: &Preset, values: &str| AnyOf::of(&preset.choose_any(values).unwrap());
         WorkQueue {
             statuses,
@@ -197,7 +197,8 @@ async fn play(table: &Table, tickets: &Tickets, history: &[Step]) -> Model {
 async fn change(tickets: &Tickets, model: &mut Model, id: u64, body: serde_json::Value) {
     let Some(Record::Live(ticket)) = model.records.get(id as usize - 1) else { return };
     let change =
-        TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &support::presets()).unwrap();
+        TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &crate::support::presets())
+            .unwrap();
     let apply = |ticket: &_, now| change.apply(ticket, now);
     let changed =
         tickets.update(ticket.id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();

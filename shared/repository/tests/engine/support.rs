@@ -14,11 +14,11 @@ use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Connection, Policy, Tickets, schema};
 
 /// Tables of a test, and a clock that stands still until it is moved.
-pub struct Table {
-    pub client: Client,
-    pub clock: Clock,
-    pub name: String,
-    pub api_keys: String,
+pub(crate) struct Table {
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    pub(crate) name: String,
+    pub(crate) api_keys: String,
     millis: Arc<AtomicI64>,
     url: String,
 }
@@ -35,7 +35,7 @@ fn other_engine() -> Option<String> {
 }
 
 /// Whether the engine counts units as DynamoDB does.
-pub fn counts_units() -> bool {
+pub(crate) fn counts_units() -> bool {
     other_engine().is_none()
 }
 
@@ -48,7 +48,7 @@ async fn embedded_engine() -> String {
 }
 
 impl Table {
-    pub async fn new(now: &str) -> Self {
+    pub(crate) async fn new(now: &str) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let url = match other_engine() {
             Some(url) => url,
@@ -66,45 +66,45 @@ impl Table {
     }
 
     /// The tickets, as an instance with this policy sees them.
-    pub fn tickets(&self, policy: Policy) -> Tickets {
+    pub(crate) fn tickets(&self, policy: Policy) -> Tickets {
         Tickets::new(self.client.clone(), &self.name, self.clock.clone(), policy)
     }
 
     /// An instance with its own client, and so its own connection.
-    pub async fn instance(&self) -> Tickets {
+    pub(crate) async fn instance(&self) -> Tickets {
         let client = Connection::to(&self.url).open();
         Tickets::new(client, &self.name, self.clock.clone(), Policy::default())
     }
 
-    pub fn set(&self, now: Timestamp) {
+    pub(crate) fn set(&self, now: Timestamp) {
         self.millis.store(now.millis(), Ordering::Relaxed);
     }
 
-    pub fn advance(&self, millis: i64) {
+    pub(crate) fn advance(&self, millis: i64) {
         self.millis.fetch_add(millis, Ordering::Relaxed);
     }
 }
 
-pub fn time(text: &str) -> Timestamp {
+pub(crate) fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
 /// The key that writes everything here.
-pub fn writer() -> KeyId {
+pub(crate) fn writer() -> KeyId {
     "writer".parse().unwrap()
 }
 
-pub fn presets() -> Presets {
+pub(crate) fn presets() -> Presets {
     Presets::parse(&PresetLists::default()).unwrap()
 }
 
 /// A ticket's fields, from JSON.
-pub fn fields(body: serde_json::Value) -> TicketFields {
+pub(crate) fn fields(body: serde_json::Value) -> TicketFields {
     TicketFields::draft(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
 }
 
 /// Adds so many tickets at once, created a second apart.
-pub async fn fill(tickets: &Tickets, count: u64, customers: u64, first: Timestamp) {
+pub(crate) async fn fill(tickets: &Tickets, count: u64, customers: u64, first: Timestamp) {
     let samples: Vec<_> = (0..count)
         .map(|at| {
             let stamp = Timestamp::from_millis(first.millis() + 1000 * at as i64).unwrap();
@@ -118,7 +118,7 @@ pub async fn fill(tickets: &Tickets, count: u64, customers: u64, first: Timestam
 }
 
 /// A page of a list, and how it ended.
-pub async fn read(tickets: &Tickets, filter: &Filter, found: &Continuation) -> (Vec<Row>, ListEnd) {
+pub(crate) async fn read(tickets: &Tickets, filter: &Filter, found: &Continuation) -> (Vec<Row>, ListEnd) {
     let mut rows = Vec::new();
     let take = |row: &Row| {
         rows.push(row.clone());
@@ -129,7 +129,7 @@ pub async fn read(tickets: &Tickets, filter: &Filter, found: &Continuation) -> (
 }
 
 /// The first page of a list, and whether there are more.
-pub async fn page(tickets: &Tickets, filter: &Filter) -> (Vec<Row>, bool) {
+pub(crate) async fn page(tickets: &Tickets, filter: &Filter) -> (Vec<Row>, bool) {
     let (rows, end) = read(tickets, filter, &Continuation::default()).await;
     (rows, end != ListEnd::Complete)
 }
@@ -153,13 +153,13 @@ async fn walk(tickets: &Tickets, filter: &Filter, follow: bool) -> Vec<Row> {
 }
 
 /// Every page of a list, as a client that follows `Link` reads it. Going by ids alone must read the same.
-pub async fn pages(tickets: &Tickets, filter: &Filter) -> Vec<Row> {
+pub(crate) async fn pages(tickets: &Tickets, filter: &Filter) -> Vec<Row> {
     let followed = walk(tickets, filter, true).await;
     assert_eq!(walk(tickets, filter, false).await, followed, "{filter:?}");
     followed
 }
 
 /// The ids of rows, as numbers.
-pub fn ids(rows: &[Row]) -> Vec<u64> {
+pub(crate) fn ids(rows: &[Row]) -> Vec<u64> {
     rows.iter().map(|row| row.key.id.get()).collect()
 }
