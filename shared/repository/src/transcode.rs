@@ -474,7 +474,7 @@ mod tests {
 
     /// A DynamoDB that gives this answer to every call.
     #[derive(Debug, Clone)]
-    struct Answer(u16, String);
+    struct Answer(u16, Vec<u8>);
 
     impl HttpConnector for Answer {
         fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
@@ -483,7 +483,7 @@ mod tests {
         }
     }
 
-    fn client(status: u16, body: &str) -> Client {
+    fn client(status: u16, body: &[u8]) -> Client {
         let connector = SharedHttpConnector::new(Answer(status, body.to_owned()));
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -514,13 +514,14 @@ mod tests {
     }
 
     /// Checks that both ways give the same. Returns whether the items went the quick way.
-    fn agree<T: FromItem + PartialEq + fmt::Debug>(status: u16, body: &str) -> bool {
+    fn agree<T: FromItem + PartialEq + fmt::Debug>(status: u16, body: impl AsRef<[u8]>) -> bool {
+        let body = body.as_ref();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = client(status, body);
         let quick = runtime.block_on(query::<T>(&client, true));
         let ordinary = runtime.block_on(query::<T>(&client, false));
-        assert_eq!(quick, ordinary, "{body}");
-        transcode::<T>(body, Member::Items).is_some()
+        assert_eq!(quick, ordinary, "{}", String::from_utf8_lossy(body));
+        std::str::from_utf8(body).is_ok_and(|body| transcode::<T>(body, Member::Items).is_some())
     }
 
     /// A string's JSON, with escapes as other writers make them.
@@ -617,6 +618,29 @@ mod tests {
         )
     }
 
+    /// A response, and in it some bytes changed, left out, put in or repeated.
+    fn damaged() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![any::<u8>(), proptest::sample::select(br#"{}[]",:\0u-e"#.to_vec())];
+        let edit = (any::<prop::sample::Index>(), 0u8..4, byte, 1usize..60);
+        (response(), proptest::collection::vec(edit, 1..4)).prop_map(|(body, edits)| {
+            let mut body = body.into_bytes();
+            for (at, kind, byte, length) in edits {
+                let at = at.index(body.len());
+                let end = body.len().min(at + length);
+                match kind {
+                    0 => body[at] = byte,
+                    1 => drop(body.drain(at..end)),
+                    2 => body.insert(at, byte),
+                    _ => drop(body.splice(at..at, body[at..end].to_vec())),
+                }
+                if body.is_empty() {
+                    break;
+                }
+            }
+            body
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -633,6 +657,11 @@ mod tests {
                 cut -= 1;
             }
             agree::<Entry>(200, &body[..cut]);
+        }
+
+        #[test]
+        fn a_damaged_response_is_read_as_it_would_be_without_us(body in damaged()) {
+            agree::<Entry>(200, &body);
         }
 
         #[test]
