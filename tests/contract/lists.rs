@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 use support::{Answer, Api, Options, fresh_customer, time};
 use tickets_cli::gateway::Payload;
-use tickets_domain::{Form, PresetLists, Presets, TicketFields, Timestamp};
+use tickets_domain::{JsonObject, PresetLists, Presets, TicketInput, Timestamp};
 use tickets_http::list::MAX_REPLY;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 
@@ -356,8 +356,8 @@ async fn a_deletion_is_a_change_like_others() {
 async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestamp) {
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     let sample = |body: Value| {
-        let form = Form::parse(body.to_string().as_bytes()).unwrap();
-        SeedTicket { fields: TicketFields::draft(form, &presets).unwrap(), created: at, updated: at }
+        let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
+        SeedTicket { fields: TicketInput::create(object, &presets).unwrap(), created: at, updated: at }
     };
     let (tickets, mut chunk, mut bytes) = (api.tickets().await, Vec::new(), 0);
     for body in bodies {

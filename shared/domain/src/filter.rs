@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::work_queue::Statuses;
-    use crate::{Departure, Form, PresetLists, Presets, Record, Ticket, TicketFields};
+    use crate::{Departure, JsonObject, PresetLists, Presets, Record, Ticket, TicketInput};
 
     fn time(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
@@ -87,8 +87,9 @@ mod tests {
 
     /// Ticket 10 of customer 7, open, created at 100 and changed at 200.
     fn ticket() -> Ticket {
-        let form = Form::parse(json!({"customerID": 7, "subject": "s"}).to_string().as_bytes()).unwrap();
-        let fields = TicketFields::draft(form, &presets()).unwrap();
+        let object =
+            JsonObject::parse(json!({"customerID": 7, "subject": "s"}).to_string().as_bytes()).unwrap();
+        let fields = TicketInput::create(object, &presets()).unwrap();
         Ticket { updated: time(200), ..Ticket::new("10".parse().unwrap(), fields, time(100)) }
     }
 

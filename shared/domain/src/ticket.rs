@@ -246,7 +246,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Form, PresetLists, Presets};
+    use crate::{JsonObject, PresetLists, Presets, TicketInput};
 
     fn time(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
@@ -254,8 +254,9 @@ mod tests {
 
     /// Ticket 10 of a customer, created at 100 and changed at 200.
     fn ticket(customer: u64) -> Ticket {
-        let form = Form::parse(format!(r#"{{"customerID":{customer},"subject":"s"}}"#).as_bytes()).unwrap();
-        let fields = TicketFields::draft(form, &Presets::parse(&PresetLists::default()).unwrap()).unwrap();
+        let object =
+            JsonObject::parse(format!(r#"{{"customerID":{customer},"subject":"s"}}"#).as_bytes()).unwrap();
+        let fields = TicketInput::create(object, &Presets::parse(&PresetLists::default()).unwrap()).unwrap();
         Ticket { updated: time(200), ..Ticket::new("10".parse().unwrap(), fields, time(100)) }
     }
 

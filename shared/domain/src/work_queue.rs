@@ -156,8 +156,8 @@ impl Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TicketFields;
     use crate::preset::PresetLists;
+    use crate::{TicketFields, TicketInput};
 
     fn presets(statuses: &str, closed: &str) -> Presets {
         Presets::parse(&PresetLists { statuses, closed, ..PresetLists::default() }).unwrap()
@@ -197,8 +197,11 @@ mod tests {
     fn ticket() -> TicketFields {
         let body = r#"{"customerID":1,"subject":"s","ticketType":"billing","ticketPriority":"high","owner":"Ada",
             "ticketFollowupDate":"1970-01-01T00:00:01Z","ticketActionRequired":"1970-01-01T00:00:02Z"}"#;
-        TicketFields::draft(crate::Form::parse(body.as_bytes()).unwrap(), &presets("open, done", "done"))
-            .unwrap()
+        TicketInput::create(
+            crate::JsonObject::parse(body.as_bytes()).unwrap(),
+            &presets("open, done", "done"),
+        )
+        .unwrap()
     }
 
     fn is_in(queue: &WorkQueue, fields: &TicketFields) -> bool {

@@ -19,7 +19,7 @@ use tickets_domain::key::InvalidKey;
 use tickets_domain::{
     ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, HistoryEntry, KeyId,
     KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Taken, Ticket,
-    TicketFields, TicketId, Timestamp, Version, Visibility,
+    TicketId, TicketInput, Timestamp, Version, Visibility,
 };
 
 /// The token of the only key, and the current time.
@@ -147,7 +147,7 @@ fn refusal(status: u16, kind: &str) -> (u16, String) {
 fn ticket(version: u64) -> Ticket {
     let body = br#"{"customerID": 7, "subject": "s"}"#;
     let presets = Presets::parse(&PresetLists::default()).unwrap();
-    let fields = TicketFields::draft(tickets_domain::Form::parse(body).unwrap(), &presets).unwrap();
+    let fields = TicketInput::create(tickets_domain::JsonObject::parse(body).unwrap(), &presets).unwrap();
     Ticket { version: Version::new(version), ..Ticket::new("43".parse().unwrap(), fields, now()) }
 }
 
@@ -371,9 +371,9 @@ async fn a_parameter_given_twice_is_there_twice() {
 
 #[tokio::test]
 async fn a_body_says_that_it_is_json() {
-    let form = async |kind: &[&str]| {
+    let object = async |kind: &[&str]| {
         let event = Event::new("POST", "/tickets/").body("{}").header("content-type", kind);
-        asked(&CREATE_TICKET, event, |request| request.form().map(drop)).await
+        asked(&CREATE_TICKET, event, |request| request.json().map(drop)).await
     };
     for good in [
         "application/json",
@@ -381,40 +381,40 @@ async fn a_body_says_that_it_is_json() {
         " application/json ;x=y",
         "application/merge-patch+json",
     ] {
-        assert!(form(&[good]).await.is_ok(), "{good}");
+        assert!(object(&[good]).await.is_ok(), "{good}");
     }
     for bad in
         [&[][..], &[""], &["text/json"], &["application/jsonx"], &["text/x+json"], &["application/xml"]]
     {
-        assert_eq!(refused(form(bad).await), refusal(415, "not-json"), "{bad:?}");
+        assert_eq!(refused(object(bad).await), refusal(415, "not-json"), "{bad:?}");
     }
 }
 
 #[tokio::test]
 async fn a_body_has_at_most_two_megabytes() {
     assert_eq!(MAX_BODY, 2_097_152);
-    let form = async |length: usize| {
+    let object = async |length: usize| {
         let event = Event::new("POST", "/tickets/").body(&format!("{{}}{}", " ".repeat(length - 2)));
-        asked(&CREATE_TICKET, event, |request| request.form().map(drop)).await
+        asked(&CREATE_TICKET, event, |request| request.json().map(drop)).await
     };
-    assert!(form(MAX_BODY).await.is_ok());
-    assert_eq!(refused(form(MAX_BODY + 1).await), refusal(413, "too-large"));
+    assert!(object(MAX_BODY).await.is_ok());
+    assert_eq!(refused(object(MAX_BODY + 1).await), refusal(413, "too-large"));
 }
 
 #[tokio::test]
 async fn a_compressed_body_is_refused_and_one_that_the_gateway_unpacked_is_not() {
-    let form = async |codings: &[&str], body: &str| {
+    let object = async |codings: &[&str], body: &str| {
         let event = Event::new("POST", "/tickets/").body(body).header("content-encoding", codings);
-        asked(&CREATE_TICKET, event, |request| request.form().map(drop)).await
+        asked(&CREATE_TICKET, event, |request| request.json().map(drop)).await
     };
     for named in [&["gzip"][..], &["identity, br"], &["identity", "gzip"], &["identity,gzip"]] {
-        assert_eq!(refused(form(named, "\u{1f}\u{8b}").await), refusal(415, "compressed"), "{named:?}");
-        assert!(form(named, "{}").await.is_ok(), "{named:?}");
+        assert_eq!(refused(object(named, "\u{1f}\u{8b}").await), refusal(415, "compressed"), "{named:?}");
+        assert!(object(named, "{}").await.is_ok(), "{named:?}");
     }
     for none in [&[][..], &[""], &["identity"], &["Identity, ,"]] {
-        assert_eq!(refused(form(none, "\u{1f}\u{8b}").await), refusal(400, "malformed-body"), "{none:?}");
+        assert_eq!(refused(object(none, "\u{1f}\u{8b}").await), refusal(400, "malformed-body"), "{none:?}");
     }
-    let response = form(&["gzip"], "x").await.unwrap_err().into_response();
+    let response = object(&["gzip"], "x").await.unwrap_err().into_response();
     assert_eq!(header(&response, "accept-encoding"), Some("identity"));
 }
 
@@ -422,13 +422,13 @@ async fn a_compressed_body_is_refused_and_one_that_the_gateway_unpacked_is_not()
 async fn a_create_takes_an_object_or_an_array_however_the_gateway_encodes_it() {
     let tickets = async |event: Event| asked(&CREATE_TICKET, event, |request| request.tickets()).await;
     let event = |body: &str| Event::new("POST", "/tickets/").body(body);
-    assert!(matches!(tickets(event(r#" {"a": 1}"#)).await, Ok(Tickets::One(form)) if form.has("a")));
+    assert!(matches!(tickets(event(r#" {"a": 1}"#)).await, Ok(Tickets::One(object)) if object.has("a")));
     let batch = tickets(event(" \n[{\"a\": 1}, 2]")).await;
     assert!(
         matches!(batch, Ok(Tickets::Batch(rows)) if rows.len() == 2 && rows[0].is_ok() && rows[1].is_err())
     );
     let encoded = event("eyJhIjoxfQ==").with("isBase64Encoded", true);
-    assert!(matches!(tickets(encoded).await, Ok(Tickets::One(form)) if form.has("a")));
+    assert!(matches!(tickets(encoded).await, Ok(Tickets::One(object)) if object.has("a")));
     for bad in ["", "1", "[]", "{"] {
         assert_eq!(refused(tickets(event(bad)).await.map(drop)), refusal(400, "malformed-body"), "{bad}");
     }

@@ -13,7 +13,7 @@ use data_encoding::HEXLOWER;
 use futures::stream::{self, StreamExt};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
-use tickets_domain::form::MOST_ROWS;
+use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::{Timestamp, Violation};
 use tickets_http::problem::MAX_BODY;
 
