@@ -17,7 +17,7 @@ use tickets_app::App;
 use tickets_cli::command::db::SAMPLE_KEY;
 use tickets_cli::local::store_development_key;
 use tickets_http::Response;
-use tickets_http::event::harmless;
+use tickets_http::event::sanitize;
 use tickets_http::route::ROUTES;
 
 /// An app whose table has the samples' key, and ticket 1 of customer 42.
@@ -36,7 +36,7 @@ fn event(file: &str) -> String {
 
 async fn answer(app: &Arc<App>, function: &str, event: &str) -> Response {
     let event = serde_json::from_str::<LambdaRequest>(event).unwrap();
-    let event = lambda_http::Request::from(harmless(event));
+    let event = lambda_http::Request::from(sanitize(event));
     let app = Arc::clone(app);
     match function {
         "get-ticket" => get_ticket::answer(app, event).await,
@@ -316,7 +316,7 @@ async fn every_request_in_events_is_answered() {
         let (_api, app) = app().await;
         let function = file.split('.').next().unwrap();
         if matches!(function, "export-tickets" | "record-changes") {
-            continue; // Not called by requests: agreement.rs, export.rs and history.rs test their calls.
+            continue; // Not called by requests: drift.rs, export.rs and history.rs test their calls.
         }
         let response = answer(&app, function, &event(&file)).await;
         let expected = match function {

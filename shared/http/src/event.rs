@@ -30,7 +30,7 @@ const MOST_IN_URL: usize = 60_000;
 const LONG_QUERY: &str = "queryOver60000Bytes";
 
 /// The event without the parts that would make `lambda_http` panic.
-pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
+pub fn sanitize(mut event: LambdaRequest) -> LambdaRequest {
     match &mut event {
         LambdaRequest::ApiGatewayV1(event) => {
             without_host(&mut event.headers);
@@ -105,7 +105,7 @@ mod tests {
     fn request(event: &str, change: impl FnOnce(&mut Value)) -> lambda_http::Request {
         let mut event: Value = serde_json::from_str(event).unwrap();
         change(&mut event);
-        harmless(serde_json::from_value(event).unwrap()).into()
+        sanitize(serde_json::from_value(event).unwrap()).into()
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Event {
 
     fn into_request(self) -> lambda_http::Request {
         let event: LambdaRequest = serde_json::from_value(self.0).unwrap();
-        event::harmless(event).into()
+        event::sanitize(event).into()
     }
 }
 
