@@ -23,7 +23,7 @@ use tickets_cli::gateway::{Gateway, Payload};
 use tickets_cli::local::any_port;
 use tickets_cli::storage::StorageServer;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
-use tickets_http::query::PARAMETERS;
+use tickets_http::list::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};

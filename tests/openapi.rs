@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::json;
 use tickets_app::Config;
+use tickets_http::list::query::PARAMETERS;
 use tickets_http::openapi;
-use tickets_http::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, ROUTES};
 
 /// The document of a deployment with the default configuration, formatted as in the file.

@@ -10,7 +10,7 @@ use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::ASSIGNED;
 use tickets_domain::{ListEnd, Scope, TicketId, Version};
-use tickets_http::query;
+use tickets_http::list::query;
 
 use super::arguments::{Arguments, scalar};
 use super::{Session, ToolError};

@@ -8,11 +8,8 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tickets_domain::{Error, Violation};
 
+use crate::request::MAX_BODY;
 use crate::{Response, limit};
-
-/// The largest body, in bytes. A body with every field at its limit and each character escaped as
-/// `\u0000` needs 1.6 MB, so that every ticket that can be stored fits as any usual client sends it.
-pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// After how many seconds to repeat a request that failed for a temporary reason.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");

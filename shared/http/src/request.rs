@@ -9,9 +9,12 @@ use tickets_domain::id::{CustomerId, Precondition};
 use tickets_domain::idempotency::IdempotencyKey;
 use tickets_domain::{Error, JsonObject, Meter, TicketId, Timestamp, Version, Violation};
 
-use crate::problem::MAX_BODY;
 use crate::route::BASE_PATH;
 use crate::{Problem, etag};
+
+/// The largest body, in bytes. A body with every field at its limit and each character escaped as
+/// `\u0000` needs 1.6 MB, so that every ticket that can be stored fits as any usual client sends it.
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// A request, as a handler gets it.
 #[derive(Debug)]

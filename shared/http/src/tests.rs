@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::history::HistoryQuery;
 use crate::log::Log;
-use crate::problem::MAX_BODY;
-use crate::query::ListQuery;
-use crate::request::Tickets;
+use crate::request::{MAX_BODY, Tickets};
 use crate::route::{CREATE_TICKET, CUSTOMER_TICKETS, GET_TICKET, LIST_TICKETS, OPENAPI, UPDATE_TICKET};
-use crate::{Caller, HistoryReply, ListReply, Problem, Request, Response, Route, Service, event, reply};
+use crate::{
+    Caller, HistoryReply, ListQuery, ListReply, Problem, Request, Response, Route, Service, event, reply,
+};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Context, RequestExt};
 use serde_json::{Map, Value, json};

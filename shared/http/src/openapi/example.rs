@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use tickets_domain::preset::Preset;
 use tickets_domain::{Error, JsonObject, Presets, TicketId, TicketInput, Timestamp, Violation, Visibility};
 
-use crate::query::ListQuery;
-use crate::{Problem, TicketConfiguration};
+use crate::{ListQuery, Problem, TicketConfiguration};
 
 /// The customer of the examples.
 pub(super) const CUSTOMER: u64 = 42;
