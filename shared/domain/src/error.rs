@@ -193,7 +193,18 @@ impl Error {
             | Self::Unavailable(cause)
             | Self::Undecided(cause)
             | Self::Internal(cause) => Some(cause.0.as_ref()),
-            _ => None,
+            Self::MalformedBody(_)
+            | Self::InvalidParameters(_)
+            | Self::InvalidFields(_)
+            | Self::Unauthenticated
+            | Self::RateLimited(_)
+            | Self::MissingScope(_)
+            | Self::OtherCustomer(_)
+            | Self::NotFound
+            | Self::VersionMismatch
+            | Self::IdempotencyKeyReused
+            | Self::IdempotencyKeyInUse
+            | Self::Contended => None,
         }
     }
 }

@@ -307,13 +307,14 @@ pub(super) fn member(field: &str, text: &str) -> Value {
 /// Checks a text for a field by the service's own rules.
 fn takes(field: &str, text: &str, presets: &Presets, now: Timestamp) -> Result<(), String> {
     let body = Value::from(serde_json::Map::from_iter([(field.to_owned(), member(field, text))])).to_string();
-    let violation = match JsonObject::parse(body.as_bytes())
-        .and_then(|object| Record::moved(object, presets, now))
+    let object = JsonObject::parse(body.as_bytes());
+    if let Err(Error::InvalidFields(violations)) =
+        object.and_then(|object| Record::moved(object, presets, now))
+        && let Some(violation) = violations.into_iter().find(|violation| violation.field == field)
     {
-        Err(Error::InvalidFields(violations)) => violations.into_iter().find(|found| found.field == field),
-        _ => None,
-    };
-    violation.map_or(Ok(()), |violation| Err(violation.detail))
+        return Err(violation.detail);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
