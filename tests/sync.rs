@@ -152,7 +152,7 @@ fn a_write_during_a_walk_is_in_it_or_in_the_next() {
 }
 
 #[test]
-fn a_delete_between_polls_is_seen_as_one() {
+fn a_delete_between_polls_arrives_as_a_tombstone() {
     simulate(1, async {
         let api = api(20_000).await;
         let id = post(&api, "short-lived").await["id"].as_str().unwrap().to_owned();

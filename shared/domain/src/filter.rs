@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_deleted_ticket_is_shown_to_who_asks_for_it_and_for_no_queue() {
+    fn a_tombstone_matches_only_if_deleted_ones_are_included_and_no_queue_is_asked_for() {
         let record = Record::Deleted(ticket().delete(time(300)));
         let asked = Filter { include_deleted: true, ..Filter::default() };
         assert!(listed(&asked, &record));

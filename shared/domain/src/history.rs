@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_has_no_fields_and_takes_the_values_from_the_others() {
+    fn a_deletion_has_no_fields_and_removes_the_values_from_earlier_entries() {
         let before = ticket();
         let after = Record::Deleted(before.delete(time(3000)));
         let deletion = entry(Some(Record::Live(before.clone())), after).unwrap();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_was_there_is_no_new_one() {
+    fn the_same_version_again_makes_no_entry() {
         assert_eq!(entry(Some(Record::Live(ticket())), Record::Live(ticket())), None);
     }
 }

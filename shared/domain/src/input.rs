@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_is_a_positive_whole_number_that_every_json_reader_keeps() {
+    fn a_customer_is_a_positive_whole_number_that_json_keeps_exact() {
         for bad in ["0", "-1", "1.5", "9007199254740992", "1e99"] {
             assert!(create(&format!(r#"{{"customerID": {bad}, "subject": "a"}}"#)).is_err(), "{bad}");
         }
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn one_invalid_field_that_could_be_left_out_is_enough_to_refuse_a_ticket() {
+    fn one_invalid_optional_field_refuses_a_ticket() {
         for (member, field) in [
             (r#""status":"done""#, "status"),
             (r#""customerEmail":"ada""#, "customerEmail"),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_times_may_be_spelled_differently() {
+    fn an_assigned_time_may_come_back_in_any_accepted_form() {
         let ticket = ticket(json!({"customerID": 7, "subject": "a"}));
         let body = json!({"createdDate": "1970-01-01T02:00:01+02:00", "subject": "b"});
         let changed = change(&body).unwrap().apply(&ticket, time(2000)).unwrap().unwrap();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_longer_configured_may_stay_but_not_come() {
+    fn a_value_that_is_no_longer_configured_can_be_kept_but_not_set() {
         let presets =
             Presets::parse(&PresetLists { statuses: "new, old", ..PresetLists::default() }).unwrap();
         let ticket = ticket(json!({"customerID": 7, "subject": "a", "status": "closed"}));

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_unknown_members_some_are_kept_the_others_counted_and_a_field_after_them_is_read() {
+    fn many_unknown_members_are_only_counted_and_a_field_after_them_is_read() {
         for (unknown, more) in [(50, 0), (51, 1), (100, 50), (101, 51), (30_000, 29_950)] {
             let members: String = (0..unknown).map(|n| format!(r#""a{n}":1,"#)).collect();
             let body = format!(r#"{{{members}"subject":"s"}}"#);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_a_field_that_is_given_and_has_no_value() {
+    fn absent_null_and_a_value_are_told_apart() {
         let mut object = JsonObject::parse(br#"{"a":null,"b":"x","c":[1]}"#).unwrap();
         assert!(!object.has("a") && object.has("b") && !object.has("z"));
         assert_eq!(object.raw_text("a"), Patch::Null);
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_could_be_read_as_its_neighbour_is_refused() {
+    fn a_number_that_may_not_be_read_exactly_is_refused() {
         for text in ["9007199254740991.0", "4503599627370496.0", "9e15", "90071992547409910e-1"] {
             let mut object = JsonObject::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
             assert_eq!(object.number("a", CustomerId::try_from), Patch::Absent, "{text}");

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_as_it_was() {
+    fn a_record_keeps_its_id_and_its_dates() {
         for body in [
             r#"{"id":"7","customerID":1,"subject":"s","createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z"}"#,
             r#"{"id":"7","customerID":1,"createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z","deletedDate":"2021-01-01T00:00:00.000Z"}"#,

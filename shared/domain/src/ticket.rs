@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_record_is_asked_by_the_same_key() {
+    fn every_kind_of_record_has_a_key() {
         let after = Ticket { updated: time(300), ..ticket(8) };
         for (record, updated, state) in [
             (Record::Live(ticket(7)), time(200), RecordState::Live),

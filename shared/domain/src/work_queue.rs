@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn open_and_a_status_are_what_is_both() {
+    fn open_and_status_together_mean_both() {
         let presets = presets("new, done", "done");
         let named = Statuses::any_of(&presets.any_status().choose_any("New,Done").unwrap());
         let both = Statuses::open(true, &presets).and(&named);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_without_what_a_queue_asks_for_is_in_none_but_that_of_open_tickets() {
+    fn a_ticket_without_any_value_is_only_in_the_queue_of_open_tickets() {
         let bare = TicketFields {
             status: None,
             ticket_type: None,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_has_to_have_everything_that_a_queue_asks_for() {
+    fn a_ticket_must_match_every_filter_of_a_queue() {
         for (one, with, without) in queues() {
             for (other, beside, _) in queues().into_iter().filter(|(other, ..)| *other != one) {
                 let both = |queue: WorkQueue| WorkQueue {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_without_a_status_is_open_and_has_none_of_those_that_are_named() {
+    fn a_ticket_without_a_status_is_open_but_matches_no_named_status() {
         let presets = presets("open, done", "done");
         let (open, closed) = (Statuses::open(true, &presets), Statuses::open(false, &presets));
         assert!(open.include(None) && !closed.include(None));

@@ -198,7 +198,7 @@ async fn only_the_one_good_key_is_let_in() {
 }
 
 #[tokio::test]
-async fn the_guard_tells_who_asks_and_what_exists_for_them() {
+async fn the_guard_tells_the_caller_s_key_and_visibility() {
     let caller = read(&GET_TICKET, Event::new("GET", "/tickets/7"), |caller, _| caller).await.unwrap();
     assert_eq!((caller.key().as_str(), caller.visibility()), ("ada", Visibility::All));
     let (name, says) = ("k".parse::<IdempotencyKey>().unwrap(), Fingerprint::new([7; 32]));
@@ -293,7 +293,7 @@ async fn head_answers_what_get_does_without_the_body() {
 }
 
 #[tokio::test]
-async fn every_response_carries_the_name_of_its_request() {
+async fn every_response_has_the_id_of_its_request() {
     let named = async |event: lambda_http::Request| {
         let (keys, clock) = (key(|_| {}), Clock::new(now));
         let log = Log::silent();
@@ -314,7 +314,7 @@ async fn every_response_carries_the_name_of_its_request() {
 }
 
 #[tokio::test]
-async fn a_document_is_for_anybody_and_can_only_be_read() {
+async fn a_document_needs_no_key_and_answers_only_reads() {
     let answer = |method: &str| {
         let event = Event::new(method, OPENAPI).header("authorization", &[]);
         let (keys, clock) = (key(|_| {}), Clock::new(now));
@@ -357,7 +357,7 @@ async fn an_id_comes_from_the_path_and_another_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_parameter_given_twice_is_there_twice() {
+async fn a_parameter_given_twice_keeps_both_values() {
     let query = json!({"limit": ["5"], "status": ["open", "a b&c"]});
     let event = Event::new("GET", "/tickets/").with("multiValueQueryStringParameters", query);
     let given = asked(&LIST_TICKETS, event, |request| {
@@ -370,7 +370,7 @@ async fn a_parameter_given_twice_is_there_twice() {
 }
 
 #[tokio::test]
-async fn a_body_says_that_it_is_json() {
+async fn a_body_needs_a_json_content_type() {
     let object = async |kind: &[&str]| {
         let event = Event::new("POST", "/tickets/").body("{}").header("content-type", kind);
         asked(&CREATE_TICKET, event, |request| request.json().map(drop)).await
@@ -494,7 +494,7 @@ async fn a_request_knows_the_path_its_client_wrote() {
 }
 
 #[tokio::test]
-async fn a_ticket_goes_out_with_its_version_and_not_twice() {
+async fn a_ticket_has_its_etag_and_a_client_that_has_it_gets_304() {
     let get = async |tag: &[&str]| {
         let event = Event::new("GET", "/tickets/43").header("if-none-match", tag);
         asked(&GET_TICKET, event, |request| reply::ticket(&request, &ticket(3))).await.unwrap()

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn any_integer_is_an_id_to_go_on_after() {
+    fn id_after_takes_any_integer() {
         for (text, id) in [("0", 0), ("-1", 0), ("043", 43), ("99999999999999999999", u64::MAX)] {
             assert_eq!(parse(&[("idAfter", text)]).unwrap().filter.id_after, id);
         }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_scan_could_answer_is_refused_with_what_to_add() {
+    fn a_filter_that_no_index_answers_is_refused_with_what_to_add() {
         for (name, value) in [
             ("owner", "grace"),
             ("ticketType", "billing"),
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_s_queue_needs_nothing_beside_it() {
+    fn a_work_queue_of_one_customer_needs_no_other_filter() {
         let presets = Presets::parse(&PresetLists::default()).unwrap();
         let customer = CustomerId::try_from(7).ok();
         let parse = |customer, visibility| {
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_query_does_not_say_is_not_asked() {
+    fn an_absent_parameter_filters_nothing() {
         let query = parse(&[]).unwrap();
         assert_eq!(query.filter, Filter::default());
         assert_eq!((query.continuation, query.settled), (Continuation::Unknown, false));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_before_what_else_would_be_needed() {
+    fn mistakes_are_reported_before_missing_parameters() {
         let errors = parse(&[("owner", "grace"), ("limit", "0")]).unwrap_err();
         assert_eq!(errors, ["limit: must be a whole number from 1 to 1000"]);
         let errors = parse(&[("settled", ""), ("idAfter", "5"), ("limit", "0")]).unwrap_err();
