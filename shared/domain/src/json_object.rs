@@ -17,7 +17,7 @@ use crate::ticket;
 
 /// What an object says of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Patch<T> {
+pub(crate) enum Patch<T> {
     /// The object lacks the field, so that a change leaves it as it is.
     Absent,
     /// `null`: a change clears the field.
@@ -27,7 +27,7 @@ pub enum Patch<T> {
 
 impl<T> Patch<T> {
     /// The value, if there is one.
-    pub fn value(self) -> Option<T> {
+    pub(crate) fn value(self) -> Option<T> {
         match self {
             Self::Value(value) => Some(value),
             Self::Absent | Self::Null => None,
@@ -91,8 +91,8 @@ impl JsonObject {
     /// Parses a body.
     ///
     /// # Errors
-    /// [`Error::MalformedBody`] for anything but one JSON object. A member that occurs twice is only a
-    /// violation, which [`JsonObject::finish`] returns.
+    /// [`Error::MalformedBody`] for anything but one JSON object. A member that occurs twice is only
+    /// noted as a violation.
     pub fn parse(body: &[u8]) -> Result<Self> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::MalformedBody("the body is empty; send a JSON object".into()));
@@ -148,12 +148,12 @@ impl JsonObject {
     }
 
     /// Notes a violation.
-    pub fn refuse(&mut self, field: &str, detail: impl ToString) {
+    pub(crate) fn refuse(&mut self, field: &str, detail: impl ToString) {
         self.violations.push(Violation::new(field, detail));
     }
 
     /// Takes a field that is a string in JSON.
-    pub fn text<T, E: ToString>(
+    pub(crate) fn text<T, E: ToString>(
         &mut self,
         field: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
@@ -165,7 +165,7 @@ impl JsonObject {
     }
 
     /// Takes a field that is a whole number in JSON.
-    pub fn number<T, E: ToString>(
+    pub(crate) fn number<T, E: ToString>(
         &mut self,
         field: &'static str,
         parse: impl FnOnce(u64) -> Result<T, E>,
@@ -178,12 +178,12 @@ impl JsonObject {
     }
 
     /// Takes a string without checking it. A value that is not a string is a violation.
-    pub fn raw_text(&mut self, field: &'static str) -> Patch<String> {
+    pub(crate) fn raw_text(&mut self, field: &'static str) -> Patch<String> {
         self.text(field, |text| Ok::<_, String>(text.to_owned()))
     }
 
     /// Takes a field of any kind.
-    pub fn ignore(&mut self, field: &'static str) -> Patch<Value> {
+    pub(crate) fn ignore(&mut self, field: &'static str) -> Patch<Value> {
         self.take(field, Ok)
     }
 
@@ -206,7 +206,7 @@ impl JsonObject {
     ///
     /// # Errors
     /// [`Error::InvalidFields`] with every violation, including one for each member that was not taken.
-    pub fn finish<T>(self, made: Option<T>) -> Result<T> {
+    pub(crate) fn finish<T>(self, made: Option<T>) -> Result<T> {
         let violations = self.into_violations();
         match made {
             Some(made) if violations.is_empty() => Ok(made),
