@@ -236,7 +236,7 @@ async fn no_spelling_of_a_path_leads_around_the_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_authorization_headers_are_none() {
+async fn two_authorization_headers_are_refused() {
     let api = Api::start_with(Options::default()).await;
     let good = format!("Bearer {}", api.key);
     let request = api
@@ -294,7 +294,7 @@ async fn raw(api: &Api, payload: Payload, method: &str, uri: &str, key: Option<&
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_path_that_a_client_would_not_send_leads_around_the_key() {
+async fn no_unusual_path_leads_around_the_key() {
     let api = Api::start_with(Options::default()).await;
     let (own, other) = (fresh_customer(), fresh_customer());
     let id = api.create(&json!({"customerID": own.get(), "subject": "secret"})).await;
@@ -462,7 +462,7 @@ async fn the_api_s_description_needs_no_key_and_the_page_is_shown_where_it_is_wa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_ends_to_the_millisecond_and_a_revoked_one_within_a_minute() {
+async fn a_key_expires_to_the_millisecond_and_a_revoked_one_ends_within_a_minute() {
     for payload in [Payload::Rest, Payload::Http] {
         let millis = Arc::new(AtomicI64::new(time("2026-03-01").millis()));
         let shown = Arc::clone(&millis);
@@ -490,7 +490,7 @@ async fn a_key_ends_to_the_millisecond_and_a_revoked_one_within_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_header_of_an_answer_can_be_read_by_a_page_that_may() {
+async fn a_page_of_an_allowed_origin_can_read_every_header() {
     let environment = vec![("CORS_ORIGINS", "https://portal.example".to_owned())];
     let api = Api::start_with(Options { environment, ..Options::default() }).await;
     let send = async |method: Method, path: &str, body: Option<&serde_json::Value>| {
@@ -527,7 +527,7 @@ async fn every_header_of_an_answer_can_be_read_by_a_page_that_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_origin_is_allowed_as_a_whole_or_not_at_all() {
+async fn an_origin_must_match_completely() {
     for (configured, allowed, others) in [
         (
             "https://portal.example",

@@ -108,7 +108,7 @@ fn no_answer_to_a_refused_request_is_larger_than_64_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_no_url_holds_once_it_is_encoded_is_refused_by_name() {
+async fn a_query_too_long_for_a_url_is_refused_by_name() {
     for api in Api::each().await {
         // Each of these characters takes three bytes in the URL that is made from the event.
         for query in
@@ -124,7 +124,7 @@ async fn a_query_that_no_url_holds_once_it_is_encoded_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_batch_s_mistakes_the_first_are_listed_and_each_row_says_how_many_are_not() {
+async fn a_batch_lists_its_first_mistakes_and_each_row_counts_the_rest() {
     for api in Api::each().await {
         let wrong: Map<_, _> = (0..30).map(|n| (format!("unknown{n}"), Value::Null)).collect();
         let rows: Value = (0..100).map(|_| Value::Object(wrong.clone())).collect();

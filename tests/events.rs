@@ -17,7 +17,7 @@ use tickets_app::App;
 use tickets_cli::command::db::SAMPLE_KEY;
 use tickets_cli::local::store_development_key;
 use tickets_http::Response;
-use tickets_http::event::harmless;
+use tickets_http::event::sanitize;
 use tickets_http::route::ROUTES;
 
 /// An app whose table has the samples' key, and ticket 1 of customer 42.
@@ -36,7 +36,7 @@ fn event(file: &str) -> String {
 
 async fn answer(app: &Arc<App>, function: &str, event: &str) -> Response {
     let event = serde_json::from_str::<LambdaRequest>(event).unwrap();
-    let event = lambda_http::Request::from(harmless(event));
+    let event = lambda_http::Request::from(sanitize(event));
     let app = Arc::clone(app);
     match function {
         "get-ticket" => get_ticket::answer(app, event).await,
@@ -87,7 +87,7 @@ async fn every_sample_event_gets_its_answer_from_the_real_handler() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_url_has_no_routes_and_its_path_is_enough() {
+async fn a_function_url_is_answered_by_its_path_alone() {
     let (_api, app) = app().await;
     let got = answer(&app, "get-ticket", &event("get-ticket.url.json")).await;
     assert_eq!((got.status().as_u16(), json_body(&got)["id"].as_str()), (200, Some("1")));
@@ -118,7 +118,7 @@ const HOSTILE_PREFIXES: [&str; 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_location_is_right_behind_a_custom_domain_and_never_what_a_caller_makes_of_it() {
+async fn a_location_is_right_behind_a_custom_domain_and_a_forged_path_is_replaced() {
     let (_api, app) = app().await;
     for format in ["rest", "http"] {
         let at = async |path: &str| {
@@ -144,7 +144,7 @@ async fn a_location_is_right_behind_a_custom_domain_and_never_what_a_caller_make
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_the_path_that_the_client_wrote_and_never_what_a_caller_makes_of_it() {
+async fn a_link_has_the_path_the_client_wrote_and_a_forged_path_is_replaced() {
     let (api, app) = app().await;
     api.create(&json!({"customerID": 42, "subject": "second"})).await;
     for (function, list) in [("list-tickets", "/tickets"), ("list-customer-tickets", "/customers/42/tickets")]
@@ -186,7 +186,7 @@ async fn a_link_is_the_path_that_the_client_wrote_and_never_what_a_caller_makes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_s_description_is_of_where_the_client_found_it() {
+async fn the_api_s_description_names_the_server_the_client_asked() {
     let (_api, app) = app().await;
     for format in ["rest", "http"] {
         let server = async |path: &str| {
@@ -237,7 +237,7 @@ async fn a_function_url_s_link_is_its_own_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_a_query_reaches_link_only_as_what_was_understood() {
+async fn a_link_repeats_only_parameters_that_were_parsed() {
     let (api, app) = app().await;
     api.create(&json!({"customerID": 42, "subject": "Help"})).await;
     let mut event: Value = serde_json::from_str(&event("list-tickets.rest.json")).unwrap();
@@ -316,7 +316,7 @@ async fn every_request_in_events_is_answered() {
         let (_api, app) = app().await;
         let function = file.split('.').next().unwrap();
         if matches!(function, "export-tickets" | "record-changes") {
-            continue; // Not called by requests: agreement.rs, export.rs and history.rs test their calls.
+            continue; // Not called by requests: drift.rs, export.rs and history.rs test their calls.
         }
         let response = answer(&app, function, &event(&file)).await;
         let expected = match function {
@@ -360,7 +360,7 @@ fn set_headers(event: &mut Value, name: &str, values: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_gateway_says_it_has_checked_is_checked_again() {
+async fn the_key_is_checked_again_behind_a_gateway_that_checked_it() {
     let (_api, app) = app().await;
     for route in &ROUTES {
         for format in ["rest", "http"] {
@@ -384,7 +384,7 @@ async fn what_a_gateway_says_it_has_checked_is_checked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_keys_or_two_names_for_a_request_are_none() {
+async fn two_authorization_headers_and_two_idempotency_keys_are_refused() {
     for format in ["rest", "http"] {
         let (_api, app) = app().await;
         let good = format!("Bearer {SAMPLE_KEY}");
@@ -410,7 +410,7 @@ async fn two_keys_or_two_names_for_a_request_are_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_given_twice_counts_twice_where_it_may() {
+async fn if_none_match_may_be_given_twice() {
     for format in ["rest", "http"] {
         let (_api, app) = app().await;
         for (tags, status) in
@@ -536,7 +536,7 @@ async fn hostile_text_ends_no_header_and_no_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_ticket_says_is_not_in_headers() {
+async fn no_text_of_a_ticket_is_in_a_header() {
     for format in ["rest", "http"] {
         let (_api, app) = app().await;
         for hostile in HOSTILE {
@@ -613,7 +613,7 @@ fn survives(runtime: &tokio::runtime::Runtime, app: &Arc<App>, text: &str) -> Re
 }
 
 #[test]
-fn garbage_is_no_event_or_is_answered() {
+fn any_text_is_refused_as_an_event_or_answered() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (_api, app) = runtime.block_on(app());
     let config = || Config { cases: 250, failure_persistence: None, ..Config::default() };

@@ -625,7 +625,7 @@ fn first_inexact(seeds: std::ops::Range<u64>, sabotage: Sabotage) -> Option<(u64
 }
 
 #[test]
-fn every_copy_is_what_the_table_is() {
+fn every_copy_equals_the_table() {
     let first = number("EXACTNESS_FIRST", 1);
     let seeds = first..first + number("EXACTNESS_SEEDS", 60);
     if let Some((seed, what)) = first_inexact(seeds, Sabotage::Nothing) {
@@ -660,7 +660,7 @@ fn is_noticed(sabotage: Sabotage) {
 }
 
 #[test]
-fn a_settle_window_of_nothing_is_noticed() {
+fn a_settle_window_of_zero_is_noticed() {
     is_noticed(Sabotage::NoSettling);
 }
 
@@ -756,7 +756,7 @@ fn a_shard_left_out_of_a_merge_is_noticed() {
 }
 
 #[test]
-fn an_entry_of_the_history_put_whether_or_not_one_is_there_is_noticed() {
+fn a_history_entry_that_overwrites_another_is_noticed() {
     is_noticed(Sabotage::Lie(Lie::RepeatedEntries));
 }
 

@@ -20,8 +20,8 @@ use tickets_cli::local::{Local, any_port};
 use tickets_cli::storage::StorageServer;
 use tickets_domain::id::Precondition;
 use tickets_domain::{
-    Clock, Continuation, Error, Filter, Form, KeyId, ListEnd, Presets, Taken, TicketChange, TicketFields,
-    TicketId, Timestamp, Visibility,
+    Clock, Continuation, Error, Filter, JsonObject, KeyId, ListEnd, Presets, Taken, TicketId, TicketInput,
+    Timestamp, Visibility,
 };
 use tickets_repository::checkpoint::ExportKind;
 use tickets_repository::{Connection, Policy, Tickets};
@@ -72,8 +72,8 @@ impl World {
     async fn create(&self, rng: &mut Rng) -> u64 {
         let content: String = (0..rng.usize(0..300)).map(|_| rng.alphanumeric()).collect();
         let body = json!({"customerID": rng.u64(1..9), "subject": "s", "ticketContent": content});
-        let form = Form::parse(body.to_string().as_bytes()).unwrap();
-        let fields = TicketFields::draft(form, &self.presets).unwrap();
+        let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
+        let fields = TicketInput::create(object, &self.presets).unwrap();
         self.tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap().ticket.id.get()
     }
 
@@ -84,7 +84,8 @@ impl World {
             self.tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.map(drop)
         } else {
             let body = json!({"subject": format!("changed {}", rng.u32(..))}).to_string();
-            let change = TicketChange::parse(Form::parse(body.as_bytes()).unwrap(), &self.presets).unwrap();
+            let change =
+                TicketInput::change(JsonObject::parse(body.as_bytes()).unwrap(), &self.presets).unwrap();
             let apply = |ticket: &_, now| change.apply(ticket, now);
             self.tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.map(drop)
         };

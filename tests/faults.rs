@@ -100,7 +100,7 @@ fn a_create_that_others_have_changed_before_its_answer_came_is_one_ticket() {
 }
 
 #[test]
-fn a_create_of_which_nothing_is_known_says_so_and_repeats_safely() {
+fn a_create_of_unknown_outcome_says_so_and_can_be_repeated() {
     each_seed(|api, _| async move {
         api.model.set(Faults { reset_after: 1.0, mentions: FIRST, ..Faults::default() });
         let named = [("idempotency-key", "k")];
@@ -321,7 +321,7 @@ fn an_outage_is_a_503_everywhere() {
 }
 
 #[test]
-fn connecting_ahead_is_one_attempt_and_where_it_fails_the_function_starts_all_the_same() {
+fn a_function_starts_although_connecting_ahead_fails_once() {
     each_seed(|api, _| async move {
         api.model.set(Faults { reset_before: 1.0, ..Faults::default() });
         let before = api.model.injected();

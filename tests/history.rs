@@ -16,7 +16,7 @@ fn key_id(key: &str) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_says_who_changed_what_when_and_of_a_deleted_ticket_not_what() {
+async fn a_history_says_who_changed_what_and_when_and_hides_the_values_of_a_deleted_ticket() {
     for api in each().await {
         let customer = fresh_customer().get();
         let id = api.create(&json!({"customerID": customer, "subject": "Help", "owner": "ada"})).await;
@@ -167,7 +167,7 @@ async fn a_restricted_key_sees_the_history_since_the_ticket_came_to_its_customer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_never_was_has_no_history() {
+async fn an_id_without_a_ticket_has_no_history() {
     for api in each().await {
         assert_eq!(api.get("/tickets/9007199254740991/history/").await.status, 404);
         for id in ["0", "x", "-1"] {

@@ -94,7 +94,7 @@ fn admitted(seen: &[Seen], from: i64, to: i64) -> i64 {
 }
 
 #[test]
-fn in_no_window_more_are_let_in_than_the_limit_says() {
+fn no_window_admits_more_requests_than_the_limit() {
     for (seed, limit, requests, window, windows) in [
         (1, "600/m", 600, 60_000, 2),
         (2, "100/s", 100, 1000, 6),
@@ -132,7 +132,7 @@ fn in_no_window_more_are_let_in_than_the_limit_says() {
 }
 
 #[test]
-fn where_leases_cannot_be_had_callers_are_let_in_on_trust_and_no_more_than_a_lease_at_a_time() {
+fn without_a_lease_callers_are_admitted_on_trust_one_lease_at_a_time() {
     let throttled = Faults { throttle: 0.3, only: Some("UpdateItem"), ..Faults::default() };
     let (seen, _) = offer(5, Some("600/m"), 100.0, 60.0, throttled);
     let on_trust = seen.iter().filter(|seen| seen.on_trust).count();

@@ -19,7 +19,7 @@ use tickets_cli::command::export::Export;
 use tickets_cli::command::import::Import;
 use tickets_cli::local::{Local, any_port};
 use tickets_domain::preset::PresetLists;
-use tickets_domain::{Clock, Form, Presets, Record, TicketId, Timestamp};
+use tickets_domain::{Clock, JsonObject, Presets, Record, TicketId, Timestamp};
 use tickets_repository::moving::{MovedIn, Room};
 use tickets_repository::{Policy, Tickets, schema};
 
@@ -234,7 +234,7 @@ fn moved(count: u64, now: Timestamp) -> Vec<Record> {
             0 => body["deletedDate"] = "2025-01-01T00:00:00.000Z".into(),
             _ => body["subject"] = format!("moved {n}").into(),
         }
-        Record::moved(Form::parse(body.to_string().as_bytes()).unwrap(), &presets, now).unwrap()
+        Record::moved(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets, now).unwrap()
     };
     (1..=count).map(record).collect()
 }

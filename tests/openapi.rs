@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::json;
 use tickets_app::Config;
-use tickets_http::openapi;
-use tickets_http::query::PARAMETERS;
+use tickets_http::list::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, ROUTES};
+use tickets_http::{history, openapi};
 
 /// The document of a deployment with the default configuration, formatted as in the file.
 fn made() -> String {
@@ -43,9 +43,13 @@ fn every_route_parameter_and_field_is_described() {
             assert!(operation["description"].as_str().unwrap().contains(&scope), "{method} {path}");
         }
     }
-    let list = document["paths"]["/tickets/"]["get"]["parameters"].as_array().unwrap();
-    let names: Vec<&str> = list.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
-    assert_eq!(names, PARAMETERS);
+    let names = |path: &str| {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap().iter();
+        parameters.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("/tickets/"), PARAMETERS);
+    assert_eq!(names("/customers/{id}/tickets/"), [&["id"], &PARAMETERS[..]].concat());
+    assert_eq!(names("/tickets/{id}/history/"), [&["id"], &history::PARAMETERS[..]].concat());
     let of = |name: &str| -> BTreeSet<String> {
         document["components"]["schemas"][name]["properties"].as_object().unwrap().keys().cloned().collect()
     };

@@ -3,9 +3,9 @@
 //! `cargo test -p tickets-tests sync::`.
 
 mod access;
-mod agreement;
 mod bounds;
 mod contract;
+mod drift;
 mod events;
 mod exactness;
 mod export;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::model::Faults;
 use support::simulation::{Simulation, simulate};
 use support::{Answer, Api, Options, answer, time};
-use tickets_domain::{Clock, Form, PresetLists, Presets, TicketFields, Timestamp};
+use tickets_domain::{Clock, JsonObject, PresetLists, Presets, TicketInput, Timestamp};
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Policy, Tickets, schema};
 
@@ -31,7 +31,7 @@ async fn fill(api: &Simulation, count: u64, at: Timestamp) {
     let samples: Vec<_> = (0..count)
         .map(|n| {
             let body = json!({"customerID": 1 + n % 3, "subject": n.to_string()}).to_string();
-            let fields = TicketFields::draft(Form::parse(body.as_bytes()).unwrap(), &presets).unwrap();
+            let fields = TicketInput::create(JsonObject::parse(body.as_bytes()).unwrap(), &presets).unwrap();
             SeedTicket { fields, created: at, updated: at }
         })
         .collect();
@@ -152,7 +152,7 @@ fn a_write_during_a_walk_is_in_it_or_in_the_next() {
 }
 
 #[test]
-fn a_delete_between_polls_is_seen_as_one() {
+fn a_delete_between_polls_arrives_as_a_tombstone() {
     simulate(1, async {
         let api = api(20_000).await;
         let id = post(&api, "short-lived").await["id"].as_str().unwrap().to_owned();

@@ -104,7 +104,7 @@ fn watched(alarm: &Yaml) -> Vec<Metric> {
 }
 
 #[test]
-fn every_function_has_an_alias_that_moves_little_by_little_and_back() {
+fn every_function_has_an_alias_that_shifts_gradually_and_rolls_back() {
     let template = template();
     let globals = &template["Globals"]["Function"];
     assert_eq!(globals["AutoPublishAlias"], "live");
@@ -275,7 +275,7 @@ fn the_counter_and_the_checkpoint_are_written_by_the_functions_that_own_them() {
 }
 
 #[test]
-fn no_function_can_do_more_than_the_boundary_which_ends_at_the_stack() {
+fn every_function_has_a_boundary_that_ends_at_the_stack() {
     let template = template();
     assert_eq!(text(&template["Globals"]["Function"]["PermissionsBoundary"]), "Boundary");
     let document = &template["Resources"]["Boundary"]["Properties"]["PolicyDocument"];

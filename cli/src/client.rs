@@ -19,7 +19,7 @@ use tickets_domain::{
     BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, TicketId, Timestamp, Version, Violation,
 };
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
-use tickets_http::query;
+use tickets_http::list::query;
 use tickets_http::route::BASE_PATH;
 
 use crate::local::DATA;

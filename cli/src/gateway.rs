@@ -122,7 +122,7 @@ fn problem(problem: Problem) -> Response {
 
 /// Invokes a function with an event in JSON. `None` is a failed invocation, for which a gateway answers 502.
 async fn invoke(app: Arc<App>, function: &'static str, event: String) -> Option<Response> {
-    let event = event::harmless(serde_json::from_str::<LambdaRequest>(&event).ok()?);
+    let event = event::sanitize(serde_json::from_str::<LambdaRequest>(&event).ok()?);
     let answer = service_fn(|event| {
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(answer(app, function, event).await) }

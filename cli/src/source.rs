@@ -8,7 +8,7 @@ use tickets_app::Config;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{Clock, Continuation, Filter, Taken, Timestamp, Visibility, WorkQueue};
-use tickets_http::query;
+use tickets_http::list::query;
 use tickets_repository::Tickets;
 
 use crate::client::{Api, Client, Page, Row};

@@ -10,12 +10,12 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, 
 use serde_json::json;
 use support::{Answer, Api, Options, answer, fresh_customer};
 use tickets_cli::gateway::Payload;
-use tickets_http::problem::MAX_BODY;
+use tickets_http::request::MAX_BODY;
 
 use super::{assert_problem, id, three, ticket};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_json_object_is_refused() {
+async fn a_body_that_is_no_json_object_is_refused() {
     for api in Api::each().await {
         for body in ["", "[]", "null", "{", "{\"a\":1}}", "not json", "{\"a\":\"\\ud800\"}"] {
             let request =
@@ -78,7 +78,7 @@ async fn an_id_has_one_spelling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_methods_are_told_which_there_are() {
+async fn another_method_is_refused_with_those_that_are_allowed() {
     for api in Api::each().await {
         let paths = [
             ("/tickets/1", Method::POST, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
@@ -96,7 +96,7 @@ async fn other_methods_are_told_which_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_has_exactly_as_many_bytes_as_allowed_or_is_too_large() {
+async fn a_body_of_the_most_bytes_is_accepted_and_one_byte_more_is_not() {
     for api in Api::each().await {
         let body = json!({"customerID": fresh_customer().get(), "subject": "s"}).to_string();
         for (bytes, status) in [(MAX_BODY, 201), (MAX_BODY + 1, 413)] {
@@ -108,7 +108,7 @@ async fn a_body_has_exactly_as_many_bytes_as_allowed_or_is_too_large() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_compressed_body_is_refused_with_what_would_do() {
+async fn a_compressed_body_is_refused_with_what_to_send_instead() {
     let body = json!({"customerID": 42, "subject": "Help"}).to_string();
     let (mut gzip, mut deflate) = (Vec::new(), Vec::new());
     GzEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut gzip).unwrap();
@@ -229,7 +229,7 @@ async fn every_response_names_its_request() {
 const MOST_ANSWERED: usize = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_much_is_wrong_the_answer_is_short_and_says_how_much_more() {
+async fn the_answer_to_many_mistakes_is_short_and_counts_the_rest() {
     for api in Api::each().await {
         let members = |names: &mut dyn Iterator<Item = String>| {
             format!("{{{}}}", names.map(|name| format!("\"{name}\":1")).collect::<Vec<_>>().join(","))

@@ -267,7 +267,7 @@ async fn the_configuration_is_the_deployment_s_and_what_it_says_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn presets_are_configuration_and_a_value_that_leaves_it_stays_where_it_is() {
+async fn a_value_removed_from_the_configuration_stays_on_the_tickets_that_have_it() {
     for payload in [Payload::Rest, Payload::Http] {
         let environment = |types: &str, statuses: &str, priorities: &str, owners: &str| {
             let names = ["TICKET_TYPES", "TICKET_STATUSES", "TICKET_PRIORITIES", "TICKET_OWNERS"];

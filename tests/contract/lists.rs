@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 use support::{Answer, Api, Options, fresh_customer, time};
 use tickets_cli::gateway::Payload;
-use tickets_domain::{Form, PresetLists, Presets, TicketFields, Timestamp};
+use tickets_domain::{JsonObject, PresetLists, Presets, TicketInput, Timestamp};
 use tickets_http::list::MAX_REPLY;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 
@@ -147,7 +147,7 @@ async fn a_work_queue_holds_what_is_asked_for_and_says_what_it_cannot_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_tickets_are_listed_too() {
+async fn the_list_of_all_tickets_has_those_of_every_customer() {
     for api in Api::each().await {
         let (_, tickets) = three(&api).await;
         let ids: Vec<u64> = tickets.iter().map(id).collect();
@@ -161,7 +161,7 @@ async fn all_tickets_are_listed_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deletions_are_shown_to_who_asks() {
+async fn include_deleted_shows_tombstones() {
     for api in Api::each().await {
         let (customer, tickets) = three(&api).await;
         let ids: Vec<u64> = tickets.iter().map(id).collect();
@@ -182,7 +182,7 @@ async fn deletions_are_shown_to_who_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_parameter_is_an_error_and_not_silence() {
+async fn a_wrong_parameter_is_refused_and_not_ignored() {
     for api in Api::each().await {
         for path in ["/tickets/", "/customers/1/tickets/"] {
             let refused =
@@ -356,8 +356,8 @@ async fn a_deletion_is_a_change_like_others() {
 async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestamp) {
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     let sample = |body: Value| {
-        let form = Form::parse(body.to_string().as_bytes()).unwrap();
-        SeedTicket { fields: TicketFields::draft(form, &presets).unwrap(), created: at, updated: at }
+        let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
+        SeedTicket { fields: TicketInput::create(object, &presets).unwrap(), created: at, updated: at }
     };
     let (tickets, mut chunk, mut bytes) = (api.tickets().await, Vec::new(), 0);
     for body in bodies {
@@ -524,7 +524,7 @@ async fn the_pages_of_a_settled_list_share_the_horizon_of_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_horizon_cannot_be_asked_for_beyond_what_has_settled() {
+async fn updated_until_cannot_move_a_settled_list_past_the_horizon() {
     let (api, clock) = on_a_clock(Payload::Rest, "2026-03-01", Vec::new()).await;
     api.create(&json!({"customerID": 7, "subject": "settled"})).await;
     clock.fetch_add(20_000, Ordering::SeqCst);
@@ -542,7 +542,7 @@ async fn a_horizon_cannot_be_asked_for_beyond_what_has_settled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_that_moves_leaves_a_departure_in_the_customer_s_list_alone() {
+async fn a_moved_ticket_leaves_a_departure_only_in_its_former_customer_s_list() {
     for api in Api::each().await {
         let (old, new) = (fresh_customer(), fresh_customer());
         let id = api.create(&json!({"customerID": old.get(), "subject": "moves"})).await;
@@ -568,7 +568,7 @@ async fn a_ticket_that_moves_leaves_a_departure_in_the_customer_s_list_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_list_says_which_history_of_the_table_it_is_from() {
+async fn every_list_has_the_epoch_of_its_table() {
     for api in Api::each().await {
         let id = api.create(&json!({"customerID": 7, "subject": "s"})).await;
         let epoch = api.get(&format!("/tickets/?idAfter={}", id - 1)).await.header("sync-epoch").to_owned();
@@ -585,7 +585,7 @@ async fn every_list_says_which_history_of_the_table_it_is_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_continuation_is_a_hint_and_one_that_is_not_understood_is_none() {
+async fn a_continuation_that_is_not_understood_is_ignored() {
     for api in Api::each().await {
         let customer = fresh_customer();
         let mut ids = Vec::new();

@@ -21,7 +21,7 @@ use tickets_app::Config;
 use tickets_domain::id::{CustomerId, Precondition};
 use tickets_domain::work_queue::{AnyOf, Statuses};
 use tickets_domain::{
-    Clock, Continuation, Filter, Form, KeyId, Presets, Row, Taken, TicketChange, TicketFields, TicketId,
+    Clock, Continuation, Filter, JsonObject, KeyId, Presets, Row, Taken, TicketFields, TicketId, TicketInput,
     Timestamp, Visibility, WorkQueue,
 };
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
@@ -123,7 +123,7 @@ impl Table {
         body["customerID"] = customer.into();
         body["subject"] = "Invoice is wrong".into();
         body["ticketContent"] = content.into();
-        Ok(TicketFields::draft(Form::parse(body.to_string().as_bytes())?, &self.presets)?)
+        Ok(TicketInput::create(JsonObject::parse(body.to_string().as_bytes())?, &self.presets)?)
     }
 
     /// The filters of the lists, and how many tickets each returns.
@@ -152,7 +152,7 @@ impl Table {
         let created =
             self.tickets.create(&writer()?, Visibility::All, &self.fields(1)?, None).await?.ticket.id;
         let mut units = vec![get, self.meter.take()];
-        let change = TicketChange::parse(Form::parse(br#"{"users": "somebody"}"#)?, &self.presets)?;
+        let change = TicketInput::change(JsonObject::parse(br#"{"users": "somebody"}"#)?, &self.presets)?;
         self.tickets
             .update(created, &writer()?, Visibility::All, &Precondition::None, |t, now| change.apply(t, now))
             .await?;

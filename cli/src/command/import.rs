@@ -15,7 +15,8 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 use tickets_app::Config;
-use tickets_domain::{Clock, Error, Form, Presets, Record, TicketFields, Timestamp, Violation};
+use tickets_domain::input::ASSIGNED;
+use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation};
 use tickets_repository::Tickets;
 
 use super::export::{COLUMNS, LEFT, unescaped};
@@ -78,9 +79,6 @@ pub struct Import {
     #[command(flatten)]
     api: Api,
 }
-
-/// The fields that the service assigns.
-const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
 
 fn delimiter(text: &str) -> Result<u8, String> {
     match text {
@@ -167,7 +165,7 @@ impl Import {
         progress: &ProgressBar,
     ) -> Result<(), CommandError> {
         let lines = source
-            .check(report, progress, |_, form, presets| TicketFields::draft(form, presets).map(drop))?;
+            .check(report, progress, |_, object, presets| TicketInput::create(object, presets).map(drop))?;
         if self.dry_run {
             self.say(&format!("{lines} lines are fine; nothing was sent"));
             return Ok(());
@@ -195,8 +193,8 @@ impl Import {
     ) -> Result<(), CommandError> {
         let parallel = self.parallel.into();
         let mut survey = table::Survey::default();
-        let lines = source.check(report, progress, |line, form, presets| {
-            Record::moved(form, presets, source.now).map(|record| survey.note(line, &record))
+        let lines = source.check(report, progress, |line, object, presets| {
+            Record::moved(object, presets, source.now).map(|record| survey.note(line, &record))
         })?;
         survey.refuse_twins(report, progress);
         refused(report, lines, false)?;
@@ -250,7 +248,7 @@ impl Source<'_> {
         &self,
         report: &mut Report,
         progress: &ProgressBar,
-        mut check: impl FnMut(u64, Form, &Presets) -> tickets_domain::Result<()>,
+        mut check: impl FnMut(u64, JsonObject, &Presets) -> tickets_domain::Result<()>,
     ) -> Result<u64, CommandError> {
         let (mut count, mut assigned) = (0, false);
         let mut losses = Losses::default();
@@ -258,8 +256,8 @@ impl Source<'_> {
             let Line { number, body } = line?;
             count += 1;
             let checked = body.and_then(|body| {
-                let checked =
-                    Form::parse(body.as_bytes()).and_then(|form| check(number, form, &self.presets));
+                let checked = JsonObject::parse(body.as_bytes())
+                    .and_then(|object| check(number, object, &self.presets));
                 checked.map_err(|error| match error {
                     Error::InvalidFields(violations) => violations.into_iter().collect(),
                     error => vec![Violation::new("line", error)],
@@ -337,8 +335,8 @@ impl Source<'_> {
     fn records(&self) -> Result<impl Iterator<Item = Result<(u64, Record), CommandError>>, CommandError> {
         Ok(self.bodies()?.map(|body| {
             let (line, body) = body?;
-            let record = Form::parse(body.as_bytes())
-                .and_then(|form| Record::moved(form, &self.presets, self.now))
+            let record = JsonObject::parse(body.as_bytes())
+                .and_then(|object| Record::moved(object, &self.presets, self.now))
                 .map_err(|_| send::has_changed())?;
             Ok((line, record))
         }))

@@ -120,7 +120,23 @@ impl CommandError {
             Self::Usage(_) => 2,
             Self::Refused { .. } | Self::Columns(_) => 3,
             Self::Client(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 4,
-            _ => 1,
+            Self::Config(_)
+            | Self::Local(_)
+            | Self::Tickets { .. }
+            | Self::Storage(_)
+            | Self::Client(_)
+            | Self::Mcp(_)
+            | Self::File { .. }
+            | Self::Csv(_)
+            | Self::Map { .. }
+            | Self::TooSparse { .. }
+            | Self::NoRegion
+            | Self::NoSuchKey(_)
+            | Self::NoTickets(_)
+            | Self::InUse(_)
+            | Self::Listen { .. }
+            | Self::Io(_)
+            | Self::Randomness(_) => 1,
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use fastrand::Rng;
 use serde_json::json;
 use tickets_app::Config;
-use tickets_domain::{Clock, Form, KeyId, Presets, TicketFields, Timestamp};
+use tickets_domain::{Clock, JsonObject, KeyId, Presets, TicketInput, Timestamp};
 use tickets_repository::Tickets;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 
@@ -140,7 +140,7 @@ impl Seed {
         if presets.owner.values().is_empty() && rng.bool() {
             body["owner"] = rng.choice(NAMES).into();
         }
-        let form = Form::parse(body.to_string().as_bytes())?;
-        Ok(SeedTicket { fields: TicketFields::draft(form, presets)?, created, updated })
+        let object = JsonObject::parse(body.to_string().as_bytes())?;
+        Ok(SeedTicket { fields: TicketInput::create(object, presets)?, created, updated })
     }
 }

@@ -6,11 +6,11 @@ use rmcp::model::{self, ToolAnnotations};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tickets_domain::draft::ASSIGNED;
 use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
+use tickets_domain::input::ASSIGNED;
 use tickets_domain::{ListEnd, Scope, TicketId, Version};
-use tickets_http::query;
+use tickets_http::list::query;
 
 use super::arguments::{Arguments, scalar};
 use super::{Session, ToolError};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tickets_app::App;
 use tickets_domain::idempotency::IdempotencyKey;
-use tickets_domain::{Error, Form, TicketFields};
+use tickets_domain::{Error, JsonObject, TicketInput};
 use tickets_http::request::Tickets;
 use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
@@ -18,7 +18,7 @@ pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
     let key = request.idempotency_key()?;
     match request.tickets()? {
-        Tickets::One(form) => create(app, &caller, &request, key, form).await,
+        Tickets::One(object) => create(app, &caller, &request, key, object).await,
         Tickets::Batch(rows) => create_all(app, &caller, &request, key, rows).await,
     }
 }
@@ -28,11 +28,11 @@ async fn create(
     caller: &Caller,
     request: &Request,
     key: Option<IdempotencyKey>,
-    form: Form,
+    object: JsonObject,
 ) -> Result<Response, Problem> {
-    let fingerprint = form.fingerprint();
+    let fingerprint = object.fingerprint();
     let named = key.map(|key| caller.request(key, fingerprint));
-    let fields = TicketFields::draft(form, &app.presets)?;
+    let fields = TicketInput::create(object, &app.presets)?;
     let tickets = app.tickets.metered(request.meter());
     let created = tickets.create(caller.key(), caller.visibility(), &fields, named.as_ref()).await?;
     reply::created(request, &created.ticket, created.replayed)
@@ -45,14 +45,14 @@ async fn create_all(
     caller: &Caller,
     request: &Request,
     key: Option<IdempotencyKey>,
-    rows: Vec<Result<Form, Error>>,
+    rows: Vec<Result<JsonObject, Error>>,
 ) -> Result<Response, Problem> {
     let count = rows.len();
     let (mut drafts, mut refused) = (Vec::with_capacity(count), BTreeMap::new());
-    for (at, form) in rows.into_iter().enumerate() {
-        let draft = form.and_then(|form| {
-            let named = key.clone().map(|key| caller.row(key, at, form.fingerprint()));
-            Ok((TicketFields::draft(form, &app.presets)?, named))
+    for (at, object) in rows.into_iter().enumerate() {
+        let draft = object.and_then(|object| {
+            let named = key.clone().map(|key| caller.row(key, at, object.fingerprint()));
+            Ok((TicketInput::create(object, &app.presets)?, named))
         });
         match draft {
             Ok(draft) => drafts.push(draft),

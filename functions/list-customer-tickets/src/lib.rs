@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use tickets_app::App;
-use tickets_http::query::ListQuery;
-use tickets_http::{Caller, ListReply, Problem, Request, Response, route};
+use tickets_http::{Caller, ListQuery, ListReply, Problem, Request, Response, route};
 
 /// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tickets_app::App;
-use tickets_domain::TicketChange;
+use tickets_domain::TicketInput;
 use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
 /// Answers an event: checks the key, then calls [`handle`].
@@ -14,7 +14,7 @@ pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
     let id = request.ticket_id()?;
-    let change = TicketChange::parse(request.form()?, &app.presets)?;
+    let change = TicketInput::change(request.json()?, &app.presets)?;
     let apply = |ticket: &_, now| change.apply(ticket, now);
     let (by, visibility) = (caller.key(), caller.visibility());
     let tickets = app.tickets.metered(request.meter());

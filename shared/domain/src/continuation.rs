@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn of_ids_far_apart_fewer_are_carried() {
+    fn fewer_ids_are_carried_if_they_are_far_apart() {
         let ids: Vec<_> = (1..=1000).map(|id| TicketId::try_from(id * 10_000_000).unwrap()).collect();
         let carried = Continuation::carrying(&ids, true, MOST_IDS);
         assert!(carried.to_string().len() < 2700);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_link_has_is_refused() {
+    fn a_text_that_no_link_carries_is_refused() {
         for text in ["", "x", "w1", "wAA", "i!", "iAA", "igA", "iAQA", "i____________________"] {
             assert_eq!(text.parse::<Continuation>(), Err(InvalidContinuation), "{text}");
         }
@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ids_survive_their_own_text(
+        fn ids_are_read_back_as_they_were_written(
             ids in proptest::collection::btree_set(1..=MAX_SAFE_INTEGER, 0..50),
             near in proptest::collection::btree_set(1u64..5000, 0..50),
             complete: bool,

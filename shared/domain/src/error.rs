@@ -193,7 +193,18 @@ impl Error {
             | Self::Unavailable(cause)
             | Self::Undecided(cause)
             | Self::Internal(cause) => Some(cause.0.as_ref()),
-            _ => None,
+            Self::MalformedBody(_)
+            | Self::InvalidParameters(_)
+            | Self::InvalidFields(_)
+            | Self::Unauthenticated
+            | Self::RateLimited(_)
+            | Self::MissingScope(_)
+            | Self::OtherCustomer(_)
+            | Self::NotFound
+            | Self::VersionMismatch
+            | Self::IdempotencyKeyReused
+            | Self::IdempotencyKeyInUse
+            | Self::Contended => None,
         }
     }
 }
@@ -228,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_unknown_name_is_cut_and_compared_with_nothing() {
+    fn a_very_long_unknown_name_is_cut_and_gets_no_suggestion() {
         let violation = Violation::unknown("field", &"é".repeat(1000), &["subject"]);
         assert_eq!(violation.field, format!("{}…", "é".repeat(100)));
         assert_eq!(violation.detail, "unknown field; known are subject");
     }
 
     #[test]
-    fn a_long_name_may_be_a_third_of_the_known_one_away() {
+    fn a_suggested_name_differs_in_at_most_a_third() {
         let known = ["x".repeat(30)];
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let detail = |length: usize| Violation::unknown("field", &"x".repeat(length), &known).detail;
@@ -244,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn one_violation_is_something_wrong_and_none_is_not() {
+    fn violations_are_counted_however_they_are_collected() {
         assert!(Violations::default().is_empty());
         let one = Violations::from(Violation::new("subject", "is wrong"));
         assert!(!one.is_empty());
@@ -255,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_gets_the_cause_of_what_the_caller_could_not_have_known() {
+    fn only_faults_of_the_service_have_a_cause_for_the_log() {
         let cause = || Cause("the disk is full".into());
         for error in [
             Error::Throttled(cause()),

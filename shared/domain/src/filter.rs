@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::work_queue::Statuses;
-    use crate::{Departure, Form, PresetLists, Presets, Record, Ticket, TicketFields};
+    use crate::{Departure, JsonObject, PresetLists, Presets, Record, Ticket, TicketInput};
 
     fn time(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
@@ -87,8 +87,9 @@ mod tests {
 
     /// Ticket 10 of customer 7, open, created at 100 and changed at 200.
     fn ticket() -> Ticket {
-        let form = Form::parse(json!({"customerID": 7, "subject": "s"}).to_string().as_bytes()).unwrap();
-        let fields = TicketFields::draft(form, &presets()).unwrap();
+        let object =
+            JsonObject::parse(json!({"customerID": 7, "subject": "s"}).to_string().as_bytes()).unwrap();
+        let fields = TicketInput::create(object, &presets()).unwrap();
         Ticket { updated: time(200), ..Ticket::new("10".parse().unwrap(), fields, time(100)) }
     }
 
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_deleted_ticket_is_shown_to_who_asks_for_it_and_for_no_queue() {
+    fn a_tombstone_matches_only_if_deleted_ones_are_included_and_no_queue_is_asked_for() {
         let record = Record::Deleted(ticket().delete(time(300)));
         let asked = Filter { include_deleted: true, ..Filter::default() };
         assert!(listed(&asked, &record));

@@ -86,14 +86,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Form, PresetLists, Presets, Ticket, TicketChange, TicketId};
+    use crate::{JsonObject, PresetLists, Presets, Ticket, TicketId, TicketInput};
 
     fn presets() -> Presets {
         Presets::parse(&PresetLists::default()).unwrap()
     }
 
-    fn form(body: Value) -> Form {
-        Form::parse(body.to_string().as_bytes()).unwrap()
+    fn object(body: Value) -> JsonObject {
+        JsonObject::parse(body.to_string().as_bytes()).unwrap()
     }
 
     fn time(millis: i64) -> Timestamp {
@@ -101,12 +101,12 @@ mod tests {
     }
 
     fn ticket() -> Ticket {
-        let fields = form(json!({"customerID": 42, "subject": "s", "owner": "ada", "users": "u"}));
-        Ticket::new(TicketId::FIRST, TicketFields::draft(fields, &presets()).unwrap(), time(1000))
+        let fields = object(json!({"customerID": 42, "subject": "s", "owner": "ada", "users": "u"}));
+        Ticket::new(TicketId::FIRST, TicketInput::create(fields, &presets()).unwrap(), time(1000))
     }
 
     fn changed_by(body: Value, before: &Ticket) -> Ticket {
-        TicketChange::parse(form(body), &presets()).unwrap().apply(before, time(2000)).unwrap().unwrap()
+        TicketInput::change(object(body), &presets()).unwrap().apply(before, time(2000)).unwrap().unwrap()
     }
 
     fn entry(before: Option<Record>, after: Record) -> Option<HistoryEntry> {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_has_no_fields_and_takes_the_values_from_the_others() {
+    fn a_deletion_has_no_fields_and_removes_the_values_from_earlier_entries() {
         let before = ticket();
         let after = Record::Deleted(before.delete(time(3000)));
         let deletion = entry(Some(Record::Live(before.clone())), after).unwrap();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_was_there_is_no_new_one() {
+    fn the_same_version_again_makes_no_entry() {
         assert_eq!(entry(Some(Record::Live(ticket())), Record::Live(ticket())), None);
     }
 }

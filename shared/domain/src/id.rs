@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_at_most_what_every_json_reader_keeps() {
+    fn an_id_is_at_most_the_largest_integer_that_json_keeps_exact() {
         assert_eq!(MAX_SAFE_INTEGER, 9_007_199_254_740_991);
         for (number, ok) in [(0, false), (1, true), (MAX_SAFE_INTEGER, true), (MAX_SAFE_INTEGER + 1, false)] {
             assert_eq!(
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_follow_each_other_and_the_last_has_none_after_it() {
+    fn ids_are_consecutive_and_the_highest_has_no_next() {
         assert_eq!(TicketId::FIRST.next(), Ok(TicketId(2)));
         assert_eq!(TicketId(41).next(), Ok(TicketId(42)));
         assert_eq!(TicketId(MAX_SAFE_INTEGER).next(), Err(InvalidId));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_makes_the_next_version_and_a_caller_may_insist_on_some() {
+    fn a_change_raises_the_version_and_a_precondition_names_versions() {
         let (first, second) = (Version::FIRST, Version::FIRST.next());
         assert_eq!((first.get(), second, second.next()), (1, Version::new(2), Version::new(3)));
         assert!(Precondition::None.admits(first) && Precondition::None.admits(second));

@@ -3,7 +3,7 @@
 //! Every type here is checked when it is parsed, so that no later code has to check it again:
 //! - [`id`], [`time`], [`text`], [`preset`]: the values of a ticket's fields;
 //! - [`ticket`]: the ticket, its tombstone once it is deleted, and the records that lists return;
-//! - [`form`], [`draft`], [`change`]: parse a JSON object into a new ticket or a change; report all mistakes;
+//! - [`json_object`], [`input`]: parse a JSON object into a new ticket or a change; report all mistakes;
 //! - [`moved`]: parses a JSON object into a record that keeps its id and dates from elsewhere;
 //! - [`filter`], [`work_queue`]: which tickets a list holds;
 //! - [`list`], [`continuation`]: how a page of a list ends, and what the next page needs to know;
@@ -16,16 +16,15 @@
 //!
 //! This crate knows neither HTTP nor DynamoDB, and does no I/O. Callers pass in the current time.
 
-pub mod change;
 pub mod continuation;
-pub mod draft;
 pub mod error;
 pub mod export;
 pub mod filter;
-pub mod form;
 pub mod history;
 pub mod id;
 pub mod idempotency;
+pub mod input;
+pub mod json_object;
 pub mod key;
 pub mod limit;
 pub mod list;
@@ -40,13 +39,13 @@ pub mod usage;
 pub mod visibility;
 pub mod work_queue;
 
-pub use change::TicketChange;
 pub use continuation::Continuation;
 pub use error::{Error, Result, Violation};
 pub use filter::Filter;
-pub use form::Form;
 pub use history::{ChangeKind, HistoryEntry};
 pub use id::{CustomerId, TicketId, Version};
+pub use input::TicketInput;
+pub use json_object::JsonObject;
 pub use key::{ApiKey, BearerToken, KeyId, KeyStore, Scope};
 pub use limit::{Quota, RateLimit};
 pub use list::{Epoch, ListEnd, Listed, Row, Taken};

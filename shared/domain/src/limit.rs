@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_is_refused() {
+    fn an_invalid_limit_is_refused() {
         for text in ["", "600", "/m", "0/m", "+5/m", "-1/m", "1000001/h", "600/d", "600/M", "6 /m", "600/m/m"]
         {
             assert_eq!(text.parse::<RateLimit>(), Err(InvalidLimit), "{text}");

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_is_shown_and_kept_by_its_name() {
+    fn an_epoch_is_written_as_its_text() {
         assert_eq!(Epoch::new("7f3a").to_string(), "7f3a");
         assert_eq!(serde_json::to_string(&Epoch::new("7f3a")).unwrap(), "\"7f3a\"");
         assert_eq!(Epoch::none().to_string(), "0", "before the first ticket");

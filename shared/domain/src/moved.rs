@@ -1,12 +1,12 @@
 //! Parses a JSON object into a record that keeps the id and dates it had elsewhere: in an export that is
 //! restored, or in another system.
 
-use crate::draft::required;
-use crate::error::{Error, Result};
-use crate::form::Form;
-use crate::id::{CustomerId, MAX_SAFE_INTEGER, TicketId, Version};
+use crate::error::Result;
+use crate::id::{MAX_SAFE_INTEGER, TicketId, Version};
+use crate::input::TicketInput;
+use crate::json_object::JsonObject;
 use crate::preset::Presets;
-use crate::ticket::{Record, TEXT_FIELDS, Ticket, TicketFields, Tombstone};
+use crate::ticket::{Record, Ticket, Tombstone};
 use crate::time::Timestamp;
 
 /// The highest id that a moved record may have. It leaves a million million ids for new tickets.
@@ -18,58 +18,42 @@ impl Record {
     ///
     /// # Errors
     /// [`Error::InvalidFields`] with every violation at once. Dates may not lie after `now`.
-    pub fn moved(mut form: Form, presets: &Presets, now: Timestamp) -> Result<Self> {
-        let id = required(&mut form, "id", |form| form.text("id", movable));
-        let created =
-            required(&mut form, "createdDate", |form| form.text("createdDate", |text| past(text, now)));
-        let updated = form.text("updatedDate", |text| past(text, now)).value();
-        let deleted = form.text("deletedDate", |text| past(text, now)).value();
-        if form.has("movedDate") {
-            let _ = form.raw_text("movedDate");
-            form.refuse("movedDate", "says that a ticket has left this customer; export the tickets of all");
+    pub fn moved(mut object: JsonObject, presets: &Presets, now: Timestamp) -> Result<Self> {
+        for field in ["id", "createdDate"] {
+            object.require(field);
+        }
+        let id = object.text("id", movable).value();
+        let created = object.text("createdDate", |text| past(text, now)).value();
+        let updated = object.text("updatedDate", |text| past(text, now)).value();
+        let deleted = object.text("deletedDate", |text| past(text, now)).value();
+        if object.has("movedDate") {
+            let _ = object.raw_text("movedDate");
+            object
+                .refuse("movedDate", "says that a ticket has left this customer; export the tickets of all");
         }
         let updated = updated.or(deleted).or(created);
         if let (Some(created), Some(updated)) = (created, updated)
             && updated < created
         {
-            form.refuse("updatedDate", "is earlier than the createdDate");
+            object.refuse("updatedDate", "is earlier than the createdDate");
         }
         let record = match deleted {
-            None => TicketFields::taken(&mut form, presets).and_then(|fields| {
+            None => TicketInput::complete(&mut object, presets).and_then(|fields| {
                 let (created, updated) = (created?, updated?);
                 Some(Self::Live(Ticket { id: id?, fields, created, updated, version: Version::FIRST }))
             }),
             Some(deleted) => {
-                for (field, _) in TEXT_FIELDS {
-                    let given = form.has(field);
-                    let _ = form.ignore(field);
-                    if given {
-                        form.refuse(field, "is given, but a deleted ticket has none");
-                    }
-                }
                 if updated != Some(deleted) {
-                    form.refuse("deletedDate", "is not the updatedDate: nothing changes after a deletion");
+                    object.refuse("deletedDate", "is not the updatedDate: nothing changes after a deletion");
                 }
-                let customer =
-                    required(&mut form, "customerID", |form| form.number("customerID", CustomerId::try_from));
-                customer.and_then(|customer| {
+                TicketInput::deleted(&mut object).and_then(|customer| {
                     let (id, created, version) = (id?, created?, Version::FIRST.next());
-                    Some(Self::Deleted(Tombstone {
-                        id,
-                        customer,
-                        created,
-                        updated: deleted,
-                        deleted,
-                        version,
-                    }))
+                    let updated = deleted;
+                    Some(Self::Deleted(Tombstone { id, customer, created, updated, deleted, version }))
                 })
             }
         };
-        let violations = form.finish();
-        match record {
-            Some(record) if violations.is_empty() => Ok(record),
-            _ => Err(Error::InvalidFields(violations)),
-        }
+        object.finish(record)
     }
 }
 
@@ -91,19 +75,21 @@ fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::preset::PresetLists;
 
     fn moved(body: &str) -> Result<Record, Vec<(String, String)>> {
         let presets = Presets::parse(&PresetLists::default()).unwrap();
         let now = "2026-11-24T00:00:00Z".parse().unwrap();
-        Record::moved(Form::parse(body.as_bytes()).unwrap(), &presets, now).map_err(|error| match error {
+        Record::moved(JsonObject::parse(body.as_bytes()).unwrap(), &presets, now).map_err(|error| match error
+        {
             Error::InvalidFields(violations) => violations.into_iter().map(|v| (v.field, v.detail)).collect(),
             other => panic!("{other:?}"),
         })
     }
 
     #[test]
-    fn a_record_is_as_it_was() {
+    fn a_record_keeps_its_id_and_its_dates() {
         for body in [
             r#"{"id":"7","customerID":1,"subject":"s","createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z"}"#,
             r#"{"id":"7","customerID":1,"createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z","deletedDate":"2021-01-01T00:00:00.000Z"}"#,

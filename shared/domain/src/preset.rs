@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_statuses_may_be_none_and_may_be_of_former_times() {
+    fn closed_statuses_may_be_empty_and_may_name_former_ones() {
         let presets = |closed| Presets::parse(&PresetLists { closed, ..PresetLists::default() }).unwrap();
         assert!(presets("Closed, done").is_closed("closed") && presets("Closed, done").is_closed("Done"));
         assert!(!presets("").is_closed("closed"));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_at_most_as_long_as_a_note() {
+    fn a_value_of_an_empty_preset_is_at_most_as_long_as_a_note() {
         let owner = Presets::parse(&PresetLists::default()).unwrap().owner;
         assert!(owner.values().is_empty());
         assert_eq!(owner.choose(&"x".repeat(4096)).unwrap().as_str().len(), 4096);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn presets_of_former_times_allow_any_text_and_preset_nothing() {
+    fn presets_of_any_text_have_no_defaults() {
         let any = Presets::any();
         for preset in [&any.ticket_type, &any.status, &any.priority, &any.owner] {
             assert_eq!(preset.choose("Whatever it was").unwrap().as_str(), "Whatever it was");

@@ -76,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_schema_says_of_a_date_or_time_is_read(
+        fn a_date_or_time_that_the_schema_allows_is_read(
             text in string_regex(DATE_OR_TIME.trim_matches(['^', '$'])).unwrap()
         ) {
             // The pattern knows no lengths of months, and an offset can lead out of the years 0 to 9999.

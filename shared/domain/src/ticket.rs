@@ -246,7 +246,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Form, PresetLists, Presets};
+    use crate::{JsonObject, PresetLists, Presets, TicketInput};
 
     fn time(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
@@ -254,8 +254,9 @@ mod tests {
 
     /// Ticket 10 of a customer, created at 100 and changed at 200.
     fn ticket(customer: u64) -> Ticket {
-        let form = Form::parse(format!(r#"{{"customerID":{customer},"subject":"s"}}"#).as_bytes()).unwrap();
-        let fields = TicketFields::draft(form, &Presets::parse(&PresetLists::default()).unwrap()).unwrap();
+        let object =
+            JsonObject::parse(format!(r#"{{"customerID":{customer},"subject":"s"}}"#).as_bytes()).unwrap();
+        let fields = TicketInput::create(object, &Presets::parse(&PresetLists::default()).unwrap()).unwrap();
         Ticket { updated: time(200), ..Ticket::new("10".parse().unwrap(), fields, time(100)) }
     }
 
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_record_is_asked_by_the_same_key() {
+    fn every_kind_of_record_has_a_key() {
         let after = Ticket { updated: time(300), ..ticket(8) };
         for (record, updated, state) in [
             (Record::Live(ticket(7)), time(200), RecordState::Live),

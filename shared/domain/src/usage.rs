@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clones_count_together_and_meters_apart() {
+    fn clones_of_a_meter_share_one_count() {
         let (meter, other) = (Meter::counting(), Meter::counting());
         meter.clone().add_read(0.5);
         meter.add_write(2.0);

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn for_a_restricted_key_there_is_one_customer_and_for_others_there_are_all() {
+    fn a_restricted_key_sees_one_customer_and_another_key_sees_all() {
         let [own, other] = [7, 8].map(|number: u64| CustomerId::try_from(number).unwrap());
         let restricted = Visibility::of(Some(own));
         assert!(restricted.includes(own) && !restricted.includes(other));

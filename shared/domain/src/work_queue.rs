@@ -156,8 +156,8 @@ impl Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TicketFields;
     use crate::preset::PresetLists;
+    use crate::{TicketFields, TicketInput};
 
     fn presets(statuses: &str, closed: &str) -> Presets {
         Presets::parse(&PresetLists { statuses, closed, ..PresetLists::default() }).unwrap()
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn open_and_a_status_are_what_is_both() {
+    fn open_and_status_together_mean_both() {
         let presets = presets("new, done", "done");
         let named = Statuses::any_of(&presets.any_status().choose_any("New,Done").unwrap());
         let both = Statuses::open(true, &presets).and(&named);
@@ -197,8 +197,11 @@ mod tests {
     fn ticket() -> TicketFields {
         let body = r#"{"customerID":1,"subject":"s","ticketType":"billing","ticketPriority":"high","owner":"Ada",
             "ticketFollowupDate":"1970-01-01T00:00:01Z","ticketActionRequired":"1970-01-01T00:00:02Z"}"#;
-        TicketFields::draft(crate::Form::parse(body.as_bytes()).unwrap(), &presets("open, done", "done"))
-            .unwrap()
+        TicketInput::create(
+            crate::JsonObject::parse(body.as_bytes()).unwrap(),
+            &presets("open, done", "done"),
+        )
+        .unwrap()
     }
 
     fn is_in(queue: &WorkQueue, fields: &TicketFields) -> bool {
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_without_what_a_queue_asks_for_is_in_none_but_that_of_open_tickets() {
+    fn a_ticket_without_any_value_is_only_in_the_queue_of_open_tickets() {
         let bare = TicketFields {
             status: None,
             ticket_type: None,
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_has_to_have_everything_that_a_queue_asks_for() {
+    fn a_ticket_must_match_every_filter_of_a_queue() {
         for (one, with, without) in queues() {
             for (other, beside, _) in queues().into_iter().filter(|(other, ..)| *other != one) {
                 let both = |queue: WorkQueue| WorkQueue {
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_without_a_status_is_open_and_has_none_of_those_that_are_named() {
+    fn a_ticket_without_a_status_is_open_but_matches_no_named_status() {
         let presets = presets("open, done", "done");
         let (open, closed) = (Statuses::open(true, &presets), Statuses::open(false, &presets));
         assert!(open.include(None) && !closed.include(None));

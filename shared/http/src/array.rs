@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_counts() {
+    fn earlier_values_count_towards_the_limit() {
         let mut array = JsonArray::default();
         let fit = (0..100).take_while(|_| array.push(&text(1_000_000)) == Taken::Accepted).count();
         assert_eq!(fit, 6);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_written_is_a_fault_and_no_gap() {
+    fn a_value_that_cannot_be_written_fails_the_array() {
         let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
         let mut array = JsonArray::default();
         assert_eq!(array.push(&no_json), Taken::Full);

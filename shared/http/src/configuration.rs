@@ -6,14 +6,14 @@ use serde::Serialize;
 use tickets_domain::Presets;
 use tickets_domain::error::MOST_VIOLATIONS;
 use tickets_domain::filter::MAX_LIMIT;
-use tickets_domain::form::MOST_ROWS;
 use tickets_domain::id::MAX_SAFE_INTEGER;
 use tickets_domain::idempotency::{KEPT, KEY_CHARACTERS};
+use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::preset::Choice;
 use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
 
 use crate::list::MAX_REPLY;
-use crate::problem::MAX_BODY;
+use crate::request::MAX_BODY;
 
 /// The presets, what a new ticket gets, and every limit.
 #[derive(Debug, Serialize)]

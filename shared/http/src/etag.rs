@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_refused() {
+    fn a_malformed_list_of_tags_is_refused() {
         for value in MALFORMED {
             assert!(if_match(&headers("if-match", value)).is_err(), "{value:?}");
             assert!(none_match(&headers("if-none-match", value), Version::new(7)).is_err(), "{value:?}");

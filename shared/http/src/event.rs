@@ -30,7 +30,7 @@ const MOST_IN_URL: usize = 60_000;
 const LONG_QUERY: &str = "queryOver60000Bytes";
 
 /// The event without the parts that would make `lambda_http` panic.
-pub fn harmless(mut event: LambdaRequest) -> LambdaRequest {
+pub fn sanitize(mut event: LambdaRequest) -> LambdaRequest {
     match &mut event {
         LambdaRequest::ApiGatewayV1(event) => {
             without_host(&mut event.headers);
@@ -105,11 +105,11 @@ mod tests {
     fn request(event: &str, change: impl FnOnce(&mut Value)) -> lambda_http::Request {
         let mut event: Value = serde_json::from_str(event).unwrap();
         change(&mut event);
-        harmless(serde_json::from_value(event).unwrap()).into()
+        sanitize(serde_json::from_value(event).unwrap()).into()
     }
 
     #[test]
-    fn a_host_and_a_scheme_that_are_none_make_no_event_fail() {
+    fn an_invalid_host_or_scheme_does_not_fail_an_event() {
         for event in [REST, HTTP] {
             let request = request(event, |event| {
                 event["requestContext"]["domainName"] = "no host".into();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_rooted_and_a_good_one_stays() {
+    fn a_path_without_a_leading_slash_gets_one() {
         let path = |event: &str, name: &str, path: &str| {
             request(event, |event| event[name] = path.into()).raw_http_path().to_owned()
         };
@@ -134,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_any_bytes_is_one() {
+    fn a_query_may_hold_characters_that_a_url_may_not() {
         let request = request(HTTP, |event| event["rawQueryString"] = "status=a|b#c\"<>^".into());
         let query = request.query_string_parameters();
         assert_eq!(query.first("status"), Some("a|b#c\"<>^"));
     }
 
     #[test]
-    fn a_header_given_twice_is_there_twice() {
+    fn a_header_given_twice_keeps_both_values() {
         let request = request(REST, |event| {
             event["multiValueHeaders"]["authorization"] = json!(["Bearer a", "Bearer b"]);
             event["headers"]["authorization"] = "Bearer b".into();

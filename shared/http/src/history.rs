@@ -1,12 +1,11 @@
 //! The parameters and the response of a ticket's history.
 
 use lambda_http::http::header::LINK;
-use tickets_domain::error::Violations;
-use tickets_domain::{Error, HistoryEntry, Taken, Version, Violation};
+use tickets_domain::{Error, HistoryEntry, Taken, Version};
 
 use crate::array::JsonArray;
-use crate::list::header;
-use crate::query::{self, Parameters};
+use crate::parameters::{Parameters, integer, limit};
+use crate::reply::header;
 use crate::{Problem, Request, Response, reply};
 
 const VERSION_AFTER: &str = "versionAfter";
@@ -30,13 +29,10 @@ impl HistoryQuery {
     /// # Errors
     /// 400 with every violation.
     pub fn parse(given: Vec<(&str, &str)>) -> Result<Self, Problem> {
-        let mut parameters = Parameters { given, violations: Violations::default() };
-        let version_after = parameters.take(VERSION_AFTER, query::integer);
-        let limit = parameters.take(LIMIT, query::limit);
-        let Parameters { given, mut violations } = parameters;
-        for (name, _) in &given {
-            violations.push_with(|| Violation::unknown("parameter", name, &PARAMETERS));
-        }
+        let mut parameters = Parameters::new(given);
+        let version_after = parameters.take(VERSION_AFTER, integer);
+        let limit = parameters.take(LIMIT, limit);
+        let violations = parameters.finish(&PARAMETERS);
         if violations.is_empty() {
             Ok(Self { version_after: version_after.unwrap_or(0), limit })
         } else {

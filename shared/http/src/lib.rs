@@ -3,8 +3,9 @@
 //! - [`route`]: the table of routes, which the gateway, the local server and 405 responses follow;
 //! - [`serve`]: turns the event of a request into a response, the same locally and deployed;
 //! - [`guard`]: finds out who is asking; [`cors`]: which web pages may read the response;
-//! - [`event`], [`request`], [`query`], [`etag`]: read the request;
-//! - [`reply`], [`list`], [`history`], [`configuration`], [`problem`], [`headers`]: write the response;
+//! - [`event`], [`request`], `parameters`, [`etag`]: read the request;
+//! - [`list`], [`history`]: their parameters, and their responses;
+//! - [`reply`], [`configuration`], [`problem`], [`headers`]: write the other responses;
 //! - `limit`: the headers about a key's rate limit; [`log`]: one line for each request;
 //! - `openapi` (a feature): describes the API, for people and tools.
 //!
@@ -24,8 +25,8 @@ pub mod list;
 pub mod log;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+mod parameters;
 pub mod problem;
-pub mod query;
 pub mod reply;
 pub mod request;
 pub mod route;
@@ -36,7 +37,7 @@ mod tests;
 pub use configuration::TicketConfiguration;
 pub use guard::{Caller, Guard};
 pub use history::HistoryReply;
-pub use list::ListReply;
+pub use list::{ListQuery, ListReply};
 pub use problem::Problem;
 pub use request::Request;
 pub use route::Route;

@@ -1,52 +1,9 @@
-//! The response of a list. Records are added as they arrive, until no more fit.
+//! A list: its parameters, and its response.
 
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::LINK;
-use tickets_domain::{Error, ListEnd, Listed, Row, Taken, TicketId, Timestamp};
+pub mod query;
+mod reply;
 
-use crate::array::JsonArray;
+pub use query::ListQuery;
+pub use reply::ListReply;
+
 pub use crate::array::MAX_REPLY;
-use crate::headers::{SYNC_EPOCH, SYNC_UNTIL};
-use crate::query::ListQuery;
-use crate::{Problem, Request, Response, reply};
-
-/// The response with a list, while it is written.
-#[derive(Debug, Default)]
-pub struct ListReply {
-    array: JsonArray,
-    last: Option<TicketId>,
-}
-
-impl ListReply {
-    /// Adds a record if it still fits. The first always fits.
-    pub fn push(&mut self, row: &Row) -> Taken {
-        let taken = self.array.push_json(&row.json);
-        if taken == Taken::Accepted {
-            self.last = Some(row.key.id);
-        }
-        taken
-    }
-
-    /// The response. If there are more records, it has a `Link` to the next page.
-    pub fn finish(
-        self,
-        request: &Request,
-        query: &ListQuery,
-        listed: &Listed,
-        sync_until: Timestamp,
-    ) -> Result<Response, Problem> {
-        let mut response = reply::json(self.array.into_text()?);
-        let headers = response.headers_mut();
-        headers.insert(SYNC_UNTIL, header(&sync_until.to_string())?);
-        headers.insert(SYNC_EPOCH, header(&listed.epoch.to_string())?);
-        if let (ListEnd::More(found), Some(last)) = (&listed.end, self.last) {
-            let next = format!("{}{}", request.path(), query.next(last, found));
-            headers.insert(LINK, header(&format!("<{next}>; rel=\"next\""))?);
-        }
-        Ok(response)
-    }
-}
-
-pub(crate) fn header(value: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(value).map_err(Error::internal)
-}

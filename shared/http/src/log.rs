@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_of_the_directive_is_a_number_of_the_line_and_the_other_way_round() {
+    fn the_directive_names_exactly_the_numbers_of_the_line() {
         let metrics = Metrics::of_run(true, Duration::from_micros(1_234), Usage::default());
         let Ok(Value::Object(members)) = serde_json::to_value(metrics) else { panic!("an object") };
         let mut named = METRICS.map(|(name, _)| name);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_counts_as_what_it_is() {
+    fn a_status_is_counted_under_its_own_metric() {
         let of = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
             let metrics = Metrics::of_request(status, Duration::ZERO, Usage::default());

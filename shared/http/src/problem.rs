@@ -8,11 +8,8 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tickets_domain::{Error, Violation};
 
+use crate::request::MAX_BODY;
 use crate::{Response, limit};
-
-/// The largest body, in bytes. A body with every field at its limit and each character escaped as
-/// `\u0000` needs 1.6 MB, so that every ticket that can be stored fits as any usual client sends it.
-pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// After how many seconds to repeat a request that failed for a temporary reason.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -196,70 +193,61 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
+        let (status, kind, title) = kind(&error);
+        let mut problem = Self::new(status, kind, title, &error);
         match error {
-            Error::MalformedBody(_) => {
-                Self::new(StatusCode::BAD_REQUEST, "malformed-body", "Malformed body", detail)
+            Error::InvalidParameters(violations) | Error::InvalidFields(violations) => {
+                problem.with_errors(violations)
             }
-            Error::InvalidParameters(violations) => {
-                Self::new(StatusCode::BAD_REQUEST, "invalid-parameters", "Invalid parameters", detail)
-                    .with_errors(violations)
-            }
-            Error::InvalidFields(violations) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-fields", "Invalid fields", detail)
-                    .with_errors(violations)
-            }
+            Error::OtherCustomer(_) => problem.with_errors([Violation::new("customerID", error)]),
             Error::Unauthenticated => {
-                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Unauthenticated", detail)
-                    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+                problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
             Error::RateLimited(quota) => {
-                let mut problem =
-                    Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests", detail);
                 limit::refuse(&quota, &mut problem.0.headers);
                 problem
             }
-            Error::MissingScope(_) => {
-                Self::new(StatusCode::FORBIDDEN, "missing-scope", "Missing scope", detail)
-            }
-            Error::OtherCustomer(_) => {
-                let violation = Violation::new("customerID", &detail);
-                Self::new(StatusCode::FORBIDDEN, "other-customer", "Another customer's ticket", detail)
-                    .with_errors(vec![violation])
-            }
-            Error::NotFound => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail),
-            Error::VersionMismatch => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Ticket has changed", detail)
-            }
-            Error::IdempotencyKeyReused => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "Idempotency-Key reused",
-                detail,
-            ),
-            Error::IdempotencyKeyInUse => {
-                Self::new(StatusCode::CONFLICT, "idempotency-key-in-use", "Idempotency-Key in use", detail)
-                    .with_header(RETRY_AFTER, RETRY_SECONDS)
-            }
+            Error::IdempotencyKeyInUse => problem.with_header(RETRY_AFTER, RETRY_SECONDS),
             Error::Contended | Error::Throttled(_) | Error::Unavailable(_) | Error::Undecided(_) => {
-                let kind = match &error {
-                    Error::Contended => "contended",
-                    Error::Throttled(_) => "throttled",
-                    Error::Undecided(_) => "undecided",
-                    _ => "unavailable",
-                };
-                let mut problem =
-                    Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Temporarily unavailable", detail)
-                        .with_header(RETRY_AFTER, RETRY_SECONDS);
                 problem.0.cause = Some(error);
-                problem
+                problem.with_header(RETRY_AFTER, RETRY_SECONDS)
             }
             Error::Internal(_) => {
-                let mut problem =
-                    Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail);
                 problem.0.cause = Some(error);
                 problem
             }
+            Error::MalformedBody(_)
+            | Error::MissingScope(_)
+            | Error::NotFound
+            | Error::VersionMismatch
+            | Error::IdempotencyKeyReused => problem,
         }
+    }
+}
+
+/// The status, the kind and the title of an error's problem.
+fn kind(error: &Error) -> (StatusCode, &'static str, &'static str) {
+    let temporary = |kind| (StatusCode::SERVICE_UNAVAILABLE, kind, "Temporarily unavailable");
+    match error {
+        Error::MalformedBody(_) => (StatusCode::BAD_REQUEST, "malformed-body", "Malformed body"),
+        Error::InvalidParameters(_) => (StatusCode::BAD_REQUEST, "invalid-parameters", "Invalid parameters"),
+        Error::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "Unauthenticated"),
+        Error::MissingScope(_) => (StatusCode::FORBIDDEN, "missing-scope", "Missing scope"),
+        Error::OtherCustomer(_) => (StatusCode::FORBIDDEN, "other-customer", "Another customer's ticket"),
+        Error::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+        Error::IdempotencyKeyInUse => {
+            (StatusCode::CONFLICT, "idempotency-key-in-use", "Idempotency-Key in use")
+        }
+        Error::VersionMismatch => (StatusCode::PRECONDITION_FAILED, "version-mismatch", "Ticket has changed"),
+        Error::InvalidFields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-fields", "Invalid fields"),
+        Error::IdempotencyKeyReused => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency-Key reused")
+        }
+        Error::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        Error::Contended => temporary("contended"),
+        Error::Throttled(_) => temporary("throttled"),
+        Error::Unavailable(_) => temporary("unavailable"),
+        Error::Undecided(_) => temporary("undecided"),
     }
 }

@@ -47,7 +47,7 @@ pub fn document(content_type: &'static str, text: String) -> Response {
 /// 200 with a page for browsers, and the content security policy that they must enforce.
 pub fn page(html: String, security_policy: &str) -> Result<Response, Problem> {
     let mut response = document("text/html; charset=utf-8", html);
-    let policy = HeaderValue::from_str(security_policy).map_err(Error::internal)?;
+    let policy = header(security_policy)?;
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     // For browsers that do not know `frame-ancestors`.
@@ -81,7 +81,7 @@ pub fn changed(ticket: &Ticket) -> Result<Response, Problem> {
 pub fn created(request: &Request, ticket: &Ticket, replayed: bool) -> Result<Response, Problem> {
     let mut response = changed(ticket)?;
     *response.status_mut() = StatusCode::CREATED;
-    let location = HeaderValue::from_str(&request.location_of(ticket.id)).map_err(Error::internal)?;
+    let location = header(&request.location_of(ticket.id))?;
     response.headers_mut().insert(LOCATION, location);
     response.extensions_mut().insert(About::Ticket(ticket.id));
     if replayed {
@@ -133,4 +133,9 @@ pub fn no_content() -> Response {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
+}
+
+/// The value of a header that holds a text of ours.
+pub(crate) fn header(value: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(value).map_err(Error::internal)
 }

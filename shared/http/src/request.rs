@@ -7,11 +7,14 @@ use lambda_http::{Body, RequestExt};
 use serde::de::IgnoredAny;
 use tickets_domain::id::{CustomerId, Precondition};
 use tickets_domain::idempotency::IdempotencyKey;
-use tickets_domain::{Error, Form, Meter, TicketId, Timestamp, Version, Violation};
+use tickets_domain::{Error, JsonObject, Meter, TicketId, Timestamp, Version, Violation};
 
-use crate::problem::MAX_BODY;
 use crate::route::BASE_PATH;
 use crate::{Problem, etag};
+
+/// The largest body, in bytes. A body with every field at its limit and each character escaped as
+/// `\u0000` needs 1.6 MB, so that every ticket that can be stored fits as any usual client sends it.
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// A request, as a handler gets it.
 #[derive(Debug)]
@@ -33,9 +36,9 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub enum Tickets {
     /// An object.
-    One(Form),
+    One(JsonObject),
     /// An array. Each element is a ticket, or has an error of its own.
-    Batch(Vec<Result<Form, Error>>),
+    Batch(Vec<Result<JsonObject, Error>>),
 }
 
 impl Request {
@@ -83,8 +86,8 @@ impl Request {
     ///
     /// # Errors
     /// As [`Request::body`]; 400 if it is not an object.
-    pub fn form(&self) -> Result<Form, Problem> {
-        Ok(Form::parse(self.body()?)?)
+    pub fn json(&self) -> Result<JsonObject, Problem> {
+        Ok(JsonObject::parse(self.body()?)?)
     }
 
     /// The body of a create: one ticket, or a batch.
@@ -94,9 +97,9 @@ impl Request {
     pub fn tickets(&self) -> Result<Tickets, Problem> {
         let body = self.body()?;
         Ok(if body.trim_ascii_start().starts_with(b"[") {
-            Tickets::Batch(Form::parse_rows(body)?)
+            Tickets::Batch(JsonObject::parse_rows(body)?)
         } else {
-            Tickets::One(Form::parse(body)?)
+            Tickets::One(JsonObject::parse(body)?)
         })
     }
 

@@ -258,7 +258,7 @@ where
         async move { Ok::<_, Infallible>(response.await) }
     }));
     lambda_runtime::run(service_fn(move |event: LambdaEvent<LambdaRequest>| {
-        adapter.call(LambdaEvent { payload: event::harmless(event.payload), ..event })
+        adapter.call(LambdaEvent { payload: event::sanitize(event.payload), ..event })
     }))
     .await
 }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::history::HistoryQuery;
 use crate::log::Log;
-use crate::problem::MAX_BODY;
-use crate::query::ListQuery;
-use crate::request::Tickets;
+use crate::request::{MAX_BODY, Tickets};
 use crate::route::{CREATE_TICKET, CUSTOMER_TICKETS, GET_TICKET, LIST_TICKETS, OPENAPI, UPDATE_TICKET};
-use crate::{Caller, HistoryReply, ListReply, Problem, Request, Response, Route, Service, event, reply};
+use crate::{
+    Caller, HistoryReply, ListQuery, ListReply, Problem, Request, Response, Route, Service, event, reply,
+};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Context, RequestExt};
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ use tickets_domain::key::InvalidKey;
 use tickets_domain::{
     ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, HistoryEntry, KeyId,
     KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Taken, Ticket,
-    TicketFields, TicketId, Timestamp, Version, Visibility,
+    TicketId, TicketInput, Timestamp, Version, Visibility,
 };
 
 /// The token of the only key, and the current time.
@@ -86,7 +86,7 @@ impl Event {
 
     fn into_request(self) -> lambda_http::Request {
         let event: LambdaRequest = serde_json::from_value(self.0).unwrap();
-        event::harmless(event).into()
+        event::sanitize(event).into()
     }
 }
 
@@ -147,7 +147,7 @@ fn refusal(status: u16, kind: &str) -> (u16, String) {
 fn ticket(version: u64) -> Ticket {
     let body = br#"{"customerID": 7, "subject": "s"}"#;
     let presets = Presets::parse(&PresetLists::default()).unwrap();
-    let fields = TicketFields::draft(tickets_domain::Form::parse(body).unwrap(), &presets).unwrap();
+    let fields = TicketInput::create(tickets_domain::JsonObject::parse(body).unwrap(), &presets).unwrap();
     Ticket { version: Version::new(version), ..Ticket::new("43".parse().unwrap(), fields, now()) }
 }
 
@@ -198,7 +198,7 @@ async fn only_the_one_good_key_is_let_in() {
 }
 
 #[tokio::test]
-async fn the_guard_tells_who_asks_and_what_exists_for_them() {
+async fn the_guard_tells_the_caller_s_key_and_visibility() {
     let caller = read(&GET_TICKET, Event::new("GET", "/tickets/7"), |caller, _| caller).await.unwrap();
     assert_eq!((caller.key().as_str(), caller.visibility()), ("ada", Visibility::All));
     let (name, says) = ("k".parse::<IdempotencyKey>().unwrap(), Fingerprint::new([7; 32]));
@@ -293,7 +293,7 @@ async fn head_answers_what_get_does_without_the_body() {
 }
 
 #[tokio::test]
-async fn every_response_carries_the_name_of_its_request() {
+async fn every_response_has_the_id_of_its_request() {
     let named = async |event: lambda_http::Request| {
         let (keys, clock) = (key(|_| {}), Clock::new(now));
         let log = Log::silent();
@@ -314,7 +314,7 @@ async fn every_response_carries_the_name_of_its_request() {
 }
 
 #[tokio::test]
-async fn a_document_is_for_anybody_and_can_only_be_read() {
+async fn a_document_needs_no_key_and_answers_only_reads() {
     let answer = |method: &str| {
         let event = Event::new(method, OPENAPI).header("authorization", &[]);
         let (keys, clock) = (key(|_| {}), Clock::new(now));
@@ -357,7 +357,7 @@ async fn an_id_comes_from_the_path_and_another_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_parameter_given_twice_is_there_twice() {
+async fn a_parameter_given_twice_keeps_both_values() {
     let query = json!({"limit": ["5"], "status": ["open", "a b&c"]});
     let event = Event::new("GET", "/tickets/").with("multiValueQueryStringParameters", query);
     let given = asked(&LIST_TICKETS, event, |request| {
@@ -370,10 +370,10 @@ async fn a_parameter_given_twice_is_there_twice() {
 }
 
 #[tokio::test]
-async fn a_body_says_that_it_is_json() {
-    let form = async |kind: &[&str]| {
+async fn a_body_needs_a_json_content_type() {
+    let object = async |kind: &[&str]| {
         let event = Event::new("POST", "/tickets/").body("{}").header("content-type", kind);
-        asked(&CREATE_TICKET, event, |request| request.form().map(drop)).await
+        asked(&CREATE_TICKET, event, |request| request.json().map(drop)).await
     };
     for good in [
         "application/json",
@@ -381,40 +381,40 @@ async fn a_body_says_that_it_is_json() {
         " application/json ;x=y",
         "application/merge-patch+json",
     ] {
-        assert!(form(&[good]).await.is_ok(), "{good}");
+        assert!(object(&[good]).await.is_ok(), "{good}");
     }
     for bad in
         [&[][..], &[""], &["text/json"], &["application/jsonx"], &["text/x+json"], &["application/xml"]]
     {
-        assert_eq!(refused(form(bad).await), refusal(415, "not-json"), "{bad:?}");
+        assert_eq!(refused(object(bad).await), refusal(415, "not-json"), "{bad:?}");
     }
 }
 
 #[tokio::test]
 async fn a_body_has_at_most_two_megabytes() {
     assert_eq!(MAX_BODY, 2_097_152);
-    let form = async |length: usize| {
+    let object = async |length: usize| {
         let event = Event::new("POST", "/tickets/").body(&format!("{{}}{}", " ".repeat(length - 2)));
-        asked(&CREATE_TICKET, event, |request| request.form().map(drop)).await
+        asked(&CREATE_TICKET, event, |request| request.json().map(drop)).await
     };
-    assert!(form(MAX_BODY).await.is_ok());
-    assert_eq!(refused(form(MAX_BODY + 1).await), refusal(413, "too-large"));
+    assert!(object(MAX_BODY).await.is_ok());
+    assert_eq!(refused(object(MAX_BODY + 1).await), refusal(413, "too-large"));
 }
 
 #[tokio::test]
 async fn a_compressed_body_is_refused_and_one_that_the_gateway_unpacked_is_not() {
-    let form = async |codings: &[&str], body: &str| {
+    let object = async |codings: &[&str], body: &str| {
         let event = Event::new("POST", "/tickets/").body(body).header("content-encoding", codings);
-        asked(&CREATE_TICKET, event, |request| request.form().map(drop)).await
+        asked(&CREATE_TICKET, event, |request| request.json().map(drop)).await
     };
     for named in [&["gzip"][..], &["identity, br"], &["identity", "gzip"], &["identity,gzip"]] {
-        assert_eq!(refused(form(named, "\u{1f}\u{8b}").await), refusal(415, "compressed"), "{named:?}");
-        assert!(form(named, "{}").await.is_ok(), "{named:?}");
+        assert_eq!(refused(object(named, "\u{1f}\u{8b}").await), refusal(415, "compressed"), "{named:?}");
+        assert!(object(named, "{}").await.is_ok(), "{named:?}");
     }
     for none in [&[][..], &[""], &["identity"], &["Identity, ,"]] {
-        assert_eq!(refused(form(none, "\u{1f}\u{8b}").await), refusal(400, "malformed-body"), "{none:?}");
+        assert_eq!(refused(object(none, "\u{1f}\u{8b}").await), refusal(400, "malformed-body"), "{none:?}");
     }
-    let response = form(&["gzip"], "x").await.unwrap_err().into_response();
+    let response = object(&["gzip"], "x").await.unwrap_err().into_response();
     assert_eq!(header(&response, "accept-encoding"), Some("identity"));
 }
 
@@ -422,13 +422,13 @@ async fn a_compressed_body_is_refused_and_one_that_the_gateway_unpacked_is_not()
 async fn a_create_takes_an_object_or_an_array_however_the_gateway_encodes_it() {
     let tickets = async |event: Event| asked(&CREATE_TICKET, event, |request| request.tickets()).await;
     let event = |body: &str| Event::new("POST", "/tickets/").body(body);
-    assert!(matches!(tickets(event(r#" {"a": 1}"#)).await, Ok(Tickets::One(form)) if form.has("a")));
+    assert!(matches!(tickets(event(r#" {"a": 1}"#)).await, Ok(Tickets::One(object)) if object.has("a")));
     let batch = tickets(event(" \n[{\"a\": 1}, 2]")).await;
     assert!(
         matches!(batch, Ok(Tickets::Batch(rows)) if rows.len() == 2 && rows[0].is_ok() && rows[1].is_err())
     );
     let encoded = event("eyJhIjoxfQ==").with("isBase64Encoded", true);
-    assert!(matches!(tickets(encoded).await, Ok(Tickets::One(form)) if form.has("a")));
+    assert!(matches!(tickets(encoded).await, Ok(Tickets::One(object)) if object.has("a")));
     for bad in ["", "1", "[]", "{"] {
         assert_eq!(refused(tickets(event(bad)).await.map(drop)), refusal(400, "malformed-body"), "{bad}");
     }
@@ -494,7 +494,7 @@ async fn a_request_knows_the_path_its_client_wrote() {
 }
 
 #[tokio::test]
-async fn a_ticket_goes_out_with_its_version_and_not_twice() {
+async fn a_ticket_has_its_etag_and_a_client_that_has_it_gets_304() {
     let get = async |tag: &[&str]| {
         let event = Event::new("GET", "/tickets/43").header("if-none-match", tag);
         asked(&GET_TICKET, event, |request| reply::ticket(&request, &ticket(3))).await.unwrap()

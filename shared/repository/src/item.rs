@@ -412,6 +412,8 @@ pub(crate) fn record_key(item: Item) -> Result<RecordKey> {
 
 #[cfg(test)]
 mod tests {
+    use tickets_domain::{JsonObject, Presets, TicketInput};
+
     use super::*;
 
     #[test]
@@ -428,8 +430,8 @@ mod tests {
 
     fn ticket() -> Ticket {
         let body = br#"{"customerID":42,"subject":"s","owner":"Ada","status":"Open","ticketFollowupDate":"2026-11-30"}"#;
-        let presets = tickets_domain::Presets::any();
-        let fields = TicketFields::draft(tickets_domain::Form::parse(body).unwrap(), &presets).unwrap();
+        let presets = Presets::any();
+        let fields = TicketInput::create(JsonObject::parse(body).unwrap(), &presets).unwrap();
         let created = "2026-11-23T00:00:00.500Z".parse().unwrap();
         Ticket { version: Version::new(3), ..Ticket::new("43".parse().unwrap(), fields, created) }
     }

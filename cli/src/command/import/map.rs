@@ -10,7 +10,7 @@ use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Tim
 use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::Value;
-use tickets_domain::{Error, Form, Presets, Record, Timestamp, Violation};
+use tickets_domain::{Error, JsonObject, Presets, Record, Timestamp, Violation};
 
 use crate::command::CommandError;
 use crate::command::export::{COLUMNS, LEFT};
@@ -307,11 +307,14 @@ pub(super) fn member(field: &str, text: &str) -> Value {
 /// Checks a text for a field by the service's own rules.
 fn takes(field: &str, text: &str, presets: &Presets, now: Timestamp) -> Result<(), String> {
     let body = Value::from(serde_json::Map::from_iter([(field.to_owned(), member(field, text))])).to_string();
-    let violation = match Form::parse(body.as_bytes()).and_then(|form| Record::moved(form, presets, now)) {
-        Err(Error::InvalidFields(violations)) => violations.into_iter().find(|found| found.field == field),
-        _ => None,
-    };
-    violation.map_or(Ok(()), |violation| Err(violation.detail))
+    let object = JsonObject::parse(body.as_bytes());
+    if let Err(Error::InvalidFields(violations)) =
+        object.and_then(|object| Record::moved(object, presets, now))
+        && let Some(violation) = violations.into_iter().find(|violation| violation.field == field)
+    {
+        return Err(violation.detail);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

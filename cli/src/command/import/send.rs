@@ -13,9 +13,9 @@ use data_encoding::HEXLOWER;
 use futures::stream::{self, StreamExt};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
-use tickets_domain::form::MOST_ROWS;
+use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::{Timestamp, Violation};
-use tickets_http::problem::MAX_BODY;
+use tickets_http::request::MAX_BODY;
 
 use super::report::Report;
 use crate::client::{Client, ClientError};

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tickets_domain::preset::Preset;
-use tickets_domain::{Error, Form, Presets, TicketFields, TicketId, Timestamp, Violation, Visibility};
+use tickets_domain::{Error, JsonObject, Presets, TicketId, TicketInput, Timestamp, Violation, Visibility};
 
-use crate::query::ListQuery;
-use crate::{Problem, TicketConfiguration};
+use crate::{ListQuery, Problem, TicketConfiguration};
 
 /// The customer of the examples.
 pub(super) const CUSTOMER: u64 = 42;
@@ -35,8 +34,8 @@ fn refused_row() -> Value {
 
 /// The results of the batch.
 pub(super) fn batch_results(presets: &Presets) -> Value {
-    let form = Form::parse(refused_row().to_string().as_bytes());
-    let refused = form.and_then(|form| TicketFields::draft(form, presets)).err().map(Problem::from);
+    let object = JsonObject::parse(refused_row().to_string().as_bytes());
+    let refused = object.and_then(|object| TicketInput::create(object, presets)).err().map(Problem::from);
     let refused =
         refused.map(|problem| json!({"status": problem.status().as_u16(), "problem": problem.body()}));
     let made = json!({"status": 201, "ticket": ticket(presets)});
@@ -131,13 +130,13 @@ pub(super) fn invalid_id() -> Option<Problem> {
 
 /// The problem of a body that is not JSON.
 pub(super) fn malformed_body() -> Option<Problem> {
-    Form::parse(br#"{"subject": "Invoice 2026-118 is wrong""#).err().map(Problem::from)
+    JsonObject::parse(br#"{"subject": "Invoice 2026-118 is wrong""#).err().map(Problem::from)
 }
 
 /// The problem of a ticket with mistakes.
 pub(super) fn invalid_fields(presets: &Presets) -> Option<Problem> {
     let body = br#"{"customerID": 42, "subject": "", "stauts": "open", "ticketType": "question"}"#;
-    Form::parse(body).and_then(|form| TicketFields::draft(form, presets)).err().map(Problem::from)
+    JsonObject::parse(body).and_then(|object| TicketInput::create(object, presets)).err().map(Problem::from)
 }
 
 /// A value of a preset: `preferred` if it is allowed, else the first.
@@ -150,7 +149,7 @@ fn a_value<'a>(preset: &'a Preset, preferred: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use tickets_domain::{PresetLists, Ticket, TicketChange};
+    use tickets_domain::{PresetLists, Ticket};
 
     use super::*;
 
@@ -168,8 +167,8 @@ mod tests {
     #[test]
     fn the_example_of_a_body_makes_the_example_of_a_ticket() {
         for presets in every_presets() {
-            let form = Form::parse(create(&presets).to_string().as_bytes()).unwrap();
-            let fields = TicketFields::draft(form, &presets).unwrap();
+            let object = JsonObject::parse(create(&presets).to_string().as_bytes()).unwrap();
+            let fields = TicketInput::create(object, &presets).unwrap();
             let made =
                 Ticket::new("43".parse().unwrap(), fields, "2026-11-23T17:45:00.123Z".parse().unwrap());
             assert_eq!(serde_json::to_value(made).unwrap(), ticket(&presets));
@@ -180,8 +179,8 @@ mod tests {
     fn the_examples_of_updates_are_valid() {
         for presets in every_presets() {
             for body in [put(&presets), patch(&presets)] {
-                let form = Form::parse(body.to_string().as_bytes()).unwrap();
-                assert!(TicketChange::parse(form, &presets).is_ok(), "{body}");
+                let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
+                assert!(TicketInput::change(object, &presets).is_ok(), "{body}");
             }
         }
     }

@@ -3,7 +3,7 @@
 use lambda_http::http::Method;
 use serde_json::{Map, Value, json};
 use tickets_domain::Presets;
-use tickets_domain::form::MOST_ROWS;
+use tickets_domain::json_object::MOST_ROWS;
 
 use super::refusal::{self, Refusal};
 use super::{TICKETS, answer, example, parameter, schema};

@@ -9,6 +9,15 @@ use tickets_domain::{Error, Presets, Quota, Scope};
 use super::{answer, example, schema};
 use crate::Problem;
 
+/// The headers of an error response.
+#[derive(Clone, Copy)]
+enum Headers {
+    None,
+    RetryAfter,
+    /// `Retry-After`, and those of a key's limit.
+    RateLimit,
+}
+
 /// An error response that operations share.
 #[derive(Clone, Copy)]
 pub(super) struct Refusal {
@@ -16,8 +25,7 @@ pub(super) struct Refusal {
     pub(super) name: &'static str,
     pub(super) status: &'static str,
     description: &'static str,
-    /// Whether it has a `Retry-After`.
-    retry_after: bool,
+    headers: Headers,
     /// The problems it may hold.
     problems: fn(&Presets) -> Vec<Problem>,
 }
@@ -38,23 +46,32 @@ impl Refusal {
         let content = json!({"schema": schema::reference("Problem"), "examples": examples});
         let mut response =
             json!({"description": self.description, "content": {"application/problem+json": content}});
-        if self.retry_after {
-            let seconds = json!({"type": "integer", "format": "int32", "minimum": 0, "examples": [1]});
-            response["headers"] =
-                json!({"Retry-After": answer::header("Seconds after which to repeat it", seconds)});
-        }
-        if self.status == TOO_MANY_REQUESTS.status {
-            let text = |example: &str| json!({"type": "string", "examples": [example]});
-            let (left, limit) = (text("\"key\";r=0;t=17"), text("\"key\";q=600;w=60"));
-            response["headers"]["RateLimit"] = answer::header(
-                "Of a key with a limit: requests left, and seconds until there are all again. Its other answers have it too",
-                left,
-            );
-            response["headers"]["RateLimit-Policy"] =
-                answer::header("Of a key with a limit: requests, and in how many seconds", limit);
+        match self.headers {
+            Headers::None => {}
+            Headers::RetryAfter => response["headers"] = retry_after(),
+            Headers::RateLimit => response["headers"] = rate_limit(),
         }
         response
     }
+}
+
+fn retry_after() -> Value {
+    let seconds = json!({"type": "integer", "format": "int32", "minimum": 0, "examples": [1]});
+    json!({"Retry-After": answer::header("Seconds after which to repeat it", seconds)})
+}
+
+fn rate_limit() -> Value {
+    let text = |example: &str| json!({"type": "string", "examples": [example]});
+    let mut headers = retry_after();
+    headers["RateLimit"] = answer::header(
+        "Of a key with a limit: requests left, and seconds until there are all again. Its other answers have it too",
+        text("\"key\";r=0;t=17"),
+    );
+    headers["RateLimit-Policy"] = answer::header(
+        "Of a key with a limit: requests, and in how many seconds",
+        text("\"key\";q=600;w=60"),
+    );
+    headers
 }
 
 /// The error responses of every operation.
@@ -66,7 +83,7 @@ pub(super) const INVALID_QUERY: Refusal = Refusal {
     name: "InvalidQuery",
     status: "400",
     description: "Parameters that cannot be read, or that there are not",
-    retry_after: false,
+    headers: Headers::None,
     problems: |presets| example::invalid_query(presets).into_iter().collect(),
 };
 
@@ -75,7 +92,7 @@ pub(super) const INVALID_PARAMETERS: Refusal = Refusal {
     name: "InvalidParameters",
     status: "400",
     description: "An id or headers that cannot be read",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| example::invalid_id().into_iter().collect(),
 };
 
@@ -84,7 +101,7 @@ pub(super) const INVALID_REQUEST: Refusal = Refusal {
     name: "InvalidRequest",
     status: "400",
     description: "An id, headers or JSON that cannot be read",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| example::malformed_body().into_iter().chain(example::invalid_id()).collect(),
 };
 
@@ -92,7 +109,7 @@ const UNAUTHENTICATED: Refusal = Refusal {
     name: "Unauthenticated",
     status: "401",
     description: "No key, or not a good one",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| vec![Error::Unauthenticated.into()],
 };
 
@@ -100,7 +117,7 @@ const FORBIDDEN: Refusal = Refusal {
     name: "Forbidden",
     status: "403",
     description: "The key lacks the scope, or may not give a ticket to this customer",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| {
         let other_customer = example::CUSTOMER.try_into().map(Error::OtherCustomer);
         [Error::MissingScope(Scope::Write)].into_iter().chain(other_customer).map(Problem::from).collect()
@@ -111,7 +128,7 @@ pub(super) const NOT_FOUND: Refusal = Refusal {
     name: "NotFound",
     status: "404",
     description: "There is no such ticket, or not for this key",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| vec![Error::NotFound.into()],
 };
 
@@ -119,7 +136,7 @@ pub(super) const KEY_IN_USE: Refusal = Refusal {
     name: "IdempotencyKeyInUse",
     status: "409",
     description: "The first request with this Idempotency-Key is not decided yet",
-    retry_after: true,
+    headers: Headers::RetryAfter,
     problems: |_| vec![Error::IdempotencyKeyInUse.into()],
 };
 
@@ -127,7 +144,7 @@ pub(super) const VERSION_MISMATCH: Refusal = Refusal {
     name: "VersionMismatch",
     status: "412",
     description: "The ticket is at another version than `If-Match` says",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| vec![Error::VersionMismatch.into()],
 };
 
@@ -135,7 +152,7 @@ pub(super) const TOO_LARGE: Refusal = Refusal {
     name: "TooLarge",
     status: "413",
     description: "The body is too large",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| vec![Problem::too_large()],
 };
 
@@ -143,7 +160,7 @@ pub(super) const NOT_JSON: Refusal = Refusal {
     name: "NotJson",
     status: "415",
     description: "The body is not JSON, or is compressed",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| vec![Problem::not_json(), Problem::compressed()],
 };
 
@@ -151,7 +168,7 @@ pub(super) const INVALID_FIELDS: Refusal = Refusal {
     name: "InvalidFields",
     status: "422",
     description: "Invalid fields, or an Idempotency-Key used for another body",
-    retry_after: false,
+    headers: Headers::None,
     problems: |presets| {
         example::invalid_fields(presets).into_iter().chain([Error::IdempotencyKeyReused.into()]).collect()
     },
@@ -161,7 +178,7 @@ const TOO_MANY_REQUESTS: Refusal = Refusal {
     name: "TooManyRequests",
     status: "429",
     description: "Too many requests: of this key, which then has a limit, or of all callers at once",
-    retry_after: true,
+    headers: Headers::RateLimit,
     problems: |_| rate_limited().into_iter().chain([Problem::too_many_requests()]).collect(),
 };
 
@@ -175,7 +192,7 @@ const INTERNAL_ERROR: Refusal = Refusal {
     name: "InternalError",
     status: "500",
     description: "A fault of the service",
-    retry_after: false,
+    headers: Headers::None,
     problems: |_| vec![Error::Internal(no_cause()).into()],
 };
 
@@ -183,7 +200,7 @@ const UNAVAILABLE: Refusal = Refusal {
     name: "Unavailable",
     status: "503",
     description: "Try again: too many writers, or the database is slow",
-    retry_after: true,
+    headers: Headers::RetryAfter,
     problems: |_| {
         let errors = [
             Error::Contended,

@@ -6,7 +6,8 @@ use tickets_domain::id::{CustomerId, Precondition};
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
 use tickets_domain::work_queue::{AnyOf, Statuses};
 use tickets_domain::{
-    Continuation, Filter, Form, ListEnd, Row, Taken, TicketChange, TicketId, Timestamp, Visibility, WorkQueue,
+    Continuation, Filter, JsonObject, ListEnd, Row, Taken, TicketId, TicketInput, Timestamp, Visibility,
+    WorkQueue,
 };
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Meter, Policy, Tickets};
@@ -35,7 +36,7 @@ async fn writes(content: usize) -> Vec<(&'static str, f64)> {
         ("move", json!({"customerID": 8})),
     ] {
         table.advance(1000);
-        let change = TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &presets());
+        let change = TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets());
         let change = change.unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
         tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
@@ -271,7 +272,7 @@ async fn what_changed_far_up_is_found_without_a_walk_to_it() {
     // Some in between, also at a bucket's ends, with gaps that a page ends in and gaps it does not.
     for id in [1, 999, 1000, 2500, 2501, 3999, 6000] {
         let ticket = tickets.get(TicketId::try_from(id).unwrap(), Visibility::All).await.unwrap();
-        let change = TicketChange::parse(Form::parse(br#"{"owner": "o"}"#).unwrap(), &presets());
+        let change = TicketInput::change(JsonObject::parse(br#"{"owner": "o"}"#).unwrap(), &presets());
         let change = change.unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
         tickets.update(ticket.id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();

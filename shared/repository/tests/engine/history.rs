@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tickets_domain::id::Precondition;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::{ChangeKind, Error, Form, HistoryEntry, Taken, TicketChange, TicketId, Visibility};
+use tickets_domain::{ChangeKind, Error, HistoryEntry, JsonObject, Taken, TicketId, TicketInput, Visibility};
 use tickets_repository::history::{StreamRecord, StreamedVersion};
 use tickets_repository::{History, Meter, Policy, Tickets, schema};
 
@@ -52,7 +52,7 @@ impl Recorded {
     async fn change(&self, id: TicketId, body: Value) {
         self.table.advance(1000);
         let change =
-            TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
+            TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
         self.tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
     }

@@ -11,8 +11,8 @@ use tickets_domain::id::{CustomerId, Precondition};
 use tickets_domain::preset::Preset;
 use tickets_domain::work_queue::{AnyOf, Statuses};
 use tickets_domain::{
-    Continuation, Departure, Error, Filter, Form, ListEnd, PresetLists, Presets, Record, Row, Taken,
-    TicketChange, TicketId, Timestamp, Visibility, WorkQueue,
+    Continuation, Departure, Error, Filter, JsonObject, ListEnd, PresetLists, Presets, Record, Row, Taken,
+    TicketId, TicketInput, Timestamp, Visibility, WorkQueue,
 };
 use tickets_repository::seed::SeedTicket;
 use tickets_repository::{Meter, Policy, Tickets};
@@ -196,9 +196,11 @@ async fn play(table: &Table, tickets: &Tickets, history: &[Step]) -> Model {
 
 async fn change(tickets: &Tickets, model: &mut Model, id: u64, body: serde_json::Value) {
     let Some(Record::Live(ticket)) = model.records.get(id as usize - 1) else { return };
-    let change =
-        TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &crate::support::presets())
-            .unwrap();
+    let change = TicketInput::change(
+        JsonObject::parse(body.to_string().as_bytes()).unwrap(),
+        &crate::support::presets(),
+    )
+    .unwrap();
     let apply = |ticket: &_, now| change.apply(ticket, now);
     let changed =
         tickets.update(ticket.id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use aws_sdk_dynamodb::Client;
 use serde_json::json;
 use tickets_domain::{
-    Clock, Continuation, Filter, Form, KeyId, ListEnd, PresetLists, Presets, Row, Taken, TicketFields,
-    Timestamp, Visibility,
+    Clock, Continuation, Filter, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, Taken, TicketFields,
+    TicketInput, Timestamp, Visibility,
 };
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Connection, Policy, Tickets, schema};
@@ -100,7 +100,7 @@ pub(crate) fn presets() -> Presets {
 
 /// A ticket's fields, from JSON.
 pub(crate) fn fields(body: serde_json::Value) -> TicketFields {
-    TicketFields::draft(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
+    TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
 }
 
 /// Adds so many tickets at once, created a second apart.

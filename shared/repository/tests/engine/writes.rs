@@ -9,7 +9,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tickets_domain::id::{Precondition, Version};
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::{Error, Filter, Form, Record, Row, Ticket, TicketChange, TicketId, Visibility};
+use tickets_domain::{Error, Filter, JsonObject, Record, Row, Ticket, TicketId, TicketInput, Visibility};
 use tickets_repository::seed::SeedTicket;
 use tickets_repository::{Meter, Policy, Tickets};
 
@@ -25,7 +25,8 @@ async fn change(
     precondition: &Precondition,
     body: Value,
 ) -> Result<Ticket, Error> {
-    let change = TicketChange::parse(Form::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
+    let change =
+        TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
     tickets
         .update(id, &writer(), Visibility::All, precondition, |ticket, now| change.apply(ticket, now))
         .await

@@ -23,7 +23,7 @@ use tickets_cli::gateway::{Gateway, Payload};
 use tickets_cli::local::any_port;
 use tickets_cli::storage::StorageServer;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
-use tickets_http::query::PARAMETERS;
+use tickets_http::list::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
@@ -398,7 +398,7 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
 }
 
 #[test]
-fn what_the_gateway_answers_itself_is_a_problem_too() {
+fn the_gateway_s_own_answers_are_problems() {
     let template = template();
     let responses =
         template["Resources"]["Api"]["Properties"]["GatewayResponses"].as_mapping().unwrap().clone();
@@ -418,7 +418,7 @@ fn what_the_gateway_answers_itself_is_a_problem_too() {
 }
 
 #[test]
-fn the_template_admits_the_numbers_that_the_code_admits() {
+fn the_template_s_bounds_of_numbers_are_the_code_s() {
     let template = template();
     for (parameter, variable) in [("SettleSeconds", "SETTLE_SECONDS"), ("TombstoneDays", "TOMBSTONE_DAYS")] {
         let bound = |name: &str| template["Parameters"][parameter][name].as_u64().unwrap();
@@ -646,7 +646,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
 }
 
 #[test]
-fn no_function_may_do_anything_to_everything() {
+fn every_policy_names_its_actions_and_resources() {
     for (name, function) in functions(&template()) {
         let allowed = allowed(&function);
         assert!(!allowed.is_empty(), "{name}");

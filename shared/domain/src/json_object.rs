@@ -15,23 +15,33 @@ use crate::error::{Error, MOST_VIOLATIONS, Result, Violation, Violations, shorte
 use crate::idempotency::Fingerprint;
 use crate::ticket;
 
-/// What a body says about a field.
+/// What an object says of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Given<T> {
-    /// Nothing: the field is absent.
-    Nothing,
-    /// `null`: clear the field.
-    Clear,
-    /// This value.
+pub(crate) enum Patch<T> {
+    /// The object lacks the field, so that a change leaves it as it is.
+    Absent,
+    /// `null`: a change clears the field.
+    Null,
     Value(T),
 }
 
-impl<T> Given<T> {
+impl<T> Patch<T> {
     /// The value, if there is one.
-    pub fn value(self) -> Option<T> {
+    pub(crate) fn value(self) -> Option<T> {
         match self {
             Self::Value(value) => Some(value),
-            Self::Nothing | Self::Clear => None,
+            Self::Absent | Self::Null => None,
+        }
+    }
+}
+
+impl<T: Clone> Patch<T> {
+    /// What a field that was `old` is after the change.
+    pub(crate) fn over(self, old: Option<&T>) -> Option<T> {
+        match self {
+            Self::Absent => old.cloned(),
+            Self::Null => None,
+            Self::Value(value) => Some(value),
         }
     }
 }
@@ -71,18 +81,18 @@ impl<'de> Deserialize<'de> for Rows<'de> {
 
 /// The members of a JSON object, and the violations noted so far.
 #[derive(Debug)]
-pub struct Form {
+pub struct JsonObject {
     members: BTreeMap<String, Value>,
     known: Vec<&'static str>,
-    violations: Violations,
+    pub(crate) violations: Violations,
 }
 
-impl Form {
+impl JsonObject {
     /// Parses a body.
     ///
     /// # Errors
-    /// [`Error::MalformedBody`] for anything but one JSON object. A member that occurs twice is only a
-    /// violation, which [`Form::finish`] returns.
+    /// [`Error::MalformedBody`] for anything but one JSON object. A member that occurs twice is only
+    /// noted as a violation.
     pub fn parse(body: &[u8]) -> Result<Self> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::MalformedBody("the body is empty; send a JSON object".into()));
@@ -125,17 +135,29 @@ impl Form {
         self.members.get(field).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether the body has this field, and it is `null`.
+    pub(crate) fn is_null(&self, field: &str) -> bool {
+        self.members.get(field).is_some_and(Value::is_null)
+    }
+
+    /// Notes a violation if the field, which is not taken yet, has no value.
+    pub(crate) fn require(&mut self, field: &str) {
+        if !self.has(field) {
+            self.refuse(field, "is required");
+        }
+    }
+
     /// Notes a violation.
-    pub fn refuse(&mut self, field: &str, detail: impl ToString) {
+    pub(crate) fn refuse(&mut self, field: &str, detail: impl ToString) {
         self.violations.push(Violation::new(field, detail));
     }
 
     /// Takes a field that is a string in JSON.
-    pub fn text<T, E: ToString>(
+    pub(crate) fn text<T, E: ToString>(
         &mut self,
         field: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Given<T> {
+    ) -> Patch<T> {
         self.take(field, |value| match value {
             Value::String(text) => parse(&text).map_err(|error| error.to_string()),
             other => Err(format!("must be a string, not {}", kind(&other))),
@@ -143,11 +165,11 @@ impl Form {
     }
 
     /// Takes a field that is a whole number in JSON.
-    pub fn number<T, E: ToString>(
+    pub(crate) fn number<T, E: ToString>(
         &mut self,
         field: &'static str,
         parse: impl FnOnce(u64) -> Result<T, E>,
-    ) -> Given<T> {
+    ) -> Patch<T> {
         self.take(field, |value| match value {
             // Any other number becomes zero, which every parser refuses, naming the range.
             Value::Number(number) => parse(whole(&number).unwrap_or(0)).map_err(|error| error.to_string()),
@@ -156,32 +178,44 @@ impl Form {
     }
 
     /// Takes a string without checking it. A value that is not a string is a violation.
-    pub fn raw_text(&mut self, field: &'static str) -> Given<String> {
+    pub(crate) fn raw_text(&mut self, field: &'static str) -> Patch<String> {
         self.text(field, |text| Ok::<_, String>(text.to_owned()))
     }
 
     /// Takes a field of any kind.
-    pub fn ignore(&mut self, field: &'static str) -> Given<Value> {
+    pub(crate) fn ignore(&mut self, field: &'static str) -> Patch<Value> {
         self.take(field, Ok)
     }
 
-    fn take<T>(&mut self, field: &'static str, parse: impl FnOnce(Value) -> Result<T, String>) -> Given<T> {
+    fn take<T>(&mut self, field: &'static str, parse: impl FnOnce(Value) -> Result<T, String>) -> Patch<T> {
         self.known.push(field);
         match self.members.remove(field) {
-            None => Given::Nothing,
-            Some(Value::Null) => Given::Clear,
+            None => Patch::Absent,
+            Some(Value::Null) => Patch::Null,
             Some(value) => match parse(value) {
-                Ok(value) => Given::Value(value),
+                Ok(value) => Patch::Value(value),
                 Err(detail) => {
                     self.refuse(field, detail);
-                    Given::Nothing
+                    Patch::Absent
                 }
             },
         }
     }
 
-    /// Returns every violation, including one for each member that was not taken.
-    pub fn finish(mut self) -> Violations {
+    /// What was made of the object, if it has no violation. `made` is `None` only if one was noted.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every violation, including one for each member that was not taken.
+    pub(crate) fn finish<T>(self, made: Option<T>) -> Result<T> {
+        let violations = self.into_violations();
+        match made {
+            Some(made) if violations.is_empty() => Ok(made),
+            Some(_) | None => Err(Error::InvalidFields(violations)),
+        }
+    }
+
+    /// Every violation, including one for each member that was not taken.
+    pub(crate) fn into_violations(mut self) -> Violations {
         for name in self.members.keys() {
             self.violations.push_with(|| Violation::unknown("field", name, &self.known));
         }
@@ -270,40 +304,43 @@ mod tests {
     use crate::id::CustomerId;
 
     #[test]
-    fn only_a_json_object_is_a_form() {
+    fn a_body_is_one_json_object() {
         for body in ["", "  ", "[]", "1", "null", "{", "{\"a\":1}x", "{\"a\":}"] {
-            assert!(matches!(Form::parse(body.as_bytes()), Err(Error::MalformedBody(_))), "{body}");
+            assert!(matches!(JsonObject::parse(body.as_bytes()), Err(Error::MalformedBody(_))), "{body}");
         }
-        assert!(matches!(Form::parse(b"{\"a\":\"\xff\"}"), Err(Error::MalformedBody(_))));
+        assert!(matches!(JsonObject::parse(b"{\"a\":\"\xff\"}"), Err(Error::MalformedBody(_))));
         let deep = format!("{}{}", "{\"a\":".repeat(200), "}".repeat(200));
-        assert!(matches!(Form::parse(deep.as_bytes()), Err(Error::MalformedBody(_))));
+        assert!(matches!(JsonObject::parse(deep.as_bytes()), Err(Error::MalformedBody(_))));
     }
 
     #[test]
     fn a_batch_is_an_array_of_1_to_100_whose_rows_are_read_one_by_one() {
-        let rows = Form::parse_rows(br#" [ {"subject":"a"}, 1, {"subject":"b" } ] "#).unwrap();
+        let rows = JsonObject::parse_rows(br#" [ {"subject":"a"}, 1, {"subject":"b" } ] "#).unwrap();
         assert!(rows[0].is_ok() && rows[2].is_ok() && rows.len() == 3);
         assert!(matches!(&rows[1], Err(Error::MalformedBody(detail)) if detail.contains("object")));
-        let of = |count: usize| Form::parse_rows(format!("[{}]", vec!["{}"; count].join(",")).as_bytes());
+        let of =
+            |count: usize| JsonObject::parse_rows(format!("[{}]", vec!["{}"; count].join(",")).as_bytes());
         assert_eq!(of(100).unwrap().len(), 100);
-        for refused in [of(0), of(101), of(100_000), Form::parse_rows(b"[{},"), Form::parse_rows(b"[{}]x")] {
+        for refused in
+            [of(0), of(101), of(100_000), JsonObject::parse_rows(b"[{},"), JsonObject::parse_rows(b"[{}]x")]
+        {
             assert!(matches!(refused, Err(Error::MalformedBody(_))), "{refused:?}");
         }
     }
 
     #[test]
     fn a_member_given_twice_and_an_unknown_one_are_named() {
-        let mut form = Form::parse(br#"{"subject":"a","subject":"b","stauts":"open"}"#).unwrap();
-        let _ = form.raw_text("subject");
-        let _ = form.raw_text("status");
-        let violations: Vec<_> = form.finish().into_iter().collect();
+        let mut object = JsonObject::parse(br#"{"subject":"a","subject":"b","stauts":"open"}"#).unwrap();
+        let _ = object.raw_text("subject");
+        let _ = object.raw_text("status");
+        let violations: Vec<_> = object.into_violations().into_iter().collect();
         assert_eq!(violations[0], Violation::new("subject", "is given twice"));
         assert_eq!(violations[1], Violation::new("stauts", "unknown field; did you mean status?"));
     }
 
     #[test]
     fn a_fingerprint_sees_values_but_not_spacing_or_order() {
-        let print = |body: &str| Form::parse(body.as_bytes()).unwrap().fingerprint();
+        let print = |body: &str| JsonObject::parse(body.as_bytes()).unwrap().fingerprint();
         assert_eq!(print(r#"{"a":1,"b":"x"}"#), print(r#" { "b" : "x", "a" : 1 } "#));
         assert_ne!(print(r#"{"a":1}"#), print(r#"{"a":2}"#));
     }
@@ -311,13 +348,13 @@ mod tests {
     #[test]
     fn a_value_of_another_kind_is_refused_by_the_name_of_its_kind() {
         let details = |value: &str, number: bool| {
-            let mut form = Form::parse(format!(r#"{{"a":{value}}}"#).as_bytes()).unwrap();
+            let mut object = JsonObject::parse(format!(r#"{{"a":{value}}}"#).as_bytes()).unwrap();
             if number {
-                assert_eq!(form.number("a", Ok::<_, String>), Given::Nothing);
+                assert_eq!(object.number("a", Ok::<_, String>), Patch::Absent);
             } else {
-                assert_eq!(form.raw_text("a"), Given::Nothing);
+                assert_eq!(object.raw_text("a"), Patch::Absent);
             }
-            form.finish().into_iter().map(|violation| violation.detail).collect::<String>()
+            object.into_violations().into_iter().map(|violation| violation.detail).collect::<String>()
         };
         for (value, kind) in [("true", "a boolean"), ("[1]", "an array"), ("{}", "an object")] {
             assert_eq!(details(value, false), format!("must be a string, not {kind}"));
@@ -330,66 +367,70 @@ mod tests {
     #[test]
     fn a_body_of_another_kind_is_told_what_was_expected() {
         let told = |detail: Error| detail.to_string();
-        assert!(told(Form::parse(b"[]").unwrap_err()).contains("an object"));
-        assert!(told(Form::parse_rows(b"{}").unwrap_err()).contains("expected an array"));
+        assert!(told(JsonObject::parse(b"[]").unwrap_err()).contains("an object"));
+        assert!(told(JsonObject::parse_rows(b"{}").unwrap_err()).contains("expected an array"));
     }
 
     #[test]
     fn a_name_has_at_most_1000_bytes() {
-        let form = |length: usize| Form::parse(format!(r#"{{"{}":1}}"#, "n".repeat(length)).as_bytes());
-        assert!(form(1000).is_ok());
-        assert!(matches!(form(1001), Err(Error::MalformedBody(detail)) if detail.contains("1000 bytes")));
+        let object =
+            |length: usize| JsonObject::parse(format!(r#"{{"{}":1}}"#, "n".repeat(length)).as_bytes());
+        assert!(object(1000).is_ok());
+        assert!(matches!(object(1001), Err(Error::MalformedBody(detail)) if detail.contains("1000 bytes")));
     }
 
     #[test]
-    fn of_many_unknown_members_some_are_kept_the_others_counted_and_a_field_after_them_is_read() {
+    fn many_unknown_members_are_only_counted_and_a_field_after_them_is_read() {
         for (unknown, more) in [(50, 0), (51, 1), (100, 50), (101, 51), (30_000, 29_950)] {
             let members: String = (0..unknown).map(|n| format!(r#""a{n}":1,"#)).collect();
             let body = format!(r#"{{{members}"subject":"s"}}"#);
-            let mut form = Form::parse(body.as_bytes()).unwrap();
-            assert_eq!(form.raw_text("subject"), Given::Value("s".to_owned()));
-            let violations = form.finish();
+            let mut object = JsonObject::parse(body.as_bytes()).unwrap();
+            assert_eq!(object.raw_text("subject"), Patch::Value("s".to_owned()));
+            let violations = object.into_violations();
             let told = if more == 0 { String::new() } else { format!("50 are listed, {more} more are not") };
             assert!(violations.to_string().ends_with(&told), "{violations}");
             assert_eq!(violations.into_iter().count(), 50);
         }
-        assert!(Form::parse(format!("{{{}", r#""a":1,"#.repeat(200)).as_bytes()).is_err(), "and all is read");
+        assert!(
+            JsonObject::parse(format!("{{{}", r#""a":1,"#.repeat(200)).as_bytes()).is_err(),
+            "and all is read"
+        );
     }
 
     #[test]
-    fn null_is_a_field_that_is_given_and_has_no_value() {
-        let mut form = Form::parse(br#"{"a":null,"b":"x","c":[1]}"#).unwrap();
-        assert!(!form.has("a") && form.has("b") && !form.has("z"));
-        assert_eq!(form.raw_text("a"), Given::Clear);
-        assert_eq!(form.raw_text("b"), Given::Value("x".to_owned()));
-        assert_eq!(form.raw_text("z"), Given::Nothing);
-        assert_eq!(form.ignore("c"), Given::Value(serde_json::json!([1])));
-        assert!(form.finish().is_empty(), "and what was taken is known");
+    fn absent_null_and_a_value_are_told_apart() {
+        let mut object = JsonObject::parse(br#"{"a":null,"b":"x","c":[1]}"#).unwrap();
+        assert!(!object.has("a") && object.has("b") && !object.has("z"));
+        assert_eq!(object.raw_text("a"), Patch::Null);
+        assert_eq!(object.raw_text("b"), Patch::Value("x".to_owned()));
+        assert_eq!(object.raw_text("z"), Patch::Absent);
+        assert_eq!(object.ignore("c"), Patch::Value(serde_json::json!([1])));
+        assert!(object.into_violations().is_empty(), "and what was taken is known");
     }
 
     #[test]
     fn a_whole_number_is_taken_however_it_is_written() {
         for (text, number) in [("7", 7), ("7.0", 7), ("7e0", 7), ("1", 1), ("4e15", 4_000_000_000_000_000)] {
-            let mut form = Form::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
-            assert_eq!(form.number("a", Ok::<_, String>), Given::Value(number), "{text}");
+            let mut object = JsonObject::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(object.number("a", Ok::<_, String>), Patch::Value(number), "{text}");
         }
     }
 
     #[test]
-    fn a_number_that_could_be_read_as_its_neighbour_is_refused() {
+    fn a_number_that_may_not_be_read_exactly_is_refused() {
         for text in ["9007199254740991.0", "4503599627370496.0", "9e15", "90071992547409910e-1"] {
-            let mut form = Form::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
-            assert_eq!(form.number("a", CustomerId::try_from), Given::Nothing, "{text}");
+            let mut object = JsonObject::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(object.number("a", CustomerId::try_from), Patch::Absent, "{text}");
         }
-        let mut form = Form::parse(br#"{"a":9007199254740991}"#).unwrap();
-        assert_eq!(form.number("a", Ok::<_, String>), Given::Value(9_007_199_254_740_991));
+        let mut object = JsonObject::parse(br#"{"a":9007199254740991}"#).unwrap();
+        assert_eq!(object.number("a", Ok::<_, String>), Patch::Value(9_007_199_254_740_991));
     }
 
     proptest! {
         #[test]
         fn no_body_makes_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(form) = Form::parse(&body) {
-                let _ = form.finish();
+            if let Ok(object) = JsonObject::parse(&body) {
+                let _ = object.into_violations();
             }
         }
     }

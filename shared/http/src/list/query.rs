@@ -4,8 +4,6 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tickets_domain::error::Violations;
-use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
 use tickets_domain::preset::Preset;
 use tickets_domain::time::{DateOrTime, InvalidTime};
@@ -15,6 +13,7 @@ use tickets_domain::{
 };
 
 use crate::Problem;
+use crate::parameters::{Parameters, flag, integer, limit};
 
 /// The id that a page begins after.
 pub const ID_AFTER: &str = "idAfter";
@@ -59,6 +58,13 @@ const QUEUE_PARAMETERS: [&str; 7] =
 /// The work-queue filters that no index can answer alone.
 const UNINDEXED: [&str; 5] = [TICKET_TYPE, TICKET_PRIORITY, OWNER, FOLLOWUP_UNTIL, ACTION_UNTIL];
 
+/// Why `settled` is refused on a page that says nothing of the first page's horizon.
+const MOVING_HORIZON: &str = "with idAfter needs the updatedUntil of the first page, or the horizon would move \
+    from page to page and a record held back on one be skipped for good: follow the Link of the first page";
+/// Why a filter that no index can answer is refused.
+const NEEDS_INDEX: &str = "needs open=true beside it, or a status that is an open one, or a customer, or \
+    createdSince or updatedSince: nothing but reading every ticket could answer it";
+
 /// The characters to encode in a query: all except the unreserved ones of RFC 3986 and the colons of times,
 /// which a query may hold.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
@@ -76,71 +82,6 @@ pub struct ListQuery {
     queue: Vec<(&'static str, String)>,
 }
 
-/// Takes parameters one by one and notes every problem.
-pub(crate) struct Parameters<'a> {
-    pub(crate) given: Vec<(&'a str, &'a str)>,
-    pub(crate) violations: Violations,
-}
-
-impl<'a> Parameters<'a> {
-    pub(crate) fn take<T, E: ToString>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        match self.values(name).as_slice() {
-            [] => None,
-            [value] => parse(value).map_err(|error| self.violations.push(Violation::new(name, error))).ok(),
-            _ => {
-                self.violations.push(Violation::new(name, "is given twice"));
-                None
-            }
-        }
-    }
-
-    /// Takes a parameter with several values, separated by commas or given one by one: clients write lists
-    /// in both ways.
-    fn take_any<T, E: ToString>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let values = self.values(name);
-        let parsed = (!values.is_empty()).then(|| parse(&values.join(",")))?;
-        parsed.map_err(|error| self.violations.push(Violation::new(name, error))).ok()
-    }
-
-    /// Takes out every value given for a parameter.
-    fn values(&mut self, name: &str) -> Vec<&'a str> {
-        self.given.extract_if(.., |(known, _)| *known == name).map(|(_, value)| value).collect()
-    }
-
-    fn flag(&mut self, name: &'static str) -> bool {
-        self.take(name, flag).unwrap_or(false)
-    }
-
-    fn queue(&mut self, presets: &Presets) -> WorkQueue {
-        let open = self.take(OPEN, flag).map(|open| Statuses::open(open, presets));
-        let named = self.take_any(STATUS, |text| presets.any_status().choose_any(text));
-        let named = named.map(|statuses| Statuses::any_of(&statuses));
-        let statuses = match (open, named) {
-            (Some(open), Some(named)) => Some(open.and(&named)),
-            (open, named) => open.or(named),
-        };
-        let mut any_of = |name, preset: &Preset| {
-            self.take_any(name, |text| preset.choose_any(text)).map(|choices| AnyOf::of(&choices))
-        };
-        WorkQueue {
-            statuses,
-            types: any_of(TICKET_TYPE, &presets.ticket_type),
-            priorities: any_of(TICKET_PRIORITY, &presets.priority),
-            owners: any_of(OWNER, &presets.owner),
-            followup_until: self.take(FOLLOWUP_UNTIL, end_of),
-            action_until: self.take(ACTION_UNTIL, end_of),
-        }
-    }
-}
-
 impl ListQuery {
     /// Parses the query of a list of all tickets, or of a customer's, for a caller with this visibility.
     /// `horizon` is the instant up to which every change is visible.
@@ -156,66 +97,39 @@ impl ListQuery {
         horizon: Timestamp,
     ) -> Result<Self, Problem> {
         let of_customer = customer.is_some() || visibility != Visibility::All;
-        let queue_given = QUEUE_PARAMETERS.iter().filter_map(|name| {
-            let values: Vec<&str> =
-                given.iter().filter(|(known, _)| known == name).map(|(_, value)| *value).collect();
-            (!values.is_empty()).then(|| (*name, values.join(",")))
-        });
-        let queue_given: Vec<_> = queue_given.collect();
-        let mut parameters = Parameters { given, violations: Violations::default() };
+        let queue_given = queue_given(&given);
+        let mut parameters = Parameters::new(given);
         let id_after = parameters.take(ID_AFTER, integer);
-        let created_since = parameters.take(CREATED_SINCE, Timestamp::from_str);
-        let updated_since = parameters.take(UPDATED_SINCE, Timestamp::from_str);
-        let updated_until = parameters.take(UPDATED_UNTIL, Timestamp::from_str);
-        let limit = parameters.take(LIMIT, limit);
-        let include_deleted = parameters.flag(INCLUDE_DELETED);
+        let mut filter = Filter {
+            customer,
+            id_after: id_after.unwrap_or(0),
+            created_since: parameters.take(CREATED_SINCE, Timestamp::from_str),
+            updated_since: parameters.take(UPDATED_SINCE, Timestamp::from_str),
+            updated_until: parameters.take(UPDATED_UNTIL, Timestamp::from_str),
+            limit: parameters.take(LIMIT, limit),
+            include_deleted: parameters.flag(INCLUDE_DELETED),
+            queue: WorkQueue::default(),
+        };
         let settled = parameters.flag(SETTLED);
-        let queue = parameters.queue(presets);
+        filter.queue = work_queue(&mut parameters, presets);
         // Only a hint: one that cannot be read, as after a new version was deployed, is ignored.
         let hint = |text: &str| Ok::<_, Infallible>(text.parse().unwrap_or_default());
         let continuation = parameters.take(CONTINUATION, hint).unwrap_or_default();
-        let Parameters { given, mut violations } = parameters;
-        for (name, _) in &given {
-            violations.push_with(|| Violation::unknown("parameter", name, &PARAMETERS));
+        let mut violations = parameters.finish(&PARAMETERS);
+        // Only a query without mistakes says what else it needs.
+        if violations.is_empty() && settled && id_after.is_some() && filter.updated_until.is_none() {
+            violations.push(Violation::new(SETTLED, MOVING_HORIZON));
         }
-        if settled && id_after.is_some() && updated_until.is_none() && violations.is_empty() {
-            violations.push(Violation::new(
-                SETTLED,
-                "with idAfter needs the updatedUntil of the first page, or the horizon would move from page \
-                 to page and a record held back on one be skipped for good: follow the Link of the first page",
-            ));
-        }
-        let has_index = of_customer
-            || created_since.or(updated_since).is_some()
-            || queue.statuses.as_ref().is_some_and(|statuses| statuses.are_open(presets));
-        if !has_index && violations.is_empty() {
+        if violations.is_empty() && !of_customer && !has_index(&filter, presets) {
             let unanswered = queue_given.iter().filter(|(name, _)| UNINDEXED.contains(name));
-            violations.extend(unanswered.map(|(name, _)| {
-                Violation::new(
-                    *name,
-                    "needs open=true beside it, or a status that is an open one, or a customer, or createdSince \
-                     or updatedSince: nothing but reading every ticket could answer it",
-                )
-            }));
+            violations.extend(unanswered.map(|(name, _)| Violation::new(*name, NEEDS_INDEX)));
         }
         if !violations.is_empty() {
             return Err(Error::InvalidParameters(violations).into());
         }
-        let updated_until = match (settled, updated_until) {
-            (true, Some(until)) => Some(until.min(horizon)),
-            (true, None) => Some(horizon),
-            (false, until) => until,
-        };
-        let filter = Filter {
-            customer,
-            id_after: id_after.unwrap_or(0),
-            created_since,
-            updated_since,
-            updated_until,
-            limit,
-            include_deleted,
-            queue,
-        };
+        if settled {
+            filter.updated_until = Some(filter.updated_until.map_or(horizon, |until| until.min(horizon)));
+        }
         Ok(Self { filter, continuation, settled, queue: queue_given })
     }
 
@@ -254,34 +168,45 @@ impl ListQuery {
     }
 }
 
-fn flag(text: &str) -> Result<bool, &'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        // `?settled` alone means true.
-        "true" | "1" | "" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err("must be true or false"),
+/// The work-queue filters that are given, as they are written.
+fn queue_given(given: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+    let values = |name| given.iter().filter(move |(known, _)| *known == name).map(|(_, value)| *value);
+    let named = QUEUE_PARAMETERS.into_iter().map(|name| (name, values(name).collect::<Vec<_>>()));
+    named.filter(|(_, values)| !values.is_empty()).map(|(name, values)| (name, values.join(","))).collect()
+}
+
+/// Takes the work-queue filters.
+fn work_queue(parameters: &mut Parameters<'_>, presets: &Presets) -> WorkQueue {
+    let open = parameters.take(OPEN, flag).map(|open| Statuses::open(open, presets));
+    let named = parameters.take_any(STATUS, |text| presets.any_status().choose_any(text));
+    let named = named.map(|statuses| Statuses::any_of(&statuses));
+    let statuses = match (open, named) {
+        (Some(open), Some(named)) => Some(open.and(&named)),
+        (open, named) => open.or(named),
+    };
+    let mut any_of = |name, preset: &Preset| {
+        parameters.take_any(name, |text| preset.choose_any(text)).map(|choices| AnyOf::of(&choices))
+    };
+    WorkQueue {
+        statuses,
+        types: any_of(TICKET_TYPE, &presets.ticket_type),
+        priorities: any_of(TICKET_PRIORITY, &presets.priority),
+        owners: any_of(OWNER, &presets.owner),
+        followup_until: parameters.take(FOLLOWUP_UNTIL, end_of),
+        action_until: parameters.take(ACTION_UNTIL, end_of),
     }
+}
+
+/// Whether an index can answer a list of all customers' tickets.
+fn has_index(filter: &Filter, presets: &Presets) -> bool {
+    let statuses = filter.queue.statuses.as_ref();
+    filter.created_since.or(filter.updated_since).is_some()
+        || statuses.is_some_and(|statuses| statuses.are_open(presets))
 }
 
 /// Parses the last instant of a period. A date stands for its whole day.
 fn end_of(text: &str) -> Result<Timestamp, InvalidTime> {
     text.parse().map(DateOrTime::ends)
-}
-
-/// Parses any integer, because some clients begin at -1 or end past the last id.
-pub(crate) fn integer(text: &str) -> Result<u64, &'static str> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("must be an integer");
-    }
-    // Numbers too large for this type are higher than every id and version, as its maximum is.
-    Ok(if text.starts_with('-') { 0 } else { digits.parse().unwrap_or(u64::MAX) })
-}
-
-pub(crate) fn limit(text: &str) -> Result<usize, String> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_LIMIT}"))
 }
 
 #[cfg(test)]
@@ -332,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn any_integer_is_an_id_to_go_on_after() {
+    fn id_after_takes_any_integer() {
         for (text, id) in [("0", 0), ("-1", 0), ("043", 43), ("99999999999999999999", u64::MAX)] {
             assert_eq!(parse(&[("idAfter", text)]).unwrap().filter.id_after, id);
         }
@@ -356,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_scan_could_answer_is_refused_with_what_to_add() {
+    fn a_filter_that_no_index_answers_is_refused_with_what_to_add() {
         for (name, value) in [
             ("owner", "grace"),
             ("ticketType", "billing"),
@@ -423,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_s_queue_needs_nothing_beside_it() {
+    fn a_work_queue_of_one_customer_needs_no_other_filter() {
         let presets = Presets::parse(&PresetLists::default()).unwrap();
         let customer = CustomerId::try_from(7).ok();
         let parse = |customer, visibility| {
@@ -439,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_query_does_not_say_is_not_asked() {
+    fn an_absent_parameter_filters_nothing() {
         let query = parse(&[]).unwrap();
         assert_eq!(query.filter, Filter::default());
         assert_eq!((query.continuation, query.settled), (Continuation::Unknown, false));
@@ -453,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_before_what_else_would_be_needed() {
+    fn mistakes_are_reported_before_missing_parameters() {
         let errors = parse(&[("owner", "grace"), ("limit", "0")]).unwrap_err();
         assert_eq!(errors, ["limit: must be a whole number from 1 to 1000"]);
         let errors = parse(&[("settled", ""), ("idAfter", "5"), ("limit", "0")]).unwrap_err();

@@ -1,0 +1,476 @@
+//! What a JSON object says of a ticket's fields: of a new ticket, of a change, or of a record that moves in.
+//! The private function `take` is the only map from the names in JSON to the parsers of their values.
+
+use crate::error::{Error, Result, Violation, Violations};
+use crate::id::CustomerId;
+use crate::json_object::{JsonObject, Patch};
+use crate::preset::{Choice, Preset, Presets};
+use crate::text::{Content, Email, Note, Subject};
+use crate::ticket::{TEXT_FIELDS, Ticket, TicketFields};
+use crate::time::{DateOrTime, Timestamp};
+
+/// The fields that the service assigns. A change may have them, because people send back what they fetched.
+pub const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
+
+const CUSTOMER: &str = "customerID";
+const SUBJECT: &str = "subject";
+/// The fields that every ticket has.
+const REQUIRED: [&str; 2] = [CUSTOMER, SUBJECT];
+
+/// What a JSON object says of each field of a ticket.
+#[derive(Debug, Clone)]
+pub struct TicketInput {
+    customer: Patch<CustomerId>,
+    ticket_type: Patch<Chosen>,
+    status: Patch<Chosen>,
+    priority: Patch<Chosen>,
+    email: Patch<Email>,
+    subject: Patch<Subject>,
+    content: Patch<Content>,
+    owner: Patch<Chosen>,
+    users: Patch<Note>,
+    departments: Patch<Note>,
+    suppliers: Patch<Note>,
+    followup: Patch<DateOrTime>,
+    action_required: Patch<DateOrTime>,
+    /// What a change says of the [`ASSIGNED`] fields.
+    assigned: [Patch<String>; 3],
+}
+
+/// A value for a preset field.
+#[derive(Debug, Clone)]
+enum Chosen {
+    Configured(Choice),
+    /// Why the value is refused, unless the ticket has it: a ticket from before a change of the configuration
+    /// can be sent back as it was fetched.
+    Unconfigured {
+        text: String,
+        refusal: Violation,
+    },
+}
+
+/// What to do with a value that is not configured: refuse it, or keep it because the ticket may have it.
+#[derive(Debug, Clone, Copy)]
+enum Unconfigured {
+    Refuse,
+    Keep,
+}
+
+impl TicketInput {
+    /// Takes the fields out of the object, which notes every value that does not parse.
+    fn take(object: &mut JsonObject, presets: &Presets, unconfigured: Unconfigured) -> Self {
+        let chosen = |object: &mut _, field, preset| chosen(object, field, preset, unconfigured);
+        Self {
+            customer: customer(object),
+            ticket_type: chosen(object, "ticketType", &presets.ticket_type),
+            status: chosen(object, "status", &presets.status),
+            priority: chosen(object, "ticketPriority", &presets.priority),
+            email: object.text("customerEmail", str::parse),
+            subject: object.text(SUBJECT, str::parse),
+            content: object.text("ticketContent", str::parse),
+            owner: chosen(object, "owner", &presets.owner),
+            users: object.text("users", str::parse),
+            departments: object.text("departments", str::parse),
+            suppliers: object.text("ticketSuppliers", str::parse),
+            followup: object.text("ticketFollowupDate", str::parse),
+            action_required: object.text("ticketActionRequired", str::parse),
+            assigned: [const { Patch::Absent }; 3],
+        }
+    }
+
+    /// The fields of a ticket that had those of `old`, or of a new one if there is no `old`. Notes each value
+    /// that is not configured, unless `old` has it. `None` if a required field has no value.
+    fn over(self, old: Option<&TicketFields>, violations: &mut Violations) -> Option<TicketFields> {
+        let mut choose = |given: Patch<Chosen>, old: Option<&Choice>| match given {
+            Patch::Absent => old.cloned(),
+            Patch::Null => None,
+            Patch::Value(Chosen::Configured(choice)) => Some(choice),
+            Patch::Value(Chosen::Unconfigured { text, refusal }) => {
+                let kept = old.filter(|old| old.as_str() == text);
+                if kept.is_none() {
+                    violations.push(refusal);
+                }
+                kept.cloned()
+            }
+        };
+        let ticket_type = choose(self.ticket_type, old.and_then(|old| old.ticket_type.as_ref()));
+        let status = choose(self.status, old.and_then(|old| old.status.as_ref()));
+        let priority = choose(self.priority, old.and_then(|old| old.priority.as_ref()));
+        let owner = choose(self.owner, old.and_then(|old| old.owner.as_ref()));
+        Some(TicketFields {
+            customer: self.customer.value().or(old.map(|old| old.customer))?,
+            ticket_type,
+            status,
+            priority,
+            email: self.email.over(old.and_then(|old| old.email.as_ref())),
+            subject: self.subject.value().or_else(|| old.map(|old| old.subject.clone()))?,
+            content: self.content.over(old.and_then(|old| old.content.as_ref())),
+            owner,
+            users: self.users.over(old.and_then(|old| old.users.as_ref())),
+            departments: self.departments.over(old.and_then(|old| old.departments.as_ref())),
+            suppliers: self.suppliers.over(old.and_then(|old| old.suppliers.as_ref())),
+            followup: self.followup.over(old.and_then(|old| old.followup.as_ref())),
+            action_required: self.action_required.over(old.and_then(|old| old.action_required.as_ref())),
+        })
+    }
+
+    /// Takes all fields of a ticket as they are given, without defaults. `None` if a required field is missing
+    /// or wrong; the object has then noted a violation.
+    pub(crate) fn complete(object: &mut JsonObject, presets: &Presets) -> Option<TicketFields> {
+        for field in REQUIRED {
+            object.require(field);
+        }
+        Self::take(object, presets, Unconfigured::Refuse).over(None, &mut object.violations)
+    }
+
+    /// Takes the customer of a deleted ticket, and refuses a value of any other field.
+    pub(crate) fn deleted(object: &mut JsonObject) -> Option<CustomerId> {
+        for (field, _) in TEXT_FIELDS {
+            let given = object.has(field);
+            let _ = object.ignore(field);
+            if given {
+                object.refuse(field, "is given, but a deleted ticket has none");
+            }
+        }
+        object.require(CUSTOMER);
+        customer(object).value()
+    }
+
+    /// The fields of a new ticket, with the presets' defaults for status and priority.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every violation at once.
+    pub fn create(mut object: JsonObject, presets: &Presets) -> Result<TicketFields> {
+        let fields = Self::complete(&mut object, presets);
+        for field in ASSIGNED {
+            if let Patch::Value(_) = object.raw_text(field) {
+                object.refuse(field, "is assigned by the service; leave it out of a new ticket");
+            }
+        }
+        let fields = object.finish(fields)?;
+        Ok(TicketFields {
+            status: fields.status.or_else(|| presets.new_status()),
+            priority: fields.priority.or_else(|| presets.new_priority()),
+            ..fields
+        })
+    }
+
+    /// A change of the fields that the object names; `null` clears a field.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every violation that can be found without the ticket.
+    pub fn change(mut object: JsonObject, presets: &Presets) -> Result<Self> {
+        for field in REQUIRED {
+            if object.is_null(field) {
+                object.refuse(field, "is required; it cannot be cleared");
+            }
+        }
+        let mut input = Self::take(&mut object, presets, Unconfigured::Keep);
+        input.assigned = ASSIGNED.map(|field| object.raw_text(field));
+        let mut violations = object.into_violations();
+        if violations.is_empty() {
+            return Ok(input);
+        }
+        // Report everything at once: also the values that `apply` would refuse later.
+        let _ = input.over(None, &mut violations);
+        Err(Error::InvalidFields(violations))
+    }
+
+    /// The changed ticket, or `None` if the change makes no difference.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every violation that depends on the ticket: values that are
+    /// not configured, and assigned fields with another value than the ticket's.
+    pub fn apply(&self, ticket: &Ticket, now: Timestamp) -> Result<Option<Ticket>> {
+        let mut violations = self.refused_assignments(ticket);
+        let fields = self.clone().over(Some(&ticket.fields), &mut violations);
+        match fields {
+            Some(fields) if violations.is_empty() => Ok((fields != ticket.fields).then(|| Ticket {
+                fields,
+                updated: now.after(ticket.updated),
+                version: ticket.version.next(),
+                ..ticket.clone()
+            })),
+            Some(_) | None => Err(Error::InvalidFields(violations)),
+        }
+    }
+
+    /// A violation for each assigned field that has another value than the ticket's.
+    fn refused_assignments(&self, ticket: &Ticket) -> Violations {
+        let mut violations = Violations::default();
+        let actual = [ticket.id.to_string(), ticket.created.to_string(), ticket.updated.to_string()];
+        for ((field, given), actual) in ASSIGNED.into_iter().zip(&self.assigned).zip(actual) {
+            match given {
+                Patch::Value(text) if !same(text, &actual) => violations.push(Violation::new(
+                    field,
+                    format!("is assigned by the service; the ticket has {actual}"),
+                )),
+                Patch::Null => {
+                    violations
+                        .push(Violation::new(field, "is assigned by the service; it cannot be cleared"));
+                }
+                Patch::Value(_) | Patch::Absent => {}
+            }
+        }
+        violations
+    }
+}
+
+fn customer(object: &mut JsonObject) -> Patch<CustomerId> {
+    object.number(CUSTOMER, CustomerId::try_from)
+}
+
+fn chosen(
+    object: &mut JsonObject,
+    field: &'static str,
+    preset: &Preset,
+    unconfigured: Unconfigured,
+) -> Patch<Chosen> {
+    object.text(field, |text| match (preset.choose(text), unconfigured) {
+        (Ok(choice), _) => Ok(Chosen::Configured(choice)),
+        (Err(error), Unconfigured::Refuse) => Err(error),
+        (Err(error), Unconfigured::Keep) => {
+            Ok(Chosen::Unconfigured { text: text.to_owned(), refusal: Violation::new(field, error) })
+        }
+    })
+}
+
+/// Whether a body's value of an assigned field equals the ticket's. Times may be in any accepted form.
+fn same(text: &str, actual: &str) -> bool {
+    match text.parse::<Timestamp>() {
+        Ok(time) => time.to_string() == actual,
+        Err(_) => text == actual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::id::TicketId;
+    use crate::preset::PresetLists;
+
+    fn presets() -> Presets {
+        Presets::parse(&PresetLists::default()).unwrap()
+    }
+
+    fn time(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn ticket(body: Value) -> Ticket {
+        let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
+        Ticket::new(TicketId::FIRST, TicketInput::create(object, &presets()).unwrap(), time(1000))
+    }
+
+    fn change(body: &Value) -> Result<TicketInput> {
+        TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets())
+    }
+
+    fn violations<T: std::fmt::Debug>(result: Result<T>) -> Vec<String> {
+        match result {
+            Err(Error::InvalidFields(violations)) => violations.into_iter().map(|v| v.field).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn create(body: &str) -> Result<TicketFields, Vec<(String, String)>> {
+        let object = JsonObject::parse(body.as_bytes()).unwrap();
+        TicketInput::create(object, &presets()).map_err(|error| match error {
+            Error::InvalidFields(violations) => violations.into_iter().map(|v| (v.field, v.detail)).collect(),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn customer_and_subject_are_enough_and_the_rest_is_preset_or_absent() {
+        let fields = create(r#"{"customerID": 7, "subject": "Help"}"#).unwrap();
+        assert_eq!(
+            serde_json::to_value(&fields).unwrap(),
+            json!({"customerID": 7, "subject": "Help", "status": "open", "ticketPriority": "normal"})
+        );
+    }
+
+    #[test]
+    fn every_violation_is_reported_at_once() {
+        let body = r#"{"customerID": 0, "subject": "", "status": "done", "customerEmail": "ada", "users": 5,
+                       "ticketFollowupDate": "soon", "id": "1", "colour": "red"}"#;
+        let mut fields: Vec<_> = create(body).unwrap_err().into_iter().map(|(field, _)| field).collect();
+        fields.sort();
+        assert_eq!(
+            fields,
+            [
+                "colour",
+                "customerEmail",
+                "customerID",
+                "id",
+                "status",
+                "subject",
+                "ticketFollowupDate",
+                "users"
+            ]
+        );
+    }
+
+    #[test]
+    fn required_fields_are_named_when_absent_or_null() {
+        let expected = |field: &str| (field.to_owned(), "is required".to_owned());
+        assert_eq!(create("{}").unwrap_err(), [expected("customerID"), expected("subject")]);
+        assert_eq!(create(r#"{"customerID": null, "subject": "a"}"#).unwrap_err(), [expected("customerID")]);
+    }
+
+    #[test]
+    fn a_customer_is_a_positive_whole_number_that_json_keeps_exact() {
+        for bad in ["0", "-1", "1.5", "9007199254740992", "1e99"] {
+            assert!(create(&format!(r#"{{"customerID": {bad}, "subject": "a"}}"#)).is_err(), "{bad}");
+        }
+        for good in ["1", "9007199254740991", "42.0", "1e3"] {
+            assert!(create(&format!(r#"{{"customerID": {good}, "subject": "a"}}"#)).is_ok(), "{good}");
+        }
+        assert_eq!(
+            create(r#"{"customerID": "7", "subject": "a"}"#).unwrap_err()[0].1,
+            "must be a number, not a string"
+        );
+    }
+
+    #[test]
+    fn one_invalid_optional_field_refuses_a_ticket() {
+        for (member, field) in [
+            (r#""status":"done""#, "status"),
+            (r#""customerEmail":"ada""#, "customerEmail"),
+            (r#""colour":"red""#, "colour"),
+            (r#""id":"1""#, "id"),
+        ] {
+            let refused = create(&format!(r#"{{"customerID":7,"subject":"a",{member}}}"#)).unwrap_err();
+            assert_eq!(refused.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), [field]);
+        }
+    }
+
+    #[test]
+    fn what_was_fetched_can_be_sent_back_and_changes_nothing() {
+        let ticket = ticket(json!({"customerID": 7, "subject": "a", "owner": "grace"}));
+        let body = serde_json::to_value(&ticket).unwrap();
+        assert_eq!(change(&body).unwrap().apply(&ticket, time(2000)).unwrap(), None);
+    }
+
+    #[test]
+    fn assigned_fields_that_differ_are_refused_all_at_once() {
+        let ticket = ticket(json!({"customerID": 7, "subject": "a"}));
+        let body = json!({"id": "2", "createdDate": "2020-01-01", "updatedDate": null, "status": "done"});
+        let mut fields = violations(change(&body).unwrap().apply(&ticket, time(2000)));
+        fields.sort();
+        assert_eq!(fields, ["createdDate", "id", "status", "updatedDate"]);
+    }
+
+    #[test]
+    fn an_assigned_time_may_come_back_in_any_accepted_form() {
+        let ticket = ticket(json!({"customerID": 7, "subject": "a"}));
+        let body = json!({"createdDate": "1970-01-01T02:00:01+02:00", "subject": "b"});
+        let changed = change(&body).unwrap().apply(&ticket, time(2000)).unwrap().unwrap();
+        assert_eq!(changed.fields.subject.as_str(), "b");
+    }
+
+    #[test]
+    fn null_clears_a_field_but_not_a_required_one() {
+        let ticket = ticket(json!({"customerID": 7, "subject": "a", "owner": "grace"}));
+        let cleared = change(&json!({"owner": null})).unwrap().apply(&ticket, time(2000)).unwrap().unwrap();
+        assert_eq!(cleared.fields.owner, None);
+        assert_eq!(
+            violations(change(&json!({"customerID": null, "subject": null}))),
+            ["customerID", "subject"]
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_no_longer_configured_can_be_kept_but_not_set() {
+        let presets =
+            Presets::parse(&PresetLists { statuses: "new, old", ..PresetLists::default() }).unwrap();
+        let ticket = ticket(json!({"customerID": 7, "subject": "a", "status": "closed"}));
+        let parse = |body: Value| {
+            TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets)
+        };
+        let kept =
+            parse(json!({"status": "closed", "subject": "b"})).unwrap().apply(&ticket, time(2000)).unwrap();
+        assert_eq!(kept.unwrap().fields.status, ticket.fields.status);
+        assert_eq!(
+            violations(parse(json!({"status": "open"})).unwrap().apply(&ticket, time(2000))),
+            ["status"]
+        );
+    }
+
+    #[test]
+    fn violations_with_and_without_the_ticket_are_reported_together() {
+        assert_eq!(
+            violations(change(&json!({"customerEmail": "x", "status": "done"}))),
+            ["customerEmail", "status"]
+        );
+    }
+
+    #[test]
+    fn updated_rises_even_when_the_clock_does_not() {
+        let ticket = ticket(json!({"customerID": 7, "subject": "a"}));
+        let changed = change(&json!({"subject": "b"})).unwrap().apply(&ticket, time(500)).unwrap().unwrap();
+        assert_eq!(changed.updated, time(1001));
+        assert_eq!(changed.delete(time(0)).updated, time(1002));
+        assert_eq!(changed.created, time(1000));
+    }
+
+    /// Any valid change, as a body.
+    fn body() -> impl Strategy<Value = Value> {
+        let text = |field: &'static str, values: &'static [Option<&'static str>]| {
+            proptest::option::of(proptest::sample::select(values))
+                .prop_map(move |value| value.map(|v| (field, json!(v))))
+        };
+        (
+            text("subject", &[Some("a"), Some("b")]),
+            text("status", &[Some("OPEN"), Some("closed"), None]),
+            text("owner", &[Some("ada"), Some("grace"), None]),
+            text("ticketFollowupDate", &[Some("2026-01-02"), Some("2026-01-02T03:04"), None]),
+            proptest::option::of(1u64..3).prop_map(|id| id.map(|id| ("customerID", json!(id)))),
+        )
+            .prop_map(|(a, b, c, d, e)| {
+                let members =
+                    [a, b, c, d, e].into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
+                Value::Object(members.collect())
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_applied_twice_changes_nothing_the_second_time(body in body()) {
+            let ticket = ticket(json!({"customerID": 7, "subject": "start", "owner": "ada"}));
+            let change = change(&body).unwrap();
+            if let Some(once) = change.apply(&ticket, time(2000)).unwrap() {
+                prop_assert_eq!(once.version, ticket.version.next());
+                prop_assert_eq!(change.apply(&once, time(3000)).unwrap(), None);
+            }
+        }
+
+        #[test]
+        fn the_later_change_wins_field_by_field(first in body(), second in body()) {
+            let ticket = ticket(json!({"customerID": 7, "subject": "start", "owner": "ada"}));
+            let apply = |body: &Value, ticket: &Ticket| {
+                change(body).unwrap().apply(ticket, time(2000)).unwrap().unwrap_or_else(|| ticket.clone())
+            };
+            let one_by_one = apply(&second, &apply(&first, &ticket));
+            let mut both = first.as_object().unwrap().clone();
+            both.extend(second.as_object().unwrap().clone());
+            prop_assert_eq!(one_by_one.fields, apply(&Value::Object(both), &ticket).fields);
+        }
+
+        #[test]
+        fn fields_not_given_stay(body in body()) {
+            let ticket = ticket(json!({"customerID": 7, "subject": "start", "owner": "ada", "users": "u"}));
+            if let Some(changed) = change(&body).unwrap().apply(&ticket, time(2000)).unwrap() {
+                let (old, new) = (serde_json::to_value(&ticket).unwrap(), serde_json::to_value(&changed).unwrap());
+                for (name, value) in old.as_object().unwrap() {
+                    if body.get(name).is_none() && name != "updatedDate" {
+                        prop_assert_eq!(new.get(name), Some(value));
+                    }
+                }
+            }
+        }
+    }
+}

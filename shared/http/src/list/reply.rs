@@ -1,0 +1,47 @@
+//! The response of a list. Records are added as they arrive, until no more fit.
+
+use lambda_http::http::header::LINK;
+use tickets_domain::{ListEnd, Listed, Row, Taken, TicketId, Timestamp};
+
+use crate::array::JsonArray;
+use crate::headers::{SYNC_EPOCH, SYNC_UNTIL};
+use crate::list::ListQuery;
+use crate::reply::header;
+use crate::{Problem, Request, Response, reply};
+
+/// The response with a list, while it is written.
+#[derive(Debug, Default)]
+pub struct ListReply {
+    array: JsonArray,
+    last: Option<TicketId>,
+}
+
+impl ListReply {
+    /// Adds a record if it still fits. The first always fits.
+    pub fn push(&mut self, row: &Row) -> Taken {
+        let taken = self.array.push_json(&row.json);
+        if taken == Taken::Accepted {
+            self.last = Some(row.key.id);
+        }
+        taken
+    }
+
+    /// The response. If there are more records, it has a `Link` to the next page.
+    pub fn finish(
+        self,
+        request: &Request,
+        query: &ListQuery,
+        listed: &Listed,
+        sync_until: Timestamp,
+    ) -> Result<Response, Problem> {
+        let mut response = reply::json(self.array.into_text()?);
+        let headers = response.headers_mut();
+        headers.insert(SYNC_UNTIL, header(&sync_until.to_string())?);
+        headers.insert(SYNC_EPOCH, header(&listed.epoch.to_string())?);
+        if let (ListEnd::More(found), Some(last)) = (&listed.end, self.last) {
+            let next = format!("{}{}", request.path(), query.next(last, found));
+            headers.insert(LINK, header(&format!("<{next}>; rel=\"next\""))?);
+        }
+        Ok(response)
+    }
+}
