@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use tickets_app::{Config, InvalidConfig};
 use tickets_domain::KeyId;
-use tickets_repository::client::{Identity, is_on_this_machine, system_http_client};
-use tickets_repository::{Connection, schema};
+use tickets_repository::client::{is_on_this_machine, system_http_client};
+use tickets_repository::{dynamodb_client, schema};
 
 use crate::client::ClientError;
 use crate::local::{Local, LocalError, any_port};
@@ -160,33 +160,33 @@ impl Opened {
 /// the usual AWS configuration.
 pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<Opened, CommandError> {
     if let Some(url) = endpoint_url {
-        return Ok(Opened { client: connection(Some(url)).await?.open(), local: None });
+        return Ok(Opened { client: dynamodb_client(&sdk_config(Some(url)).await?), local: None });
     }
     match data {
         Some(directory) => {
             let local = Local::open(directory, any_port()).await?;
             Ok(Opened { client: local.client().await, local: Some(local) })
         }
-        None => Ok(Opened { client: connection(None).await?.open(), local: None }),
+        None => Ok(Opened { client: dynamodb_client(&sdk_config(None).await?), local: None }),
     }
 }
 
-/// A connection with this user's AWS credentials: a profile, SSO, or any other source that the AWS CLI knows.
-/// For an endpoint on this machine, credentials from the environment or dummy ones, as in a function.
-async fn connection(endpoint_url: Option<&str>) -> Result<Connection, CommandError> {
+/// The SDK's configuration with this user's AWS credentials: a profile, SSO, or any other source that the AWS
+/// CLI knows. For an endpoint on this machine, credentials from the environment or dummy ones, as in a
+/// function.
+async fn sdk_config(endpoint_url: Option<&str>) -> Result<SdkConfig, CommandError> {
     if let Some(url) = endpoint_url.filter(|url| is_on_this_machine(url)) {
-        return Ok(Config::from_env()?.connection(Some(url))?);
+        return Ok(Config::from_env()?.sdk_config(Some(url))?);
     }
-    let http_client = system_http_client();
-    let config =
-        aws_config::defaults(BehaviorVersion::latest()).http_client(http_client.clone()).load().await;
-    let region = config.region().cloned().ok_or(CommandError::NoRegion)?;
-    let credentials = config.credentials_provider().ok_or(CommandError::NoRegion)?;
-    Ok(Connection {
-        endpoint_url: endpoint_url.map(str::to_owned),
-        identity: Identity { region, credentials },
-        http_client: Some(http_client),
-    })
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(system_http_client());
+    if let Some(url) = endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    let sdk_config = loader.load().await;
+    if sdk_config.region().is_none() || sdk_config.credentials_provider().is_none() {
+        return Err(CommandError::NoRegion);
+    }
+    Ok(sdk_config)
 }
 
 /// A progress bar on standard error, hidden if that is not a terminal or if `quiet`.

@@ -1,16 +1,20 @@
 //! What a function runs with: the configuration, which is read only here, and the clients built from it.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use std::{fs, io};
 
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_types::SdkConfig;
 use thiserror::Error;
 use tickets_domain::preset::InvalidPreset;
 use tickets_domain::{Clock, PresetLists, Presets};
 use tickets_http::log::{self, Log};
 use tickets_http::{Route, Service};
-use tickets_repository::client::{Identity, Roots, http_client, is_on_this_machine};
-use tickets_repository::{Connection, History, Keys, Policy, Tickets, schema};
+use tickets_repository::client::is_secure;
+use tickets_repository::{History, Keys, Policy, Tickets, dynamodb_client, schema};
+
+mod aws;
 
 /// A deployment's configuration, from the environment that the template sets.
 #[derive(Debug, Clone)]
@@ -36,8 +40,10 @@ pub struct Config {
     pub export_bucket: String,
     /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: an object store other than the region's own.
     pub s3_endpoint_url: Option<String>,
-    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: set by Lambda.
-    pub identity: Option<Identity>,
+    /// `AWS_REGION`, or `AWS_DEFAULT_REGION`: set by Lambda.
+    pub region: Option<Region>,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: set by Lambda.
+    pub credentials: Option<Credentials>,
     /// `POWERTOOLS_METRICS_NAMESPACE` and `POWERTOOLS_SERVICE_NAME`, as in Powertools for AWS Lambda, and
     /// `AWS_LAMBDA_FUNCTION_NAME`, set by Lambda.
     pub log: log::Settings,
@@ -136,7 +142,8 @@ impl Config {
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
             export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
             s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
-            identity: identity(&text),
+            region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).map(Region::new),
+            credentials: aws::credentials(&text),
             log: log::Settings {
                 namespace: or("POWERTOOLS_METRICS_NAMESPACE", "Tickets"),
                 service: or("POWERTOOLS_SERVICE_NAME", "tickets"),
@@ -145,37 +152,6 @@ impl Config {
             ca_bundle: text("AWS_CA_BUNDLE").map(PathBuf::from),
         })
     }
-
-    /// The identity and the HTTP client for an endpoint. Without an identity in the environment, an endpoint
-    /// on this machine gets a dummy one.
-    pub fn connection(&self, endpoint_url: Option<&str>) -> Result<Connection, InvalidConfig> {
-        let identity = match (&self.identity, endpoint_url) {
-            (Some(identity), _) => identity.clone(),
-            (None, Some(url)) if is_on_this_machine(url) => Identity::local(),
-            (None, _) => return Err(InvalidConfig::Nobody),
-        };
-        let roots = match &self.ca_bundle {
-            None => Roots::amazon(),
-            Some(path) => {
-                let bundle = fs::read(path);
-                let bundle =
-                    bundle.map_err(|source| InvalidConfig::CaBundle { path: path.clone(), source })?;
-                Roots::parse(bundle).ok_or_else(|| InvalidConfig::NoRoots(path.clone()))?
-            }
-        };
-        Ok(Connection {
-            endpoint_url: endpoint_url.map(str::to_owned),
-            identity,
-            http_client: Some(http_client(endpoint_url, roots)),
-        })
-    }
-}
-
-/// The identity of a function, by its environment.
-fn identity(text: &impl Fn(&str) -> Option<String>) -> Option<Identity> {
-    let region = text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION"))?;
-    let (id, secret) = (text("AWS_ACCESS_KEY_ID")?, text("AWS_SECRET_ACCESS_KEY")?);
-    Some(Identity::of_function(region, id, secret, text("AWS_SESSION_TOKEN")))
 }
 
 /// What every handler works with.
@@ -203,19 +179,18 @@ impl App {
     /// what that saves). Without TLS there is nothing to save.
     pub async fn from_env() -> Result<Self, InvalidConfig> {
         let config = Config::from_env()?;
-        let connection = config.connection(config.endpoint_url.as_deref())?;
-        let secure = connection.is_secure();
+        let sdk_config = config.sdk_config(config.endpoint_url.as_deref())?;
         let log = Log::to_cloud_watch(config.log.clone());
-        let app = Self { log, ..Self::open(config, connection, Clock::system()) };
-        if secure {
+        let app = Self { log, ..Self::open(config, &sdk_config, Clock::system()) };
+        if is_secure(sdk_config.endpoint_url()) {
             app.keys.warm_up().await;
         }
         Ok(app)
     }
 
     /// The app with this configuration, database and clock. It logs nothing.
-    pub fn open(config: Config, connection: Connection, clock: Clock) -> Self {
-        let client = connection.open();
+    pub fn open(config: Config, sdk_config: &SdkConfig, clock: Clock) -> Self {
+        let client = dynamodb_client(sdk_config);
         Self {
             tickets: Tickets::new(client.clone(), config.tickets_table, clock.clone(), config.policy),
             history: History::new(client.clone(), config.history_table),
@@ -260,28 +235,6 @@ mod tests {
         assert_eq!(error, "the values configured for status: names A twice");
         let error = config(&[("SERVE_DOCS", "yes")]).unwrap_err().to_string();
         assert_eq!(error, "SERVE_DOCS must be true or false, not \"yes\"");
-    }
-
-    #[test]
-    fn a_function_is_who_lambda_says_it_is() {
-        let nobody = config(&[("AWS_REGION", "eu-west-1")]).unwrap();
-        assert!(matches!(nobody.connection(None), Err(InvalidConfig::Nobody)));
-        let made_up = nobody.connection(Some("http://127.0.0.1:8000")).unwrap();
-        assert_eq!(made_up.identity.region.as_ref(), "us-east-1", "a made-up identity does on this machine");
-        let lambda = [
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ACCESS_KEY_ID", "ASIA"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_SESSION_TOKEN", "token"),
-        ];
-        let connection = config(&lambda).unwrap().connection(None).unwrap();
-        assert_eq!(connection.identity.region.as_ref(), "eu-west-1");
-        // An emulator of AWS on this machine can then hold a function to its role's rights.
-        let emulated = config(&lambda).unwrap().connection(Some("http://127.0.0.1:4566")).unwrap();
-        assert_eq!(emulated.identity.region.as_ref(), "eu-west-1");
-        let missing = [lambda.as_slice(), &[("AWS_CA_BUNDLE", "/nowhere.pem")]].concat();
-        let error = config(&missing).unwrap().connection(None).unwrap_err().to_string();
-        assert!(error.starts_with("AWS_CA_BUNDLE: cannot read /nowhere.pem"), "{error}");
     }
 
     #[test]

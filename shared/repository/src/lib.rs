@@ -37,7 +37,7 @@ mod update;
 mod write;
 
 pub use api_key::Keys;
-pub use client::Connection;
+pub use client::dynamodb_client;
 pub use create::Created;
 pub use history::History;
 pub use primary_key::{COUNTER, SHARDS};
