@@ -12,7 +12,8 @@ use tickets_repository::{History, Tickets, schema};
 
 use super::change::confirmed;
 use super::show::{Shown, one_line};
-use super::{CommandError, Tables, open, sdk_config};
+use crate::connect::{Tables, open, sdk_config};
+use crate::error::CommandError;
 use crate::local::any_port;
 use crate::output;
 use crate::storage::StorageServer;

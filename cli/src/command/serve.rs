@@ -14,8 +14,8 @@ use tickets_http::route::BASE_PATH;
 use tickets_repository::schema;
 use tokio::net::TcpListener;
 
-use super::CommandError;
 use crate::docs::Docs;
+use crate::error::CommandError;
 use crate::gateway::{Gateway, Payload};
 use crate::local::{DATA, Local, any_port, development_key};
 use crate::output::{Notes, print};

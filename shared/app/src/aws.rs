@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::config::{BehaviorVersion, SharedCredentialsProvider};
 use aws_types::SdkConfig;
 use tickets_repository::client::{Roots, http_client, is_on_this_machine, local_config};
 
@@ -35,13 +35,6 @@ impl Config {
             fs::read(path).map_err(|source| InvalidConfig::CaBundle { path: path.clone(), source })?;
         Roots::parse(bundle).ok_or_else(|| InvalidConfig::NoRoots(path.clone()))
     }
-}
-
-/// The credentials that Lambda puts into a function's environment. They are valid as long as the instance
-/// lives.
-pub(crate) fn credentials(variable: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
-    let (id, secret) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
-    Some(Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "Lambda"))
 }
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ use tickets_domain::{PresetLists, Presets};
 use tickets_http::log;
 use tickets_repository::{Policy, schema};
 
-use crate::aws;
-
 /// A deployment's configuration, from the environment that the template sets.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -140,7 +138,7 @@ impl Config {
             export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
             s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
             region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).map(Region::new),
-            credentials: aws::credentials(&text),
+            credentials: credentials(&text),
             log: log::Settings {
                 namespace: or("POWERTOOLS_METRICS_NAMESPACE", "Tickets"),
                 service: or("POWERTOOLS_SERVICE_NAME", "tickets"),
@@ -149,6 +147,13 @@ impl Config {
             ca_bundle: text("AWS_CA_BUNDLE").map(PathBuf::from),
         })
     }
+}
+
+/// The credentials that Lambda puts into a function's environment. They are valid as long as the instance
+/// lives.
+fn credentials(variable: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
+    let (id, secret) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
+    Some(Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "Lambda"))
 }
 
 #[cfg(test)]
