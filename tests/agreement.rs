@@ -27,7 +27,7 @@ use tickets_http::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{COUNTER, Keys, dynamodb_client, lease};
+use tickets_repository::{COUNTER, Keys, dynamodb_client, limit};
 use tower::ServiceExt;
 
 /// Method, path and function of every route.
@@ -380,7 +380,7 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
             };
             assert_eq!(
                 list("ForAllValues:StringEquals", "dynamodb:Attributes"),
-                [schema::API_KEYS_KEY[0].0, lease::WINDOW, lease::LEASED, lease::LAST_USED],
+                [schema::API_KEYS_KEY[0].0, limit::WINDOW, limit::LEASED, limit::LAST_USED],
                 "{name}"
             );
             // `ALL_*` values would return more than these attributes.
