@@ -27,7 +27,7 @@ use tickets_http::list::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{COUNTER, Connection, Keys, lease};
+use tickets_repository::{COUNTER, Keys, dynamodb_client, limit};
 use tower::ServiceExt;
 
 /// Method, path and function of every route.
@@ -380,7 +380,7 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
             };
             assert_eq!(
                 list("ForAllValues:StringEquals", "dynamodb:Attributes"),
-                [schema::API_KEYS_KEY[0].0, lease::WINDOW, lease::LEASED, lease::LAST_USED],
+                [schema::API_KEYS_KEY[0].0, limit::WINDOW, limit::LEASED, limit::LAST_USED],
                 "{name}"
             );
             // `ALL_*` values would return more than these attributes.
@@ -540,7 +540,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let watched = Watched { engine: engine.clone(), asked: Arc::default(), written: Arc::default() };
     let clock = Clock::system();
     let mut keys = Vec::new();
-    let store = Keys::new(engine.connection().open(), schema::API_KEYS, clock.clone());
+    let store = Keys::new(dynamodb_client(&engine.sdk_config()), schema::API_KEYS, clock.clone());
     for customer in [None, Some(7.try_into().unwrap())] {
         let token = BearerToken::generate().unwrap();
         // The key has a limit, so each instance leases a part of it.
@@ -554,10 +554,10 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         let connector = SharedHttpConnector::new(watched.clone());
         let client = http_client_fn(move |_, _| connector.clone());
         // A new client each time, so that no key is remembered.
-        let connection = Connection { http_client: Some(client), ..engine.connection() };
+        let sdk_config = engine.sdk_config().into_builder().http_client(client).build();
         let mut config = Config::from_lookup(|_| None).unwrap();
         config.policy.most_keys = most_keys;
-        Gateway { app: Arc::new(App::open(config, connection, clock.clone())), payload: Payload::Rest }
+        Gateway { app: Arc::new(App::open(config, &sdk_config, clock.clone())), payload: Payload::Rest }
     };
     let body = json!({"customerID": 7, "subject": "s"});
     // Requests for every path through each function, without faults and with them: after a lost answer, a
@@ -620,7 +620,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     watched.asked.lock().unwrap().clear();
     let key = AccessKey::generate().unwrap();
     let storage = StorageServer::start(None, any_port(), key).await.unwrap();
-    let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
+    let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
     for later in [Duration::ZERO, Duration::from_secs(60)] {
         let tickets = gateway(20_000).await.app.tickets.clone();
         // The second pass runs after the settle window, so it sees what was written.

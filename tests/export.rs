@@ -24,7 +24,8 @@ use tickets_domain::{
     Timestamp, Visibility,
 };
 use tickets_repository::checkpoint::ExportKind;
-use tickets_repository::{Connection, Policy, Tickets};
+use tickets_repository::client::local_config;
+use tickets_repository::{Policy, Tickets};
 
 /// A table, a bucket, and a clock that the test moves.
 struct World {
@@ -55,7 +56,7 @@ impl World {
             Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
         let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
         let tickets = Tickets::new(database.client().await, "Tickets", clock.clone(), policy);
-        let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
+        let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
         let exporter = Exporter::new(tickets.clone(), bucket, clock).with_part_bytes(part_bytes);
         let presets = Config::from_lookup(|_| None).unwrap().presets;
         Self { tickets, exporter, storage, presets, millis, _database: database }
@@ -366,7 +367,7 @@ async fn a_store_that_is_away_fails_the_run_and_loses_nothing() {
     }
     world.pass(SETTLE * 2);
     // Nobody listens at the discard port.
-    let nowhere = Bucket::open(EXPORT_BUCKET, Connection::to("http://127.0.0.1:9"));
+    let nowhere = Bucket::open(EXPORT_BUCKET, &local_config("http://127.0.0.1:9"));
     let now = world.now();
     let broken = Exporter::new(world.tickets.clone(), nowhere, Clock::new(move || now)).with_part_bytes(2048);
     let failed = broken.run(ExportKind::Scheduled, Timestamp::MAX).await;

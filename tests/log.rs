@@ -14,7 +14,7 @@ use tickets_cli::gateway::{Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
 use tickets_http::log::{Form, Log};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::{Keys, schema};
+use tickets_repository::{Keys, dynamodb_client, schema};
 use tower::ServiceExt;
 
 /// Collects what is written to the log.
@@ -59,7 +59,7 @@ impl Watched {
     async fn start() -> Self {
         let (model, paper, clock) = (Model::new(1).await, Paper::default(), Clock::system());
         let key = BearerToken::generate().unwrap();
-        let store = Keys::new(model.connection().open(), schema::API_KEYS, clock.clone());
+        let store = Keys::new(dynamodb_client(&model.sdk_config()), schema::API_KEYS, clock.clone());
         let limit = "1000/h".parse().ok();
         store.insert(&ApiKey { limit, ..ApiKey::new(&key, Scope::ALL, clock.now()) }).await.unwrap();
         let config = Config::from_lookup(|name| match name {
@@ -69,7 +69,7 @@ impl Watched {
         });
         let config = config.unwrap();
         let log = Log::to(config.log.clone(), Form::Json, paper.clone());
-        let app = Arc::new(App { log, ..App::open(config, model.connection(), clock) });
+        let app = Arc::new(App { log, ..App::open(config, &model.sdk_config(), clock) });
         Self { model, app, paper, key }
     }
 

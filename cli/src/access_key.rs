@@ -4,7 +4,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use aws_sdk_dynamodb::config::Credentials;
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use axum::http::HeaderMap;
@@ -13,10 +14,8 @@ use axum::http::request::Parts;
 use chrono::NaiveDateTime;
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
-use tickets_repository::client::Identity;
+use tickets_repository::client::{LOCAL_REGION, local_config};
 
-/// Local servers have no region; clients are told this one.
-const REGION: &str = "us-east-1";
 /// The service name in a credential's scope.
 const DATABASE: &str = "dynamodb";
 
@@ -38,9 +37,11 @@ impl AccessKey {
         Ok(Self { id: format!("LOCAL{}", HEXLOWER.encode(&id)), secret: HEXLOWER.encode(&secret) })
     }
 
-    /// The identity that the SDK signs with.
-    pub fn identity(&self) -> Identity {
-        Identity::of_function(REGION.into(), self.id.clone(), self.secret.clone(), None)
+    /// The SDK's configuration for a server on this machine that knows this key.
+    pub fn sdk_config(&self, endpoint_url: impl Into<String>) -> SdkConfig {
+        let credentials = Credentials::new(&self.id, &self.secret, None, None, "local");
+        let credentials = SharedCredentialsProvider::new(credentials);
+        local_config(endpoint_url).into_builder().credentials_provider(credentials).build()
     }
 
     /// Shell assignments that hand the key to another process. The session token is emptied: an inherited one
@@ -48,7 +49,7 @@ impl AccessKey {
     pub fn variables(&self) -> String {
         let Self { id, secret } = self;
         format!(
-            "AWS_REGION={REGION} AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} AWS_SESSION_TOKEN="
+            "AWS_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} AWS_SESSION_TOKEN="
         )
     }
 
@@ -145,7 +146,7 @@ mod tests {
     /// A request signed with a key, as the SDK does it.
     fn signed(key: &AccessKey, body: &[u8]) -> Parts {
         let identity = Credentials::new(&key.id, &key.secret, None, None, "test").into();
-        let params = v4::SigningParams::builder().identity(&identity).region(REGION).name(DATABASE);
+        let params = v4::SigningParams::builder().identity(&identity).region(LOCAL_REGION).name(DATABASE);
         let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
         let params = params.time(time).settings(SigningSettings::default()).build().unwrap().into();
         let headers = [("host", "127.0.0.1:8000"), ("x-amz-target", "DynamoDB_20120810.Scan")];

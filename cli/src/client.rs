@@ -3,11 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MATCH, LINK, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
@@ -20,9 +18,6 @@ use tickets_domain::{
 };
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
 use tickets_http::list::query;
-use tickets_http::route::BASE_PATH;
-
-use crate::local::DATA;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -30,36 +25,6 @@ const TIMEOUT: Duration = Duration::from_secs(35);
 const TRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// The API to use, and the key for it.
-#[derive(Debug, Clone, Args)]
-pub struct Api {
-    /// Base URL of the API; the local server's if not given
-    #[arg(long, env = "TICKETS_API", value_name = "URL")]
-    api: Option<String>,
-    /// File with the key; the environment variable TICKETS_KEY is asked first
-    #[arg(long, value_name = "FILE", default_value_os_t = PathBuf::from(DATA).join("dev-key"))]
-    key_file: PathBuf,
-    /// The key itself. It is not an argument because every user of a machine sees those
-    #[arg(long, env = "TICKETS_KEY", hide = true, hide_env_values = true)]
-    key: Option<Secret>,
-}
-
-/// A key as it was given, valid or not. `Debug` does not show it.
-#[derive(Clone)]
-struct Secret(String);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// Why a request failed.
 #[derive(Debug, Error)]
@@ -159,24 +124,6 @@ struct Answer {
     after_unknown: bool,
 }
 
-impl Api {
-    /// A client of this API.
-    pub fn client(&self) -> Result<Client, ClientError> {
-        let no_key = |reason: String| ClientError::NoKey { path: self.key_file.clone(), reason };
-        let text = match &self.key {
-            Some(Secret(key)) => key.clone(),
-            None => fs::read_to_string(&self.key_file).map_err(|error| no_key(error.to_string()))?,
-        };
-        let token: BearerToken = text.trim().parse().map_err(|_| no_key("it holds no key".into()))?;
-        let local = || format!("http://127.0.0.1:3000{BASE_PATH}");
-        let base = self.api.clone().unwrap_or_else(local).trim_end_matches('/').to_owned();
-        let http = http_client().timeout(TIMEOUT).build();
-        let http =
-            http.map_err(|error| ClientError::Unreachable { url: base.clone(), reason: reason(&error) })?;
-        Ok(Client { base, key: token.reveal(), http })
-    }
-}
-
 /// A builder of HTTP clients that use the `ring` TLS provider.
 pub fn http_client() -> reqwest::ClientBuilder {
     // An error means that a provider is installed already.
@@ -191,6 +138,15 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
+    /// A client of the API at `base`.
+    pub fn new(base: &str, key: &BearerToken) -> Result<Self, ClientError> {
+        let base = base.trim_end_matches('/').to_owned();
+        match http_client().timeout(TIMEOUT).build() {
+            Ok(http) => Ok(Self { base, key: key.reveal(), http }),
+            Err(error) => Err(ClientError::Unreachable { url: base, reason: reason(&error) }),
+        }
+    }
+
     /// The base of the API's paths.
     pub fn base(&self) -> &str {
         &self.base

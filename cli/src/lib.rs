@@ -8,8 +8,10 @@
 //! - [`stream`]: passes writes on to the function that records the history;
 //! - [`storage`]: an S3-compatible object store, for exports;
 //! - [`client`]: the API's client, for commands that call the API;
+//! - [`connect`]: how commands reach the API, tables and local data;
+//! - [`error`]: why a command failed;
 //! - [`mcp`]: an MCP server, for agents;
-//! - [`output`]: prints what commands print;
+//! - [`output`]: prints what commands print, with tables and progress;
 //! - [`source`]: what exports read: the API or the table;
 //! - [`docs`]: the page with the API's description;
 //! - [`local`]: the data directory, its lock, and its development key;
@@ -20,8 +22,10 @@
 pub mod access_key;
 pub mod client;
 pub mod command;
+pub mod connect;
 pub mod database;
 pub mod docs;
+pub mod error;
 pub mod gateway;
 pub mod local;
 pub mod mcp;

@@ -5,10 +5,11 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use thiserror::Error;
 use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope};
-use tickets_repository::{Connection, History, Keys, schema};
+use tickets_repository::{History, Keys, dynamodb_client, schema};
 
 use crate::access_key::AccessKey;
 use crate::database::{DatabaseError, DatabaseServer};
@@ -117,14 +118,17 @@ impl Local {
         Ok(local)
     }
 
-    /// The connection settings, with the access key.
-    pub fn connection(&self) -> Connection {
-        let http_client = self.own.as_ref().map(|(server, _)| server.http_client());
-        Connection { identity: self.key.identity(), http_client, ..Connection::to(&self.url) }
+    /// The SDK's configuration for the database, with the access key.
+    pub fn sdk_config(&self) -> SdkConfig {
+        let sdk_config = self.key.sdk_config(&self.url);
+        match &self.own {
+            Some((server, _)) => sdk_config.into_builder().http_client(server.http_client()).build(),
+            None => sdk_config,
+        }
     }
 
     pub async fn client(&self) -> Client {
-        self.connection().open()
+        dynamodb_client(&self.sdk_config())
     }
 
     /// Records every write to the tickets' table in the history, until the returned feed is dropped. `None`

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::{fmt, mem};
 
+use comfy_table::{Table, presets};
 use console::Style;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tickets_domain::Version;
@@ -165,6 +167,23 @@ pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
         line("version", &version.get().to_string());
     }
     Ok(text)
+}
+
+/// A progress bar on standard error, hidden if that is not a terminal or if `quiet`.
+pub fn progress_bar(quiet: bool, text: &str) -> ProgressBar {
+    let progress = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    match ProgressStyle::with_template(&format!("{{bar:30}} {text}")) {
+        Ok(style) => progress.with_style(style),
+        Err(_) => progress,
+    }
+}
+
+/// A table without borders: easy to read and to `grep`.
+pub fn plain_table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use aws_config::SdkConfig;
 use axum::error_handling::HandleError;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -17,7 +18,6 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use thiserror::Error;
 use tickets_app::EXPORT_BUCKET;
-use tickets_repository::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -81,9 +81,9 @@ impl StorageServer {
         Ok(Self { key, address, directory, task, _temporary: temporary })
     }
 
-    /// The connection settings, with the access key.
-    pub fn connection(&self) -> Connection {
-        Connection { identity: self.key.identity(), ..Connection::to(self.url()) }
+    /// The SDK's configuration for the store, with the access key.
+    pub fn sdk_config(&self) -> SdkConfig {
+        self.key.sdk_config(self.url())
     }
 
     pub fn url(&self) -> String {

@@ -322,7 +322,7 @@ async fn redeployed(api: &Api, payload: Payload, environment: Vec<(&'static str,
     let lookup = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| v.clone());
     let mut config = Config::from_lookup(lookup).unwrap();
     (config.tickets_table, config.api_keys_table) = api.tables.clone();
-    let app = App::open(config, api.database.clone(), Clock::system());
+    let app = App::open(config, &api.database, Clock::system());
     let router = Gateway { app: Arc::new(app), payload }.into_router();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let base = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_types::SdkConfig;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value;
@@ -20,7 +21,8 @@ use tickets_cli::stream::Feed;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::{Connection, Keys, Tickets, schema};
+use tickets_repository::client::local_config;
+use tickets_repository::{Keys, Tickets, dynamodb_client, schema};
 
 /// The options of an [`Api`].
 #[derive(Debug, Default)]
@@ -33,8 +35,6 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// The most index entries that one list reads, if not the default.
     pub most_keys: Option<usize>,
-    /// What lies between its functions and the database.
-    pub connection: Connection,
     /// Whether changes are not recorded, so that a benchmark measures the API alone.
     pub without_history: bool,
 }
@@ -48,8 +48,8 @@ pub struct Api {
     pub key: String,
     /// The state of its functions; `None` if they run elsewhere.
     pub app: Option<Arc<App>>,
-    /// A connection to its database, with nothing in between.
-    pub database: Connection,
+    /// The SDK's configuration for its database.
+    pub database: SdkConfig,
     /// The names of its tables for tickets and keys.
     pub tables: (String, String),
     http: reqwest::Client,
@@ -109,9 +109,9 @@ impl Api {
             (Ok(base), Ok(database)) => {
                 // A deployment has its own table names, and needs credentials.
                 let config = Config::from_env().expect("a configuration");
-                let connection = config.connection(Some(&database)).expect("credentials");
+                let database = config.sdk_config(Some(&database)).expect("credentials");
                 let tables = (config.tickets_table, config.api_keys_table);
-                vec![Self::at(base, connection, tables, None, None).await]
+                vec![Self::at(base, database, tables, None, None).await]
             }
             _ => {
                 let [rest, http] = [Payload::Rest, Payload::Http]
@@ -125,14 +125,14 @@ impl Api {
     /// `TEST_DYNAMODB`.
     pub async fn start_with(options: Options) -> Self {
         let (database, local) = match other_engine() {
-            Some(url) => (Connection::to(url), None),
+            Some(url) => (local_config(url), None),
             None => {
                 let local = Local::in_memory(any_port()).await.expect("a database");
                 let feed = match options.without_history {
                     true => None,
                     false => local.feed().await.expect("a stream"),
                 };
-                (local.connection(), Some((local, feed)))
+                (local.sdk_config(), Some((local, feed)))
             }
         };
         let mut config = Config::from_lookup(|name| {
@@ -146,15 +146,14 @@ impl Api {
             config.tickets_table = format!("Tickets-{suffix}");
             config.api_keys_table = format!("ApiKeys-{suffix}");
             config.history_table = format!("History-{suffix}");
-            let client = database.clone().open();
+            let client = dynamodb_client(&database);
             schema::create_tables(&client, &config.tickets_table, &config.api_keys_table)
                 .await
                 .expect("tables");
             schema::create_history_table(&client, &config.history_table).await.expect("a table");
         }
         let tables = (config.tickets_table.clone(), config.api_keys_table.clone());
-        let connection = Connection { http_client: options.connection.http_client, ..database.clone() };
-        let app = Arc::new(App::open(config, connection, options.clock.unwrap_or_else(Clock::system)));
+        let app = Arc::new(App::open(config, &database, options.clock.unwrap_or_else(Clock::system)));
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let base = format!("http://{}{BASE_PATH}", listener.local_addr().expect("an address"));
         let router = Gateway { app: Arc::clone(&app), payload: options.payload }.into_router();
@@ -164,7 +163,7 @@ impl Api {
 
     async fn at(
         base: String,
-        database: Connection,
+        database: SdkConfig,
         tables: (String, String),
         app: Option<Arc<App>>,
         local: Option<(Local, Option<Feed>)>,
@@ -182,14 +181,14 @@ impl Api {
         let token = BearerToken::generate().expect("randomness");
         let mut key = ApiKey::new(&token, Scope::ALL, clock.now());
         edit(&mut key);
-        let client = self.database.clone().open();
+        let client = dynamodb_client(&self.database);
         Keys::new(client, &self.tables.1, clock).insert(&key).await.expect("a stored key");
         token.reveal()
     }
 
     /// The tickets' table, accessed directly.
     pub async fn tickets(&self) -> Tickets {
-        let client = self.database.clone().open();
+        let client = dynamodb_client(&self.database);
         Tickets::new(client, &self.tables.0, Clock::system(), Default::default())
     }
 

@@ -23,16 +23,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
 use dynoxide::{Database, DynoxideError};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use tickets_domain::Timestamp;
-use tickets_repository::{Connection, schema};
+use tickets_repository::client::local_config;
+use tickets_repository::{dynamodb_client, schema};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -216,15 +218,15 @@ impl Model {
         };
         let database = Database::memory().expect("a database");
         let model = Self { database, state: Arc::new(Mutex::new(state)) };
-        let client = model.connection().open();
+        let client = dynamodb_client(&model.sdk_config());
         schema::create_tables(&client, schema::TICKETS, schema::API_KEYS).await.expect("tables");
         schema::create_history_table(&client, schema::HISTORY).await.expect("a table");
         model
     }
 
-    /// A connection to the model.
-    pub fn connection(&self) -> Connection {
-        connection(self.clone())
+    /// The SDK's configuration for the model.
+    pub fn sdk_config(&self) -> SdkConfig {
+        sdk_config(self.clone())
     }
 
     pub fn mortal(&self) -> Mortal {
@@ -672,9 +674,9 @@ impl Drop for Unlock {
 }
 
 impl Mortal {
-    /// A connection to the database for this caller.
-    pub fn connection(&self) -> Connection {
-        connection(self.clone())
+    /// The SDK's configuration for this caller's calls of the database.
+    pub fn sdk_config(&self) -> SdkConfig {
+        sdk_config(self.clone())
     }
 
     /// Notes when its current request began.
@@ -694,10 +696,10 @@ impl Mortal {
     }
 }
 
-fn connection(connector: impl HttpConnector + 'static) -> Connection {
+fn sdk_config(connector: impl HttpConnector + 'static) -> SdkConfig {
     let connector = SharedHttpConnector::new(connector);
-    let http_client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
-    Connection { http_client: Some(http_client), ..Connection::to("http://localhost") }
+    let http_client = http_client_fn(move |_, _| connector.clone());
+    local_config("http://localhost").into_builder().http_client(http_client).build()
 }
 
 fn is_departure(item: &Value) -> bool {

@@ -12,9 +12,10 @@ use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 use tickets_domain::{Clock, TicketId, Version};
 
-use super::CommandError;
 use super::show::{Shown, day, one_line};
-use crate::client::{Answered, Api, Client, ClientError, Creation};
+use crate::client::{Answered, Client, ClientError, Creation};
+use crate::connect::Api;
+use crate::error::CommandError;
 use crate::output::{self, Text, note};
 
 /// Create a ticket

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::CommandError;
+use crate::error::CommandError;
 
 /// Print completions for a shell
 #[derive(Debug, Clone, Args)]

@@ -7,8 +7,8 @@ use clap::Args;
 use tickets_domain::Clock;
 use tickets_repository::{Keys, schema};
 
-use super::CommandError;
 use super::serve::interrupted;
+use crate::error::CommandError;
 use crate::local::{DATA, Local, LocalError, development_key, store_development_key};
 use crate::output::print;
 use crate::private;

@@ -12,7 +12,8 @@ use tickets_repository::{History, Tickets, schema};
 
 use super::change::confirmed;
 use super::show::{Shown, one_line};
-use super::{CommandError, Tables, connection, open};
+use crate::connect::{Tables, open, sdk_config};
+use crate::error::CommandError;
 use crate::local::any_port;
 use crate::output;
 use crate::storage::StorageServer;
@@ -81,10 +82,10 @@ impl Erase {
             _ => None,
         };
         let store = match &storage {
-            Some(storage) => storage.connection(),
-            None => connection(self.s3_endpoint_url.as_deref()).await?,
+            Some(storage) => storage.sdk_config(),
+            None => sdk_config(self.s3_endpoint_url.as_deref()).await?,
         };
-        let bucket = Bucket::open(self.export_bucket.as_deref().unwrap_or(EXPORT_BUCKET), store);
+        let bucket = Bucket::open(self.export_bucket.as_deref().unwrap_or(EXPORT_BUCKET), &store);
 
         let erased = tickets.erase(self.id, &eraser()?, &history).await?;
         output::print(match erased.found {

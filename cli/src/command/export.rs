@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tickets_domain::{Continuation, ListEnd};
 
-use super::{CommandError, progress_of};
 use crate::client::Row;
-use crate::output;
+use crate::error::CommandError;
+use crate::output::{self, progress_bar};
 use crate::private;
 use crate::source::{From, Selection};
 
@@ -155,7 +155,7 @@ impl Export {
         let begun_at = resume.id_after;
 
         let progress =
-            progress_of(self.quiet, "up to id {human_pos} of {human_len}, {msg} tickets, {eta} left");
+            progress_bar(self.quiet, "up to id {human_pos} of {human_len}, {msg} tickets, {eta} left");
         if !progress.is_hidden() {
             progress.set_length(source.highest_id(&self.selection).await?);
             progress.set_position(begun_at);

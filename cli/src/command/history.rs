@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tickets_domain::{ChangeKind, TicketId};
 
-use super::CommandError;
 use super::show::to_the_second;
-use crate::client::Api;
+use crate::connect::Api;
+use crate::error::CommandError;
 use crate::output::{Text, note, print_json, sanitize};
 
 /// Characters shown of a value on the timeline; `--json` shows all.

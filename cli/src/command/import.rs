@@ -20,9 +20,9 @@ use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Tim
 use tickets_repository::Tickets;
 
 use super::export::{COLUMNS, LEFT, unescaped};
-use super::{CommandError, Tables, open, progress_of};
-use crate::client::Api;
-use crate::output::{note, sanitize};
+use crate::connect::{Api, Tables, open};
+use crate::error::CommandError;
+use crate::output::{note, progress_bar, sanitize};
 use input::{Format, Input};
 use map::{ColumnMap, Losses};
 use report::Report;
@@ -123,7 +123,7 @@ impl Import {
             },
             now: Clock::system().now(),
         };
-        let progress = progress_of(self.quiet, "{human_pos}/{human_len} lines, {per_sec}, {eta} left");
+        let progress = progress_bar(self.quiet, "{human_pos}/{human_len} lines, {per_sec}, {eta} left");
         let mut report = Report::default();
         let ended = match &self.table {
             None => self.send(&source, &mut report, &progress).await,

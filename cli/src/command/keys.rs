@@ -9,9 +9,10 @@ use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, RateLimit, Scope,
 use tickets_repository::api_key::REMEMBERED;
 use tickets_repository::{Keys as Store, schema};
 
-use super::{CommandError, Tables, open, plain_table};
+use crate::connect::{Tables, open};
+use crate::error::CommandError;
 use crate::local::DATA;
-use crate::output::{note, print, sanitize};
+use crate::output::{note, plain_table, print, sanitize};
 
 /// Make, list, rotate and revoke API keys
 #[derive(Debug, Clone, Args)]

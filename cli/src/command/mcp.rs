@@ -6,9 +6,9 @@ use clap::Args;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 
-use super::CommandError;
 use super::change::random_key;
-use crate::client::Api;
+use crate::connect::Api;
+use crate::error::CommandError;
 use crate::mcp::Server;
 use crate::output::note;
 

@@ -7,7 +7,8 @@ use tickets_app::Config;
 use tickets_domain::{Clock, Error};
 use tickets_repository::Tickets;
 
-use super::{CommandError, Tables, open};
+use crate::connect::{Tables, open};
+use crate::error::CommandError;
 use crate::output::print;
 
 /// Start a new epoch, after the table was restored from an earlier state

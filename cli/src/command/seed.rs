@@ -11,9 +11,10 @@ use tickets_domain::{Clock, JsonObject, KeyId, Presets, TicketInput, Timestamp};
 use tickets_repository::Tickets;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 
-use super::{CommandError, Tables, open, progress_of};
+use crate::connect::{Tables, open};
+use crate::error::CommandError;
 use crate::local::DATA;
-use crate::output::print;
+use crate::output::{print, progress_bar};
 
 /// Fill the database with sample tickets
 #[derive(Debug, Clone, Args)]
@@ -78,7 +79,7 @@ impl Seed {
         let clock = Clock::system();
         let tickets =
             Tickets::new(opened.client.clone(), &self.tables.tickets_table, clock.clone(), config.policy);
-        let progress = progress_of(self.quiet, "{human_pos}/{human_len} tickets, {per_sec}, {eta} left");
+        let progress = progress_bar(self.quiet, "{human_pos}/{human_len} tickets, {per_sec}, {eta} left");
         progress.set_length(self.count);
         let mut rng = Rng::with_seed(self.random);
         let now = clock.now();

@@ -14,8 +14,8 @@ use tickets_http::route::BASE_PATH;
 use tickets_repository::schema;
 use tokio::net::TcpListener;
 
-use super::CommandError;
 use crate::docs::Docs;
+use crate::error::CommandError;
 use crate::gateway::{Gateway, Payload};
 use crate::local::{DATA, Local, any_port, development_key};
 use crate::output::{Notes, print};
@@ -84,7 +84,7 @@ impl Serve {
         if !local.is_own() {
             return Err(CommandError::InUse(self.data));
         }
-        let app = App::open(config, local.connection(), Clock::system());
+        let app = App::open(config, &local.sdk_config(), Clock::system());
         let app = Arc::new(App { log, ..app });
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
         let key = development_key(&app.keys, key_file.as_deref(), &app.clock).await?.reveal();
@@ -93,7 +93,7 @@ impl Serve {
         let _changes = local.feed().await?;
         let objects = (!self.in_memory).then(|| self.data.join("s3"));
         let storage = StorageServer::start(objects.as_deref(), any_port(), local.key.clone()).await?;
-        let bucket = Bucket::open(EXPORT_BUCKET, storage.connection());
+        let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
         let exporter = Exporter::new(app.tickets.clone(), bucket, app.clock.clone());
         let exports = tokio::spawn(export_regularly(exporter, exports_log, self.export_every));
 

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp};
 
-use super::{CommandError, plain_table};
-use crate::client::Api;
-use crate::output::{self, sanitize};
+use crate::connect::Api;
+use crate::error::CommandError;
+use crate::output::{self, plain_table, sanitize};
 use crate::source::Selection;
 
 /// Show one ticket

@@ -9,10 +9,11 @@ use console::Style;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{Clock, Continuation, ListEnd, Timestamp};
 
-use super::CommandError;
 use super::serve::interrupted;
 use super::show::{Shown, one_line};
-use crate::client::{Api, Row};
+use crate::client::Row;
+use crate::connect::Api;
+use crate::error::CommandError;
 use crate::output::{self, Text, sanitize};
 use crate::source::Selection;
 

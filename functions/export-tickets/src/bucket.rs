@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Config};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_types::SdkConfig;
 use tickets_domain::error::Cause;
 use tickets_domain::{Error, Result};
-use tickets_repository::{Connection, client};
+use tickets_repository::client::is_on_this_machine;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for the largest object, even on Lambda's slowest network.
@@ -40,26 +41,18 @@ pub struct ObjectVersion {
 }
 
 impl Bucket {
-    pub fn open(name: impl Into<String>, connection: Connection) -> Self {
+    /// The bucket of this name, at the endpoint of a configuration for S3.
+    pub fn open(name: impl Into<String>, sdk_config: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(PUT_TIMEOUT)
             .build();
-        let Connection { endpoint_url, identity, http_client } = connection;
-        let endpoint = endpoint_url.as_deref();
-        let mut config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(identity.region)
-            .credentials_provider(identity.credentials)
-            .http_client(
-                http_client.unwrap_or_else(|| client::http_client(endpoint, client::Roots::amazon())),
-            )
+        let config = Builder::from(sdk_config)
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
             // Local servers have no host name for each bucket.
-            .force_path_style(endpoint.is_some_and(client::is_on_this_machine));
-        config.set_endpoint_url(endpoint_url);
+            .force_path_style(sdk_config.endpoint_url().is_some_and(is_on_this_machine));
         Self { client: Client::from_conf(config.build()), name: name.into() }
     }
 

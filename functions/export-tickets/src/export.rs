@@ -18,7 +18,7 @@ use tickets_repository::checkpoint::{ExportKind, Saved};
 use crate::bucket::{Bucket, PUT_TIMEOUT};
 use crate::event::Outcome;
 use crate::layout::{Manifest, manifest_key, part_key};
-use crate::part::{Writer, Written};
+use crate::part::{PartWriter, Written};
 
 /// Bytes of JSON in an object before compression, which leaves about a tenth. Large enough for readers that
 /// pay by the object; small enough for two in memory at a time, even if nothing can be compressed.
@@ -157,7 +157,7 @@ impl Run<'_> {
     /// Reads the next part after an id: as much as an object holds, or exactly up to `last`.
     async fn read(&self, after: u64, last: Option<u64>) -> Result<Next> {
         let Exporter { tickets, clock, part_bytes, .. } = self.exporter;
-        let mut part = Writer::new(after);
+        let mut part = PartWriter::new(after);
         let mut cut = false;
         let mut continuation = Continuation::default();
         loop {

@@ -14,6 +14,7 @@ use tickets_domain::{Clock, Meter, Result, Timestamp};
 use tickets_http::log::{Entry, Level, Log, Metrics};
 use tickets_repository::Tickets;
 use tickets_repository::checkpoint::ExportKind;
+use tickets_repository::dynamodb_client;
 
 pub mod bucket;
 pub mod erase;
@@ -30,10 +31,10 @@ pub use export::Exporter;
 pub fn from_env() -> std::result::Result<(Exporter, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
     let clock = Clock::system();
-    let database = config.connection(config.endpoint_url.as_deref())?.open();
-    let store = config.connection(config.s3_endpoint_url.as_deref())?;
+    let database = dynamodb_client(&config.sdk_config(config.endpoint_url.as_deref())?);
+    let store = config.sdk_config(config.s3_endpoint_url.as_deref())?;
     let tickets = Tickets::new(database, config.tickets_table, clock.clone(), config.policy);
-    let bucket = Bucket::open(config.export_bucket, store);
+    let bucket = Bucket::open(config.export_bucket, &store);
     Ok((Exporter::new(tickets, bucket, clock), Log::to_cloud_watch(config.log)))
 }
 

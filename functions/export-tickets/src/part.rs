@@ -14,7 +14,7 @@ pub(crate) fn gzip() -> GzEncoder<Vec<u8>> {
 
 /// A part being written.
 #[derive(Debug)]
-pub struct Writer {
+pub struct PartWriter {
     gzip: GzEncoder<Vec<u8>>,
     after: u64,
     last: u64,
@@ -33,7 +33,7 @@ pub struct Written {
     pub body: Vec<u8>,
 }
 
-impl Writer {
+impl PartWriter {
     /// A part for ids after this one.
     pub fn new(after: u64) -> Self {
         Self { gzip: gzip(), after, last: after, records: 0, written: 0, failed: None }
@@ -54,7 +54,7 @@ impl Writer {
         self.failed.is_some()
     }
 
-    /// Writes a record. [`Writer::finish`] reports a failure.
+    /// Writes a record. [`PartWriter::finish`] reports a failure.
     pub fn push(&mut self, row: &Row) -> Taken {
         let json = row.json.as_bytes();
         if let Err(error) = self.gzip.write_all(json).and_then(|()| self.gzip.write_all(b"\n")) {

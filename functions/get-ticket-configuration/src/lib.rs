@@ -12,10 +12,12 @@ use tickets_http::{Problem, Request, Response, TicketConfiguration, openapi, rep
 
 /// Answers an event: with a document, or, after checking the key, with the configuration.
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = app.service(&route::GET_TICKET_CONFIGURATION);
+    let route = &route::GET_TICKET_CONFIGURATION;
     match route::document(&event) {
-        Some(path) => service.respond_to_anyone(event, path, |request| document(&app, path, &request)),
-        None => service.respond(event, async |_, _| configuration(&app)).await,
+        Some(path) => {
+            app.service(route).respond_to_anyone(event, path, |request| document(&app, path, &request))
+        }
+        None => app.respond(route, event, async |app, _, _| configuration(app)).await,
     }
 }
 

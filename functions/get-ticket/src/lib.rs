@@ -7,8 +7,7 @@ use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
 /// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = app.service(&route::GET_TICKET);
-    service.respond(event, |caller, request| handle(&app, caller, request)).await
+    app.respond(&route::GET_TICKET, event, handle).await
 }
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {

@@ -7,8 +7,7 @@ use tickets_http::{Caller, ListQuery, ListReply, Problem, Request, Response, rou
 
 /// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = app.service(&route::LIST_CUSTOMER_TICKETS);
-    service.respond(event, |caller, request| handle(&app, caller, request)).await
+    app.respond(&route::LIST_CUSTOMER_TICKETS, event, handle).await
 }
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {

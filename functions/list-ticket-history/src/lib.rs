@@ -8,8 +8,7 @@ use tickets_http::{Caller, HistoryReply, Problem, Request, Response, route};
 
 /// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = app.service(&route::LIST_TICKET_HISTORY);
-    service.respond(event, |caller, request| handle(&app, caller, request)).await
+    app.respond(&route::LIST_TICKET_HISTORY, event, handle).await
 }
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {

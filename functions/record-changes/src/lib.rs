@@ -10,8 +10,8 @@ use lambda_runtime::LambdaEvent;
 use tickets_app::Config;
 use tickets_domain::{Clock, Error, Meter, Result, TicketId};
 use tickets_http::log::{Entry, Level, Log, Metrics};
-use tickets_repository::History;
 use tickets_repository::history::StreamedVersion;
+use tickets_repository::{History, dynamodb_client};
 
 pub mod event;
 
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 16;
 /// The history and the log of a deployed function, from the environment.
 pub fn from_env() -> std::result::Result<(History, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
-    let client = config.connection(config.endpoint_url.as_deref())?.open();
+    let client = dynamodb_client(&config.sdk_config(config.endpoint_url.as_deref())?);
     Ok((History::new(client, config.history_table), Log::to_cloud_watch(config.log)))
 }
 

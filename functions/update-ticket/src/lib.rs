@@ -8,8 +8,7 @@ use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
 /// Answers an event: checks the key, then calls [`handle`].
 pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
-    let service = app.service(&route::UPDATE_TICKET);
-    service.respond(event, |caller, request| handle(&app, caller, request)).await
+    app.respond(&route::UPDATE_TICKET, event, handle).await
 }
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {

@@ -1,182 +1,20 @@
-//! What a function runs with: the configuration, which is read only here, and the clients built from it.
+//! What a function runs with.
+//!
+//! - [`config`]: the configuration, which is read only there;
+//! - `aws`: the SDK's configuration, made of it;
+//! - [`App`]: the clients built from both, and what answers a request.
 
-use std::path::PathBuf;
-use std::time::Duration;
-use std::{fs, io};
+use aws_types::SdkConfig;
+use tickets_domain::{Clock, Presets};
+use tickets_http::log::Log;
+use tickets_http::{Caller, Problem, Request, Response, Route, Service};
+use tickets_repository::client::is_secure;
+use tickets_repository::{History, Keys, Tickets, dynamodb_client};
 
-use thiserror::Error;
-use tickets_domain::preset::InvalidPreset;
-use tickets_domain::{Clock, PresetLists, Presets};
-use tickets_http::log::{self, Log};
-use tickets_http::{Route, Service};
-use tickets_repository::client::{Identity, Roots, http_client, is_on_this_machine};
-use tickets_repository::{Connection, History, Keys, Policy, Tickets, schema};
+mod aws;
+pub mod config;
 
-/// A deployment's configuration, from the environment that the template sets.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// `TICKETS_TABLE`.
-    pub tickets_table: String,
-    /// `API_KEYS_TABLE`.
-    pub api_keys_table: String,
-    /// `HISTORY_TABLE`.
-    pub history_table: String,
-    /// `TICKET_TYPES`, `TICKET_STATUSES`, `CLOSED_STATUSES`, `TICKET_PRIORITIES`, `TICKET_OWNERS`:
-    /// comma-separated.
-    pub presets: Presets,
-    /// `SETTLE_SECONDS`, `TOMBSTONE_DAYS`.
-    pub policy: Policy,
-    /// `CORS_ORIGINS`: comma-separated, `*` for any; empty for none.
-    pub cors_origins: Vec<String>,
-    /// `SERVE_DOCS`: whether the deployment shows its description as a page.
-    pub serve_docs: bool,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database other than the region's own.
-    pub endpoint_url: Option<String>,
-    /// `EXPORT_BUCKET`: where exports go.
-    pub export_bucket: String,
-    /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: an object store other than the region's own.
-    pub s3_endpoint_url: Option<String>,
-    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: set by Lambda.
-    pub identity: Option<Identity>,
-    /// `POWERTOOLS_METRICS_NAMESPACE` and `POWERTOOLS_SERVICE_NAME`, as in Powertools for AWS Lambda, and
-    /// `AWS_LAMBDA_FUNCTION_NAME`, set by Lambda.
-    pub log: log::Settings,
-    /// `AWS_CA_BUNDLE`, as in the AWS SDKs: a file of roots to trust instead of Amazon's.
-    pub ca_bundle: Option<PathBuf>,
-}
-
-/// The name of the exports' bucket if none is configured, as on a developer's machine.
-pub const EXPORT_BUCKET: &str = "tickets-export";
-
-/// A variable whose value is refused.
-#[derive(Debug, Error)]
-pub enum InvalidConfig {
-    /// A list of values is invalid.
-    #[error("the values configured for {0}: {1}")]
-    Preset(&'static str, InvalidPreset),
-    /// A number is invalid or out of range.
-    #[error("{name} must be a whole number from {least} to {most}, not {value:?}")]
-    Number {
-        name: &'static str,
-        value: String,
-        /// The least allowed value.
-        least: u64,
-        /// The greatest allowed value.
-        most: u64,
-    },
-    /// A flag is neither true nor false.
-    #[error("{name} must be true or false, not {value:?}")]
-    Flag { name: &'static str, value: String },
-    /// There are no credentials.
-    #[error("AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY have to be set")]
-    Nobody,
-    /// The file of roots cannot be read.
-    #[error("AWS_CA_BUNDLE: cannot read {}: {source}", path.display())]
-    CaBundle {
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The file of roots has no certificates, or unreadable ones.
-    #[error("AWS_CA_BUNDLE: {} has to have certificates in PEM, and only readable ones", .0.display())]
-    NoRoots(PathBuf),
-}
-
-impl Config {
-    /// Reads the configuration from the process' environment.
-    pub fn from_env() -> Result<Self, InvalidConfig> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place for configuration")]
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
-    /// Reads the configuration through `lookup`. An empty value counts as none, except for a list that may be
-    /// empty.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
-        let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
-        let or = |name: &str, default: &str| text(name).unwrap_or_else(|| default.to_owned());
-        let number = |name: &'static str, default: u64, least: u64, most: u64| match text(name) {
-            None => Ok(default),
-            Some(value) => match value.trim().parse() {
-                Ok(number) if (least..=most).contains(&number) => Ok(number),
-                _ => Err(InvalidConfig::Number { name, value, least, most }),
-            },
-        };
-        let flag = |name: &'static str| match text(name).as_deref().map(str::trim) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(value) => Err(InvalidConfig::Flag { name, value: value.to_owned() }),
-        };
-        let default = PresetLists::default();
-        let presets = Presets::parse(&PresetLists {
-            types: &or("TICKET_TYPES", default.types),
-            statuses: &or("TICKET_STATUSES", default.statuses),
-            // Set and empty means that no status is a closed one.
-            closed: &lookup("CLOSED_STATUSES").unwrap_or_else(|| default.closed.to_owned()),
-            priorities: &or("TICKET_PRIORITIES", default.priorities),
-            owners: &or("TICKET_OWNERS", default.owners),
-        })
-        .map_err(|(field, error)| InvalidConfig::Preset(field, error))?;
-        let policy = Policy::default();
-        Ok(Self {
-            tickets_table: or("TICKETS_TABLE", schema::TICKETS),
-            api_keys_table: or("API_KEYS_TABLE", schema::API_KEYS),
-            history_table: or("HISTORY_TABLE", schema::HISTORY),
-            presets,
-            policy: Policy {
-                settle: Duration::from_secs(number("SETTLE_SECONDS", policy.settle.as_secs(), 4, 300)?),
-                keep_tombstones: Duration::from_secs(24 * 60 * 60 * number("TOMBSTONE_DAYS", 90, 1, 3650)?),
-                ..policy
-            },
-            cors_origins: or("CORS_ORIGINS", "")
-                .split(',')
-                .map(|origin| origin.trim().trim_end_matches('/').to_owned())
-                .filter(|origin| !origin.is_empty())
-                .collect(),
-            serve_docs: flag("SERVE_DOCS")?,
-            endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
-            export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
-            s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
-            identity: identity(&text),
-            log: log::Settings {
-                namespace: or("POWERTOOLS_METRICS_NAMESPACE", "Tickets"),
-                service: or("POWERTOOLS_SERVICE_NAME", "tickets"),
-                function_name: text("AWS_LAMBDA_FUNCTION_NAME"),
-            },
-            ca_bundle: text("AWS_CA_BUNDLE").map(PathBuf::from),
-        })
-    }
-
-    /// The identity and the HTTP client for an endpoint. Without an identity in the environment, an endpoint
-    /// on this machine gets a dummy one.
-    pub fn connection(&self, endpoint_url: Option<&str>) -> Result<Connection, InvalidConfig> {
-        let identity = match (&self.identity, endpoint_url) {
-            (Some(identity), _) => identity.clone(),
-            (None, Some(url)) if is_on_this_machine(url) => Identity::local(),
-            (None, _) => return Err(InvalidConfig::Nobody),
-        };
-        let roots = match &self.ca_bundle {
-            None => Roots::amazon(),
-            Some(path) => {
-                let bundle = fs::read(path);
-                let bundle =
-                    bundle.map_err(|source| InvalidConfig::CaBundle { path: path.clone(), source })?;
-                Roots::parse(bundle).ok_or_else(|| InvalidConfig::NoRoots(path.clone()))?
-            }
-        };
-        Ok(Connection {
-            endpoint_url: endpoint_url.map(str::to_owned),
-            identity,
-            http_client: Some(http_client(endpoint_url, roots)),
-        })
-    }
-}
-
-/// The identity of a function, by its environment.
-fn identity(text: &impl Fn(&str) -> Option<String>) -> Option<Identity> {
-    let region = text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION"))?;
-    let (id, secret) = (text("AWS_ACCESS_KEY_ID")?, text("AWS_SECRET_ACCESS_KEY")?);
-    Some(Identity::of_function(region, id, secret, text("AWS_SESSION_TOKEN")))
-}
+pub use config::{Config, EXPORT_BUCKET, InvalidConfig};
 
 /// What every handler works with.
 #[derive(Debug)]
@@ -203,19 +41,18 @@ impl App {
     /// what that saves). Without TLS there is nothing to save.
     pub async fn from_env() -> Result<Self, InvalidConfig> {
         let config = Config::from_env()?;
-        let connection = config.connection(config.endpoint_url.as_deref())?;
-        let secure = connection.is_secure();
+        let sdk_config = config.sdk_config(config.endpoint_url.as_deref())?;
         let log = Log::to_cloud_watch(config.log.clone());
-        let app = Self { log, ..Self::open(config, connection, Clock::system()) };
-        if secure {
+        let app = Self { log, ..Self::open(config, &sdk_config, Clock::system()) };
+        if is_secure(sdk_config.endpoint_url()) {
             app.keys.warm_up().await;
         }
         Ok(app)
     }
 
     /// The app with this configuration, database and clock. It logs nothing.
-    pub fn open(config: Config, connection: Connection, clock: Clock) -> Self {
-        let client = connection.open();
+    pub fn open(config: Config, sdk_config: &SdkConfig, clock: Clock) -> Self {
+        let client = dynamodb_client(sdk_config);
         Self {
             tickets: Tickets::new(client.clone(), config.tickets_table, clock.clone(), config.policy),
             history: History::new(client.clone(), config.history_table),
@@ -228,70 +65,18 @@ impl App {
         }
     }
 
+    /// Answers a request: checks its key, then calls the handler.
+    pub async fn respond(
+        &self,
+        route: &Route,
+        event: lambda_http::Request,
+        handler: impl AsyncFnOnce(&Self, Caller, Request) -> Result<Response, Problem>,
+    ) -> Response {
+        self.service(route).respond(event, |caller, request| handler(self, caller, request)).await
+    }
+
     /// The service that answers a route's requests.
     pub fn service<'a>(&'a self, route: &'a Route) -> Service<'a, Keys> {
         Service::new(route, &self.keys, &self.cors_origins, &self.clock, &self.log)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(variables: &[(&str, &str)]) -> Result<Config, InvalidConfig> {
-        Config::from_lookup(|name| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn nothing_needs_to_be_configured() {
-        let config = config(&[]).unwrap();
-        assert_eq!((config.tickets_table.as_str(), config.api_keys_table.as_str()), ("Tickets", "ApiKeys"));
-        assert_eq!(config.policy.settle, Duration::from_secs(10));
-        assert!(config.cors_origins.is_empty());
-    }
-
-    #[test]
-    fn a_refused_value_names_its_variable() {
-        let error = config(&[("SETTLE_SECONDS", "soon")]).unwrap_err().to_string();
-        assert_eq!(error, "SETTLE_SECONDS must be a whole number from 4 to 300, not \"soon\"");
-        let error = config(&[("TICKET_STATUSES", "a, A")]).unwrap_err().to_string();
-        assert_eq!(error, "the values configured for status: names A twice");
-        let error = config(&[("SERVE_DOCS", "yes")]).unwrap_err().to_string();
-        assert_eq!(error, "SERVE_DOCS must be true or false, not \"yes\"");
-    }
-
-    #[test]
-    fn a_function_is_who_lambda_says_it_is() {
-        let nobody = config(&[("AWS_REGION", "eu-west-1")]).unwrap();
-        assert!(matches!(nobody.connection(None), Err(InvalidConfig::Nobody)));
-        let made_up = nobody.connection(Some("http://127.0.0.1:8000")).unwrap();
-        assert_eq!(made_up.identity.region.as_ref(), "us-east-1", "a made-up identity does on this machine");
-        let lambda = [
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ACCESS_KEY_ID", "ASIA"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_SESSION_TOKEN", "token"),
-        ];
-        let connection = config(&lambda).unwrap().connection(None).unwrap();
-        assert_eq!(connection.identity.region.as_ref(), "eu-west-1");
-        // An emulator of AWS on this machine can then hold a function to its role's rights.
-        let emulated = config(&lambda).unwrap().connection(Some("http://127.0.0.1:4566")).unwrap();
-        assert_eq!(emulated.identity.region.as_ref(), "eu-west-1");
-        let missing = [lambda.as_slice(), &[("AWS_CA_BUNDLE", "/nowhere.pem")]].concat();
-        let error = config(&missing).unwrap().connection(None).unwrap_err().to_string();
-        assert!(error.starts_with("AWS_CA_BUNDLE: cannot read /nowhere.pem"), "{error}");
-    }
-
-    #[test]
-    fn lists_may_have_spaces() {
-        let config = config(&[
-            ("CORS_ORIGINS", "https://a.example/, https://b.example"),
-            ("TICKET_OWNERS", "ada, grace"),
-        ]);
-        let config = config.unwrap();
-        assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
-        assert_eq!(config.presets.owner.values(), ["ada", "grace"]);
     }
 }

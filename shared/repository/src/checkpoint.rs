@@ -9,29 +9,10 @@ use crate::backoff::Backoff;
 use crate::client::WRITE_DEADLINE;
 use crate::failure::Failure;
 use crate::item::{self, WriteId, millis};
-pub use crate::primary_key::CHECKPOINTS;
 use crate::primary_key::PrimaryKey;
+pub use crate::primary_key::{CHECKPOINTS, ExportKind};
 use crate::tickets::Tickets;
 use crate::write::{Condition, Outcome, Put};
-
-/// Which export a checkpoint belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportKind {
-    /// Changes since the last run.
-    Scheduled,
-    /// Changes since a time that a person asked for.
-    Again,
-}
-
-impl ExportKind {
-    /// The sort key of the export's checkpoint.
-    pub(crate) fn number(self) -> u64 {
-        match self {
-            Self::Scheduled => 0,
-            Self::Again => 1,
-        }
-    }
-}
 
 /// A checkpoint as it was read. Its revision is the condition for the next write.
 #[derive(Debug, Clone)]

@@ -1,8 +1,6 @@
-//! The DynamoDB client: who calls, its endpoint, its timeouts and its retries.
+//! The DynamoDB client, with its timeouts and retries, and the HTTP clients below it.
 //!
-//! It is built by hand, not by `aws-config`. A function finds its credentials and region in its environment,
-//! and trusts only Amazon's roots. So a cold start looks for nothing, and parses no system certificates
-//! (docs/performance.md has what that saves).
+//! Who calls, and where, is in the SDK's own `SdkConfig`.
 
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
+use aws_types::SdkConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -36,95 +35,49 @@ const ATTEMPTS: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
+/// Servers on this machine have no region. Clients are told this one.
+pub const LOCAL_REGION: &str = "us-east-1";
+
 /// Configuration of a write: one attempt. After several, the SDK returns only the last error, which hides
 /// that an earlier attempt may have taken effect. The write loop repeats writes and keeps track of that.
 pub(crate) fn one_attempt() -> config::Builder {
     config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
-/// Who calls AWS, and in which region.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    pub region: Region,
-    pub credentials: SharedCredentialsProvider,
+/// The DynamoDB client of a configuration, which has to have an HTTP client. Timeouts and retries are ours.
+pub fn dynamodb_client(sdk_config: &SdkConfig) -> Client {
+    let config = config::Builder::from(sdk_config)
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(FIRST_BACKOFF)
+                .with_max_backoff(LONGEST_BACKOFF),
+        )
+        // Its own budget of retries: by default all clients of a process share one.
+        .retry_partition(RetryPartition::custom("tickets").build())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(WRITE_DEADLINE)
+                .build(),
+        )
+        // Each attempt has a timeout; watching its throughput would only cost.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    Client::from_conf(config.build())
 }
 
-/// The name and secret that local servers accept.
-pub const LOCAL_CREDENTIALS: (&str, &str) = ("local", "local");
-
-impl Identity {
-    /// The identity of a function: what Lambda puts in its environment, valid as long as the instance lives.
-    pub fn of_function(region: String, id: String, secret: String, session_token: Option<String>) -> Self {
-        Self::new(region, Credentials::new(id, secret, session_token, None, "Lambda"))
-    }
-
-    /// A dummy identity for servers on this machine.
-    pub fn local() -> Self {
-        let (name, secret) = LOCAL_CREDENTIALS;
-        Self::new("us-east-1".into(), Credentials::new(name, secret, None, None, "local"))
-    }
-
-    fn new(region: String, credentials: Credentials) -> Self {
-        Self { region: Region::new(region), credentials: SharedCredentialsProvider::new(credentials) }
-    }
-}
-
-/// Where the database is, and who calls it.
-#[derive(Debug, Clone)]
-pub struct Connection {
-    /// The endpoint; `None` for the region's own.
-    pub endpoint_url: Option<String>,
-    pub identity: Identity,
-    /// The HTTP client; `None` for [`http_client`].
-    pub http_client: Option<SharedHttpClient>,
-}
-
-impl Default for Connection {
-    /// A connection to this machine, without an endpoint yet.
-    fn default() -> Self {
-        Self { endpoint_url: None, identity: Identity::local(), http_client: None }
-    }
-}
-
-impl Connection {
-    /// A connection to a database on this machine.
-    pub fn to(endpoint_url: impl Into<String>) -> Self {
-        Self { endpoint_url: Some(endpoint_url.into()), ..Self::default() }
-    }
-
-    /// Whether the connection uses TLS.
-    pub fn is_secure(&self) -> bool {
-        is_secure(self.endpoint_url.as_deref())
-    }
-
-    pub fn open(self) -> Client {
-        let http_client =
-            self.http_client.unwrap_or_else(|| http_client(self.endpoint_url.as_deref(), Roots::amazon()));
-        let mut config = config::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(self.identity.region)
-            .credentials_provider(self.identity.credentials)
-            .http_client(http_client)
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(ATTEMPTS)
-                    .with_initial_backoff(FIRST_BACKOFF)
-                    .with_max_backoff(LONGEST_BACKOFF),
-            )
-            // Its own budget of retries: by default all clients of a process share one.
-            .retry_partition(RetryPartition::custom("tickets").build())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(WRITE_DEADLINE)
-                    .build(),
-            )
-            // Each attempt has a timeout; watching its throughput would only cost.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(self.endpoint_url);
-        Client::from_conf(config.build())
-    }
+/// The configuration for a server on this machine, which accepts dummy credentials.
+pub fn local_config(endpoint_url: impl Into<String>) -> SdkConfig {
+    let endpoint_url = endpoint_url.into();
+    let credentials = Credentials::new("local", "local", None, None, "local");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(LOCAL_REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(http_client(Some(&endpoint_url), Roots::amazon()))
+        .endpoint_url(endpoint_url)
+        .build()
 }
 
 /// Certificates of the authorities that an HTTP client trusts, in PEM.
@@ -178,7 +131,7 @@ pub fn system_http_client() -> SharedHttpClient {
 }
 
 /// True for HTTPS, and when no endpoint is set.
-fn is_secure(endpoint_url: Option<&str>) -> bool {
+pub fn is_secure(endpoint_url: Option<&str>) -> bool {
     endpoint_url.is_none_or(|url| !url.starts_with("http://"))
 }
 
@@ -198,7 +151,7 @@ pub fn is_on_this_machine(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Connection, Roots, is_on_this_machine, is_secure};
+    use super::{Roots, is_on_this_machine, is_secure};
 
     #[test]
     fn roots_are_certificates_and_there_are_some() {
@@ -234,6 +187,5 @@ mod tests {
     fn only_an_endpoint_that_says_so_does_without_tls() {
         assert!(is_secure(None) && is_secure(Some("https://dynamodb.eu-west-1.amazonaws.com")));
         assert!(!is_secure(Some("http://127.0.0.1:8000")));
-        assert!(Connection::default().is_secure() && !Connection::to("http://127.0.0.1:8000").is_secure());
     }
 }

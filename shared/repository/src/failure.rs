@@ -2,10 +2,8 @@
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use tickets_domain::Error;
 use tickets_domain::error::Cause;
-use tickets_domain::{Error, Result};
-
-use crate::write::Attempt;
 
 /// What a failed call says about its effect.
 #[derive(Debug)]
@@ -42,24 +40,11 @@ impl Failure {
             _ => Self::Fault(cause),
         }
     }
-}
 
-impl Failure {
     pub(crate) fn into_cause(self) -> Cause {
         match self {
             Self::Throttled(cause) | Self::Unknown(cause) | Self::Fault(cause) => cause,
             Self::Conflict => Cause("a transaction had the item".into()),
-        }
-    }
-
-    /// Turns the failure of a write into an [`Attempt`]. An error is a fault of ours, which a repeat would
-    /// not mend.
-    pub(crate) fn into_attempt<T>(self) -> Result<Attempt<T>> {
-        match self {
-            Self::Throttled(cause) => Ok(Attempt::Retry(Error::Throttled(cause))),
-            Self::Conflict => Ok(Attempt::Retry(Error::Contended)),
-            Self::Unknown(cause) => Ok(Attempt::Unknown(cause)),
-            Self::Fault(cause) => Err(Error::Internal(cause)),
         }
     }
 }
@@ -83,6 +68,7 @@ mod tests {
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
+    use crate::write::Attempt;
 
     fn answered(code: &str, status: u16) -> SdkError<PutItemError, HttpResponse> {
         let error = PutItemError::generic(ErrorMetadata::builder().code(code).message("why").build());

@@ -16,7 +16,6 @@ use crate::capacity::Metering as _;
 use crate::client::one_attempt;
 use crate::failure::Failure;
 use crate::item::{self, millis};
-use crate::list::Entry;
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
 use crate::tickets::{Policy, Tickets};
@@ -277,19 +276,24 @@ impl<'a> Gaps<'a> {
         Self { counter, closed, expected: counter.given_from(id_after.saturating_add(1)), missing: None }
     }
 
-    /// Takes the next entry of the list. Returns the first open id before it, if there is one.
-    pub(crate) fn before(&mut self, next: &Entry) -> Option<u64> {
-        let id = next.id.get();
+    /// Takes the next id under which something is stored: a ticket, or a void. Returns the first open id
+    /// before it, if there is one.
+    pub(crate) fn before(
+        &mut self,
+        id: u64,
+        previous_reserved: Option<Timestamp>,
+        is_void: bool,
+    ) -> Option<u64> {
         if id > self.expected && self.missing.is_none() {
             self.missing = Some(self.expected);
         }
         self.expected = self.counter.given_from(id + 1);
         let first = self.missing?;
-        match next.previous_reserved {
+        match previous_reserved {
             Some(reserved) if reserved > self.closed => return Some(first),
             // A void's writer does not always know it. A ticket's writer does, except for the first ticket
             // and those that were moved in: before these all ids are closed.
-            None if next.row.is_none() => return None,
+            None if is_void => return None,
             Some(_) | None => self.missing = None,
         }
         None
@@ -303,18 +307,10 @@ impl<'a> Gaps<'a> {
 
 #[cfg(test)]
 mod tests {
-    use tickets_domain::TicketId;
-
     use super::*;
 
     fn time(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
-    }
-
-    /// A void: only its `previous_reserved` matters here.
-    fn void(id: u64, previous_reserved: Option<i64>) -> Entry {
-        let id = TicketId::try_from(id).unwrap();
-        Entry { id, row: None, previous_reserved: previous_reserved.map(time) }
     }
 
     fn counter(skipped: &[(u64, u64)]) -> Counter {
@@ -326,33 +322,33 @@ mod tests {
         let counter = counter(&[]);
         let gaps = || Gaps::after(40, &counter, time(100_000), &Policy::default());
         // The window is ten seconds, less a tenth.
-        assert_eq!(gaps().before(&void(43, Some(91_001))), Some(41));
-        assert_eq!(gaps().before(&void(43, Some(91_000))), None);
-        assert_eq!(gaps().before(&void(41, Some(99_999))), None, "nothing is missing");
+        assert_eq!(gaps().before(43, Some(time(91_001)), true), Some(41));
+        assert_eq!(gaps().before(43, Some(time(91_000)), true), None);
+        assert_eq!(gaps().before(41, Some(time(99_999)), true), None, "nothing is missing");
     }
 
     #[test]
     fn an_id_that_was_left_out_is_not_missing() {
         let counter = counter(&[(42, 44), (45, 46)]);
         let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
-        assert_eq!(gaps.before(&void(41, None)), None);
-        assert_eq!(gaps.before(&void(47, Some(99_000))), None);
+        assert_eq!(gaps.before(41, None, true), None);
+        assert_eq!(gaps.before(47, Some(time(99_000)), true), None);
         assert_eq!(
-            Gaps::after(42, &counter, time(100_000), &Policy::default()).before(&void(47, Some(99_000))),
+            Gaps::after(42, &counter, time(100_000), &Policy::default()).before(47, Some(time(99_000)), true),
             None
         );
-        assert_eq!(gaps.before(&void(49, Some(99_000))), Some(48));
+        assert_eq!(gaps.before(49, Some(time(99_000)), true), Some(48));
     }
 
     #[test]
     fn where_a_void_does_not_tell_the_record_after_it_does() {
         let counter = counter(&[]);
         let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
-        assert_eq!(gaps.before(&void(42, None)), None);
-        assert_eq!(gaps.before(&void(43, None)), None);
-        assert_eq!(gaps.before(&void(44, Some(99_000))), Some(41));
+        assert_eq!(gaps.before(42, None, true), None);
+        assert_eq!(gaps.before(43, None, true), None);
+        assert_eq!(gaps.before(44, Some(time(99_000)), true), Some(41));
         gaps.filled();
-        assert_eq!(gaps.before(&void(45, Some(99_000))), None);
+        assert_eq!(gaps.before(45, Some(time(99_000)), true), None);
     }
 
     #[test]

@@ -1,45 +1,10 @@
-//! Keys with a limit: each instance leases some requests at a time from the key's item, and lets callers make
-//! them without asking again.
-//!
-//! The item stores the current window, and how many of its requests are leased. A lease is one `UpdateItem`
-//! on the condition that enough requests are left. So a window lets in no more requests than the limit,
-//! however many instances there are. Once nothing is left, an instance refuses by itself until the window
-//! ends: a greedy caller costs nothing more.
+//! What an instance remembers of the requests that it leased of a key's limit.
 //!
 //! The size of a lease follows its use: it should last a thirty-second to an eighth of the window. Requests
 //! that an instance leases and does not use are lost to the caller, so a lease is at most a sixteenth of the
 //! limit. It is at least a 256th, so that a limit costs at most 256 leases a window.
-//!
-//! If the database does not answer, requests are let in without a lease. A limit keeps callers out of each
-//! other's way; it protects no secret. If the database fails, the requests themselves fail too.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use tickets_domain::error::Cause;
-use tickets_domain::{ApiKey, Error, Meter, Quota, RateLimit, Result, Timestamp};
-use tokio::time::timeout;
-
-use crate::api_key::Keys;
-use crate::capacity::Metering as _;
-use crate::client::one_attempt;
-use crate::failure::Failure;
-use crate::item::Item;
-
-/// When the current window began. Functions may write only these three attributes (template.yaml).
-pub const WINDOW: &str = "limitWindow";
-/// How many requests of the window are leased.
-pub const LEASED: &str = "limitLeased";
-/// When the key was last used.
-pub const LAST_USED: &str = "lastUsed";
-
-/// The longest that a caller waits for a lease, which takes five milliseconds.
-const LEASE_DEADLINE: Duration = Duration::from_millis(250);
-/// How often a lease is tried: others lease at the same time, and may be faster.
-const ATTEMPTS: usize = 8;
-/// The use of a key is noted if the last note is older than this: once an hour costs next to nothing.
-const USE_NOTED: Duration = Duration::from_secs(60 * 60);
+use tickets_domain::{RateLimit, Timestamp};
 
 /// The requests that an instance has leased of a key's limit.
 #[derive(Debug, Clone)]
@@ -59,11 +24,12 @@ pub(crate) struct Lease {
 }
 
 /// The result of a lease.
-struct Leased {
-    window: Timestamp,
-    count: u32,
-    unleased: u32,
-    opened: bool,
+#[derive(Debug)]
+pub(crate) struct Leased {
+    pub(crate) window: Timestamp,
+    pub(crate) count: u32,
+    pub(crate) unleased: u32,
+    pub(crate) opened: bool,
 }
 
 /// The sizes of the smallest and the largest lease.
@@ -73,13 +39,13 @@ fn bounds(limit: RateLimit) -> (u32, u32) {
 }
 
 impl Lease {
-    fn none(limit: RateLimit) -> Self {
+    pub(crate) fn none(limit: RateLimit) -> Self {
         let (size, _) = bounds(limit);
         Self { window: None, held: 0, unleased: 0, size, leased: None, opened: true }
     }
 
     /// Takes one of the requests held for the window, and returns how many remain. `None` if none is held.
-    fn take(&mut self, window: Timestamp) -> Option<u32> {
+    pub(crate) fn take(&mut self, window: Timestamp) -> Option<u32> {
         // A later window counts too: an instance whose clock is ahead may have begun it for all.
         if self.window < Some(window) {
             return None;
@@ -89,11 +55,16 @@ impl Lease {
     }
 
     /// Whether everything of the window was leased, by the last answer.
-    fn is_used_up(&self, window: Timestamp) -> bool {
+    pub(crate) fn is_used_up(&self, window: Timestamp) -> bool {
         self.window >= Some(window) && self.held == 0 && self.unleased == 0
     }
 
-    /// The size of the next lease.
+    /// The size of the next lease, and whether it is to open the window.
+    pub(crate) fn next(&mut self, limit: RateLimit, window: Timestamp, now: Timestamp) -> (u32, bool) {
+        self.size = self.next_size(limit, now);
+        (self.size, self.opened && self.window < Some(window))
+    }
+
     fn next_size(&self, limit: RateLimit, now: Timestamp) -> u32 {
         let size = match self.leased {
             Some(leased) if now < leased.plus(limit.window() / 32) => self.size * 2,
@@ -104,7 +75,7 @@ impl Lease {
         size.clamp(least, most)
     }
 
-    fn add(&mut self, leased: &Leased, now: Timestamp) {
+    pub(crate) fn add(&mut self, leased: &Leased, now: Timestamp) {
         let window = Some(leased.window);
         if window < self.window {
             // Another request of this process has moved on to a later window.
@@ -119,154 +90,4 @@ impl Lease {
         self.opened = leased.opened;
         self.leased = Some(now);
     }
-}
-
-impl Keys {
-    /// Counts a request of a key that has a limit.
-    pub(crate) async fn count_limited(&self, key: &ApiKey, limit: RateLimit, meter: &Meter) -> Result<Quota> {
-        let now = self.clock.now();
-        let window = limit.window_at(key.created, now);
-        let end = window.millis() + i64::try_from(limit.window().as_millis()).unwrap_or_default();
-        let resets = Duration::from_millis((end - now.millis()).max(0).unsigned_abs());
-        let quota = |remaining, uncounted| Quota { limit, remaining, resets, uncounted };
-        let (size, opened) = {
-            let mut leases = self.leases();
-            let lease = leases.entry(key.id.clone()).or_insert_with(|| Lease::none(limit));
-            if let Some(remaining) = lease.take(window) {
-                return Ok(quota(remaining, None));
-            }
-            if lease.is_used_up(window) {
-                return Err(Error::RateLimited(quota(0, None)));
-            }
-            lease.size = lease.next_size(limit, now);
-            (lease.size, lease.opened && lease.window < Some(window))
-        };
-        let leased = timeout(LEASE_DEADLINE, self.lease(key, limit, window, (size, opened), meter)).await;
-        let (leased, uncounted) = match leased.unwrap_or_else(|elapsed| Err(Cause(elapsed.into()))) {
-            Ok(leased) => (leased, None),
-            // It is unknown whether anything is left: the next lease tells.
-            Err(cause) => (Leased { window, count: size, unleased: 1, opened: false }, Some(cause)),
-        };
-        let mut leases = self.leases();
-        let lease = leases.entry(key.id.clone()).or_insert_with(|| Lease::none(limit));
-        lease.add(&leased, now);
-        match lease.take(window) {
-            Some(remaining) => Ok(quota(remaining, uncounted)),
-            None => Err(Error::RateLimited(quota(0, None))),
-        }
-    }
-
-    /// Leases so many requests of the window, or as many as are left.
-    async fn lease(
-        &self,
-        key: &ApiKey,
-        limit: RateLimit,
-        mut window: Timestamp,
-        (mut size, mut opens): (u32, bool),
-        meter: &Meter,
-    ) -> Result<Leased, Cause> {
-        let number = |number: i64| AttributeValue::N(number.to_string());
-        for _ in 0..ATTEMPTS {
-            let most = i64::from(limit.requests()) - i64::from(size);
-            let update = self
-                .client
-                .update_item()
-                .table_name(&self.table)
-                .key("keyId", AttributeValue::S(key.id.to_string()))
-                .expression_attribute_names("#window", WINDOW)
-                .expression_attribute_names("#leased", LEASED)
-                .expression_attribute_names("#used", LAST_USED)
-                .expression_attribute_values(":window", number(window.millis()))
-                .expression_attribute_values(":size", number(size.into()))
-                .expression_attribute_values(":now", number(self.clock.now().millis()))
-                .return_values(ReturnValue::UpdatedNew)
-                .set_return_consumed_capacity(meter.level())
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-            let update = if opens {
-                update
-                    .update_expression("SET #window = :window, #leased = :size, #used = :now")
-                    // A deleted key must not come back as an item with only these attributes.
-                    .condition_expression(
-                        "attribute_exists(keyId) AND (attribute_not_exists(#window) OR #window < :window)",
-                    )
-            } else {
-                update
-                    .update_expression("SET #used = :now ADD #leased :size")
-                    .condition_expression("#window = :window AND #leased <= :most")
-                    .expression_attribute_values(":most", number(most))
-            };
-            let sent = update.customize().config_override(one_attempt()).send().await;
-            let found = match sent {
-                Ok(output) => {
-                    meter.wrote(output.consumed_capacity());
-                    let leased = output.attributes.as_ref().and_then(|new| integer(new, LEASED));
-                    let leased = leased.unwrap_or(i64::from(size));
-                    let unleased = u32::try_from(i64::from(limit.requests()) - leased).unwrap_or_default();
-                    return Ok(Leased { window, count: size, unleased, opened: opens });
-                }
-                Err(error) => {
-                    meter.add_lost();
-                    match error.as_service_error() {
-                        Some(UpdateItemError::ConditionalCheckFailedException(failed)) => failed.item.clone(),
-                        _ => return Err(Failure::of(error).into_cause()),
-                    }
-                }
-            };
-            let found = match found {
-                Some(found) => found,
-                // Not every engine returns the item that refused.
-                None => match self.read(&key.id, meter).await {
-                    Ok(Some(found)) => found,
-                    // The key is gone; its next lookup tells.
-                    Ok(None) => return Ok(Leased { window, count: 0, unleased: 0, opened: false }),
-                    Err(failure) => return Err(failure.into_cause()),
-                },
-            };
-            let begun = integer(&found, WINDOW).and_then(|millis| Timestamp::from_millis(millis).ok());
-            opens = begun.is_none_or(|begun| begun < window);
-            if let Some(begun) = begun.filter(|begun| *begun >= window) {
-                window = begun;
-                let left = i64::from(limit.requests()) - integer(&found, LEASED).unwrap_or_default();
-                size = size.min(u32::try_from(left).unwrap_or_default());
-                if size == 0 {
-                    return Ok(Leased { window, count: 0, unleased: 0, opened: false });
-                }
-            }
-        }
-        // Others were faster each time, so little is left; the next request asks again.
-        Ok(Leased { window, count: 0, unleased: 1, opened: false })
-    }
-
-    /// Notes that a key is in use, if the last note is over an hour old. A failure does not matter.
-    pub(crate) async fn note_use(&self, key: &ApiKey, meter: &Meter) {
-        let now = self.clock.now();
-        let noted_before = now.minus(USE_NOTED);
-        if key.last_used.is_some_and(|last| noted_before <= last) {
-            return;
-        }
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("keyId", AttributeValue::S(key.id.to_string()))
-            .update_expression("SET #used = :now")
-            // Another instance may have noted it: what this one remembers is up to a minute old.
-            .condition_expression(
-                "attribute_exists(keyId) AND (attribute_not_exists(#used) OR #used < :before)",
-            )
-            .expression_attribute_names("#used", LAST_USED)
-            .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
-            .expression_attribute_values(":before", AttributeValue::N(noted_before.millis().to_string()))
-            .set_return_consumed_capacity(meter.level());
-        let sent = timeout(LEASE_DEADLINE, update.customize().config_override(one_attempt()).send()).await;
-        match sent {
-            Ok(Ok(output)) => meter.wrote(output.consumed_capacity()),
-            Ok(Err(_)) | Err(_) => meter.add_lost(),
-        }
-        self.remember_use(&key.id, now);
-    }
-}
-
-fn integer(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
 }

@@ -8,7 +8,7 @@
 //! - `create`, `update`, `list`, [`seed`], [`moving`]: [`Tickets`]' calls, one file per subject;
 //! - [`erase`]: removes a ticket's content from table and history;
 //! - [`history`]: what happened to each ticket, made from the table's stream;
-//! - [`api_key`]: the keys, with [`lease`] for those with a limit; [`checkpoint`]: how far exports have come;
+//! - [`api_key`]: the keys, with [`limit`] for those with a limit, and `lease` for an instance's part of it; [`checkpoint`]: how far exports have come;
 //! - `capacity`: what calls cost.
 //!
 //! This crate knows nothing of HTTP.
@@ -24,7 +24,8 @@ mod failure;
 pub mod history;
 pub mod ids;
 mod item;
-pub mod lease;
+mod lease;
+pub mod limit;
 mod list;
 mod month;
 pub mod moving;
@@ -37,7 +38,7 @@ mod update;
 mod write;
 
 pub use api_key::Keys;
-pub use client::Connection;
+pub use client::dynamodb_client;
 pub use create::Created;
 pub use history::History;
 pub use primary_key::{COUNTER, SHARDS};

@@ -7,7 +7,6 @@ use tickets_domain::TicketId;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::Idempotency;
 
-use crate::checkpoint::ExportKind;
 use crate::month::Month;
 
 /// New tickets and fresh changes are spread over this many partitions: DynamoDB takes about 1,000 write units
@@ -25,6 +24,15 @@ pub const COUNTER: &str = "counter";
 
 /// The prefix of the partitions of departures.
 const DEPARTURES: &str = "departures#";
+
+/// Which export a checkpoint belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportKind {
+    /// Changes since the last run.
+    Scheduled,
+    /// Changes since a time that a person asked for.
+    Again,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PrimaryKey {
@@ -56,7 +64,11 @@ impl PrimaryKey {
 
     /// The key of an export's checkpoint.
     pub(crate) fn checkpoint(export: ExportKind) -> Self {
-        Self { bucket: CHECKPOINTS.into(), id: export.number() }
+        let id = match export {
+            ExportKind::Scheduled => 0,
+            ExportKind::Again => 1,
+        };
+        Self { bucket: CHECKPOINTS.into(), id }
     }
 
     pub(crate) fn into_key(self) -> HashMap<String, AttributeValue> {

@@ -35,6 +35,19 @@ pub(crate) enum Attempt<T> {
     Unknown(Cause),
 }
 
+impl Failure {
+    /// Turns the failure of a write into an [`Attempt`]. An error is a fault of ours, which a repeat would
+    /// not mend.
+    pub(crate) fn into_attempt<T>(self) -> Result<Attempt<T>> {
+        match self {
+            Self::Throttled(cause) => Ok(Attempt::Retry(Error::Throttled(cause))),
+            Self::Conflict => Ok(Attempt::Retry(Error::Contended)),
+            Self::Unknown(cause) => Ok(Attempt::Unknown(cause)),
+            Self::Fault(cause) => Err(Error::Internal(cause)),
+        }
+    }
+}
+
 /// How a write ended.
 #[derive(Debug)]
 pub(crate) enum Outcome<T> {

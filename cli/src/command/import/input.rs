@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use encoding_rs::{DecoderResult, Encoding, UTF_16BE, UTF_16LE};
 use flate2::read::MultiGzDecoder;
 
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 /// The path that means standard input.
 const STANDARD_INPUT: &str = "-";

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tickets_domain::Violation;
 
 use super::input::{Format, Input};
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 pub(super) enum Content {
     /// Text that should be a JSON object.

@@ -19,7 +19,7 @@ use tickets_http::request::MAX_BODY;
 
 use super::report::Report;
 use crate::client::{Client, ClientError};
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 /// One row in this many ends its batch. Still, nearly half of all batches are full.
 const ENDS: u8 = 128;

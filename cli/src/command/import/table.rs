@@ -9,7 +9,7 @@ use tickets_repository::Tickets;
 use tickets_repository::moving::{MovedIn, Room};
 
 use super::report::Report;
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 /// How often a record is tried before the import stops: enough to outlast half a minute of trouble.
 const TRIES: u32 = 8;

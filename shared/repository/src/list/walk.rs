@@ -242,7 +242,8 @@ impl Tickets {
         while let Some(mut bucket) = buckets.next(progress.ahead(page), page.wanted()).await? {
             let taken = page.taken;
             while let Some(entry) = bucket.next().await? {
-                if let Some(first) = gaps.before(&entry) {
+                if let Some(first) = gaps.before(entry.id.get(), entry.previous_reserved, entry.row.is_none())
+                {
                     let look_again = look_again.get_or_insert_with(|| Backoff::waiting(LOOK_AGAIN));
                     let missing = (first..entry.id.get()).filter(|id| counter.given_from(*id) == *id);
                     let (found, all) = self.look_again(missing, look_again).await?;

@@ -10,8 +10,9 @@ use tickets_domain::{
     Clock, Continuation, Filter, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, Taken, TicketFields,
     TicketInput, Timestamp, Visibility,
 };
+use tickets_repository::client::local_config;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
-use tickets_repository::{Connection, Policy, Tickets, schema};
+use tickets_repository::{Policy, Tickets, dynamodb_client, schema};
 
 /// Tables of a test, and a clock that stands still until it is moved.
 pub(crate) struct Table {
@@ -54,7 +55,7 @@ impl Table {
             Some(url) => url,
             None => embedded_engine().await,
         };
-        let client = Connection::to(&url).open();
+        let client = dynamodb_client(&local_config(&url));
         // Processes and tests share the other engine.
         let suffix = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let (name, api_keys) = (format!("Tickets-{suffix}"), format!("ApiKeys-{suffix}"));
@@ -72,7 +73,7 @@ impl Table {
 
     /// An instance with its own client, and so its own connection.
     pub(crate) async fn instance(&self) -> Tickets {
-        let client = Connection::to(&self.url).open();
+        let client = dynamodb_client(&local_config(&self.url));
         Tickets::new(client, &self.name, self.clock.clone(), Policy::default())
     }
 

@@ -1,0 +1,126 @@
+//! Why a command failed, and with which exit code the process then ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tickets_app::InvalidConfig;
+use tickets_domain::KeyId;
+
+use crate::client::ClientError;
+use crate::local::LocalError;
+use crate::storage::StorageError;
+
+/// Why a command failed, in words that a person can act on.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The database, or a call of its repository.
+    #[error("{message}{}", cause.as_ref().map(|cause| format!("\n  cause: {cause}")).unwrap_or_default())]
+    Tickets {
+        message: String,
+        /// The cause, if known.
+        cause: Option<String>,
+    },
+    /// The object store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// An MCP client sent something else.
+    #[error("not an MCP client: {0}")]
+    Mcp(String),
+    /// Arguments that do not fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A file is not valid CSV.
+    #[error("not comma-separated values: {0}")]
+    Csv(#[from] csv::Error),
+    /// Columns of a file are missing or wrong.
+    #[error("{0}")]
+    Columns(String),
+    /// A column map is invalid.
+    #[error("{}: {reason}", path.display())]
+    Map { path: PathBuf, reason: String },
+    /// Ids that are too far apart: no list could page through them.
+    #[error(
+        "the ids of {count} records go from {first} to {last}: too far apart to keep; without --table --keep-ids they get new ones"
+    )]
+    TooSparse { count: usize, first: u64, last: u64 },
+    /// Lines of a file were refused.
+    #[error(
+        "{refused} of {lines} lines are refused{}",
+        if *sent { "; the others are imported" } else { "; nothing was sent" }
+    )]
+    Refused {
+        refused: u64,
+        /// The lines in total.
+        lines: u64,
+        /// Whether the other lines were sent.
+        sent: bool,
+    },
+    /// The AWS configuration names no region.
+    #[error("no AWS region: set AWS_REGION or choose a profile with AWS_PROFILE")]
+    NoRegion,
+    /// No usable key has this id.
+    #[error("there is no key {0}, or it is revoked; `tickets keys list` shows those there are")]
+    NoSuchKey(KeyId),
+    /// The table has never had a ticket.
+    #[error("the table {0} has never had a ticket: is it the restored one?")]
+    NoTickets(String),
+    /// Another process uses the data directory.
+    #[error("{} is in use by another `tickets`: stop it first, or choose another with --data DIR", .0.display())]
+    InUse(PathBuf),
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another with --listen ADDR")]
+    Listen { address: SocketAddr, source: io::Error },
+    /// Standard output, or the server's socket, failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The system has no randomness.
+    #[error("no randomness for a key: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+impl CommandError {
+    /// The process's exit code: 2 for a wrong command line (as clap does), 3 if lines of a file are refused,
+    /// 4 if there is no such ticket, else 1. 0 if the reader of the output has left.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Usage(_) => 2,
+            Self::Refused { .. } | Self::Columns(_) => 3,
+            Self::Client(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 4,
+            Self::Config(_)
+            | Self::Local(_)
+            | Self::Tickets { .. }
+            | Self::Storage(_)
+            | Self::Client(_)
+            | Self::Mcp(_)
+            | Self::File { .. }
+            | Self::Csv(_)
+            | Self::Map { .. }
+            | Self::TooSparse { .. }
+            | Self::NoRegion
+            | Self::NoSuchKey(_)
+            | Self::NoTickets(_)
+            | Self::InUse(_)
+            | Self::Listen { .. }
+            | Self::Io(_)
+            | Self::Randomness(_) => 1,
+        }
+    }
+}
+
+impl From<tickets_domain::Error> for CommandError {
+    fn from(error: tickets_domain::Error) -> Self {
+        Self::Tickets { message: error.to_string(), cause: error.cause().map(ToString::to_string) }
+    }
+}

@@ -1,0 +1,197 @@
+//! The configuration, which is read from the environment only here.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use thiserror::Error;
+use tickets_domain::preset::InvalidPreset;
+use tickets_domain::{PresetLists, Presets};
+use tickets_http::log;
+use tickets_repository::{Policy, schema};
+
+/// A deployment's configuration, from the environment that the template sets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `TICKETS_TABLE`.
+    pub tickets_table: String,
+    /// `API_KEYS_TABLE`.
+    pub api_keys_table: String,
+    /// `HISTORY_TABLE`.
+    pub history_table: String,
+    /// `TICKET_TYPES`, `TICKET_STATUSES`, `CLOSED_STATUSES`, `TICKET_PRIORITIES`, `TICKET_OWNERS`:
+    /// comma-separated.
+    pub presets: Presets,
+    /// `SETTLE_SECONDS`, `TOMBSTONE_DAYS`.
+    pub policy: Policy,
+    /// `CORS_ORIGINS`: comma-separated, `*` for any; empty for none.
+    pub cors_origins: Vec<String>,
+    /// `SERVE_DOCS`: whether the deployment shows its description as a page.
+    pub serve_docs: bool,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database other than the region's own.
+    pub endpoint_url: Option<String>,
+    /// `EXPORT_BUCKET`: where exports go.
+    pub export_bucket: String,
+    /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: an object store other than the region's own.
+    pub s3_endpoint_url: Option<String>,
+    /// `AWS_REGION`, or `AWS_DEFAULT_REGION`: set by Lambda.
+    pub region: Option<Region>,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: set by Lambda.
+    pub credentials: Option<Credentials>,
+    /// `POWERTOOLS_METRICS_NAMESPACE` and `POWERTOOLS_SERVICE_NAME`, as in Powertools for AWS Lambda, and
+    /// `AWS_LAMBDA_FUNCTION_NAME`, set by Lambda.
+    pub log: log::Settings,
+    /// `AWS_CA_BUNDLE`, as in the AWS SDKs: a file of roots to trust instead of Amazon's.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+/// The name of the exports' bucket if none is configured, as on a developer's machine.
+pub const EXPORT_BUCKET: &str = "tickets-export";
+
+/// A variable whose value is refused.
+#[derive(Debug, Error)]
+pub enum InvalidConfig {
+    /// A list of values is invalid.
+    #[error("the values configured for {0}: {1}")]
+    Preset(&'static str, InvalidPreset),
+    /// A number is invalid or out of range.
+    #[error("{name} must be a whole number from {least} to {most}, not {value:?}")]
+    Number {
+        name: &'static str,
+        value: String,
+        /// The least allowed value.
+        least: u64,
+        /// The greatest allowed value.
+        most: u64,
+    },
+    /// A flag is neither true nor false.
+    #[error("{name} must be true or false, not {value:?}")]
+    Flag { name: &'static str, value: String },
+    /// There are no credentials.
+    #[error("AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY have to be set")]
+    Nobody,
+    /// The file of roots cannot be read.
+    #[error("AWS_CA_BUNDLE: cannot read {}: {source}", path.display())]
+    CaBundle {
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The file of roots has no certificates, or unreadable ones.
+    #[error("AWS_CA_BUNDLE: {} has to have certificates in PEM, and only readable ones", .0.display())]
+    NoRoots(PathBuf),
+}
+
+impl Config {
+    /// Reads the configuration from the process' environment.
+    pub fn from_env() -> Result<Self, InvalidConfig> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place for configuration")]
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the configuration through `lookup`. An empty value counts as none, except for a list that may be
+    /// empty.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
+        let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let or = |name: &str, default: &str| text(name).unwrap_or_else(|| default.to_owned());
+        let number = |name: &'static str, default: u64, least: u64, most: u64| match text(name) {
+            None => Ok(default),
+            Some(value) => match value.trim().parse() {
+                Ok(number) if (least..=most).contains(&number) => Ok(number),
+                _ => Err(InvalidConfig::Number { name, value, least, most }),
+            },
+        };
+        let flag = |name: &'static str| match text(name).as_deref().map(str::trim) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(value) => Err(InvalidConfig::Flag { name, value: value.to_owned() }),
+        };
+        let default = PresetLists::default();
+        let presets = Presets::parse(&PresetLists {
+            types: &or("TICKET_TYPES", default.types),
+            statuses: &or("TICKET_STATUSES", default.statuses),
+            // Set and empty means that no status is a closed one.
+            closed: &lookup("CLOSED_STATUSES").unwrap_or_else(|| default.closed.to_owned()),
+            priorities: &or("TICKET_PRIORITIES", default.priorities),
+            owners: &or("TICKET_OWNERS", default.owners),
+        })
+        .map_err(|(field, error)| InvalidConfig::Preset(field, error))?;
+        let policy = Policy::default();
+        Ok(Self {
+            tickets_table: or("TICKETS_TABLE", schema::TICKETS),
+            api_keys_table: or("API_KEYS_TABLE", schema::API_KEYS),
+            history_table: or("HISTORY_TABLE", schema::HISTORY),
+            presets,
+            policy: Policy {
+                settle: Duration::from_secs(number("SETTLE_SECONDS", policy.settle.as_secs(), 4, 300)?),
+                keep_tombstones: Duration::from_secs(24 * 60 * 60 * number("TOMBSTONE_DAYS", 90, 1, 3650)?),
+                ..policy
+            },
+            cors_origins: or("CORS_ORIGINS", "")
+                .split(',')
+                .map(|origin| origin.trim().trim_end_matches('/').to_owned())
+                .filter(|origin| !origin.is_empty())
+                .collect(),
+            serve_docs: flag("SERVE_DOCS")?,
+            endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
+            export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
+            s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
+            region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).map(Region::new),
+            credentials: credentials(&text),
+            log: log::Settings {
+                namespace: or("POWERTOOLS_METRICS_NAMESPACE", "Tickets"),
+                service: or("POWERTOOLS_SERVICE_NAME", "tickets"),
+                function_name: text("AWS_LAMBDA_FUNCTION_NAME"),
+            },
+            ca_bundle: text("AWS_CA_BUNDLE").map(PathBuf::from),
+        })
+    }
+}
+
+/// The credentials that Lambda puts into a function's environment. They are valid as long as the instance
+/// lives.
+fn credentials(variable: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
+    let (id, secret) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
+    Some(Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "Lambda"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Result<Config, InvalidConfig> {
+        Config::from_lookup(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_needs_to_be_configured() {
+        let config = config(&[]).unwrap();
+        assert_eq!((config.tickets_table.as_str(), config.api_keys_table.as_str()), ("Tickets", "ApiKeys"));
+        assert_eq!(config.policy.settle, Duration::from_secs(10));
+        assert!(config.cors_origins.is_empty());
+    }
+
+    #[test]
+    fn a_refused_value_names_its_variable() {
+        let error = config(&[("SETTLE_SECONDS", "soon")]).unwrap_err().to_string();
+        assert_eq!(error, "SETTLE_SECONDS must be a whole number from 4 to 300, not \"soon\"");
+        let error = config(&[("TICKET_STATUSES", "a, A")]).unwrap_err().to_string();
+        assert_eq!(error, "the values configured for status: names A twice");
+        let error = config(&[("SERVE_DOCS", "yes")]).unwrap_err().to_string();
+        assert_eq!(error, "SERVE_DOCS must be true or false, not \"yes\"");
+    }
+
+    #[test]
+    fn lists_may_have_spaces() {
+        let config = config(&[
+            ("CORS_ORIGINS", "https://a.example/, https://b.example"),
+            ("TICKET_OWNERS", "ada, grace"),
+        ]);
+        let config = config.unwrap();
+        assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!(config.presets.owner.values(), ["ada", "grace"]);
+    }
+}
