@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_sends_nothing_or_half_a_header_or_asks_no_further_is_cut_off() {
+    async fn a_silent_slow_or_idle_connection_is_closed() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(async || "here");

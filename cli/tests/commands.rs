@@ -164,7 +164,7 @@ fn keys_are_made_listed_rotated_and_revoked() {
 }
 
 #[test]
-fn what_is_asked_wrongly_is_explained_with_exit_code_2() {
+fn a_wrong_command_line_is_explained_with_exit_code_2() {
     let home = TempDir::new().unwrap();
     for (arguments, says) in [
         (&["keys", "create", "--scopes", "admin"][..], "a scope is read, write or delete"),
@@ -208,7 +208,7 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_export_is_what_the_list_has_from_the_api_and_from_the_table() {
+async fn an_export_from_the_api_or_the_table_equals_the_list() {
     let home = TempDir::new().unwrap();
     assert!(run(home.path(), &["seed", "1500", "--quiet"]).status.success());
     let server = Server::start(home.path(), &ANY_PORT);
@@ -326,7 +326,7 @@ async fn an_import_makes_each_line_a_ticket_once_however_often_it_is_repeated() 
 }
 
 #[tokio::test]
-async fn an_import_goes_by_the_values_that_the_api_says_are_configured() {
+async fn an_import_uses_the_presets_of_the_api() {
     let home = TempDir::new().unwrap();
     let mut command = tickets(home.path(), &ANY_PORT);
     command.env("TICKET_STATUSES", "Neu, Erledigt").env("CLOSED_STATUSES", "Erledigt");
@@ -637,7 +637,7 @@ async fn mcp_speaks_nothing_but_its_protocol_and_ends_with_its_input() {
 }
 
 #[tokio::test]
-async fn nothing_in_a_ticket_acts_on_a_terminal() {
+async fn no_text_of_a_ticket_acts_on_a_terminal() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);
     let evil = "\u{1b}[2J\u{9b}31m\u{202e}evil\u{7}";
@@ -768,7 +768,7 @@ async fn serve_exports_what_changed_as_the_schedule_does() {
 }
 
 #[tokio::test]
-async fn without_a_command_its_arguments_are_those_of_serve() {
+async fn without_a_command_the_arguments_are_those_of_serve() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &["--quiet", "--listen", "127.0.0.1:0"]);
     assert!(server.list("").await.is_empty());
@@ -777,7 +777,7 @@ async fn without_a_command_its_arguments_are_those_of_serve() {
 }
 
 #[tokio::test]
-async fn keys_are_those_of_the_local_data_where_it_is_and_seed_says_where_it_writes() {
+async fn keys_prefers_the_local_data_and_seed_says_where_it_writes() {
     let home = TempDir::new().unwrap();
     let seeded = run(home.path(), &["seed", "3", "--quiet"]);
     assert!(text(&seeded.stdout).contains("they are in .tickets, which no server has open"));

@@ -80,7 +80,7 @@ fn http() -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn the_database_and_the_store_answer_no_page_no_other_name_and_no_made_up_signature() {
+async fn the_database_and_the_store_refuse_web_pages_other_host_names_and_wrong_signatures() {
     let home = TempDir::new().unwrap();
     let server = Server::db(home.path());
     let store = server.says("s3").split(' ').next().unwrap();
@@ -116,7 +116,7 @@ async fn the_database_and_the_store_answer_no_page_no_other_name_and_no_made_up_
 }
 
 #[test]
-fn what_db_prints_and_keeps_in_env_lets_a_command_in_and_nothing_else_does() {
+fn only_the_access_key_that_db_prints_opens_its_database() {
     let home = TempDir::new().unwrap();
     let server = Server::db(home.path());
     let exports = server.says("use").strip_prefix("export ").unwrap().to_owned();
@@ -148,7 +148,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn whatever_is_kept_is_this_user_s_alone() {
+fn every_file_is_readable_by_this_user_only() {
     let home = TempDir::new().unwrap();
     let data = home.path().join(".tickets");
     // As an earlier version left it.
@@ -178,7 +178,7 @@ fn whatever_is_kept_is_this_user_s_alone() {
 }
 
 #[test]
-fn what_was_planted_is_refused() {
+fn planted_links_and_keys_that_others_can_read_are_refused() {
     const KEY: &str = "tk_planted0_0000000000000000000000000000000000000000000000000000000000000000\n";
     let home = TempDir::new().unwrap();
     let elsewhere = home.path().join("elsewhere");
@@ -344,7 +344,7 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
 const EVIL: &str = "a\u{1b}[31m\u{1b}]0;t\u{7}\u{9b}2J\u{202e}b\u{2066}c\u{2028}d\re";
 
 #[tokio::test]
-async fn whatever_tickets_notes_names_and_errors_hold_no_command_prints_what_a_terminal_acts_on() {
+async fn no_command_prints_control_characters_from_tickets_notes_names_or_errors() {
     let home = TempDir::new().unwrap();
     let server = Server::serve(home.path());
     let evil: HashMap<_, _> =

@@ -59,11 +59,7 @@ impl Serve {
     /// Serves until interrupted.
     pub async fn run(self) -> Result<(), CommandError> {
         let config = Config::from_env()?;
-        let log = || match self.quiet {
-            true => Log::silent(),
-            false => Log::to(config.log.clone(), Form::Text, Notes),
-        };
-        let (log, exports_log) = (log(), log());
+        let (log, exports_log) = (self.log(&config), self.log(&config));
         if !self.quiet {
             let level = tracing::Level::INFO;
             tracing_subscriber::fmt().with_writer(|| Notes).with_max_level(level).init();
@@ -76,14 +72,7 @@ impl Serve {
             history_table: schema::HISTORY.into(),
             ..config
         };
-        let local = if self.in_memory {
-            Local::in_memory(any_port()).await?
-        } else {
-            Local::open(&self.data, any_port()).await?
-        };
-        if !local.is_own() {
-            return Err(CommandError::InUse(self.data));
-        }
+        let local = self.local().await?;
         let app = App::open(config, &local.sdk_config(), Clock::system());
         let app = Arc::new(App { log, ..app });
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
@@ -102,15 +91,14 @@ impl Serve {
         let address = listener.local_addr()?;
         let api = format!("http://{address}{BASE_PATH}/tickets/");
         let (docs, docs_path) = Docs::new(&app.presets, key.clone())?;
-        let (s3, objects) = (storage.url(), storage.bucket_directory());
-        let greeting = format!(
-            "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
-             docs http://{address}{docs_path}\ns3   {s3} has exports, in {}",
-            objects.display()
-        );
         warn_if_open("the API", address);
         // A reader that closes its end early is no failure.
-        let _ = print(greeting);
+        let _ = print(format!(
+            "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
+             docs http://{address}{docs_path}\ns3   {} has exports, in {}",
+            storage.url(),
+            storage.bucket_directory().display()
+        ));
 
         let payload = match self.payload {
             PayloadArg::Rest => Payload::Rest,
@@ -120,6 +108,22 @@ impl Serve {
         server::serve(listener, router, interrupted()).await;
         exports.abort();
         Ok(())
+    }
+
+    fn log(&self, config: &Config) -> Log {
+        match self.quiet {
+            true => Log::silent(),
+            false => Log::to(config.log.clone(), Form::Text, Notes),
+        }
+    }
+
+    /// The local data, which no other process may have open.
+    async fn local(&self) -> Result<Local, CommandError> {
+        if self.in_memory {
+            return Ok(Local::in_memory(any_port()).await?);
+        }
+        let local = Local::open(&self.data, any_port()).await?;
+        if local.is_own() { Ok(local) } else { Err(CommandError::InUse(self.data.clone())) }
     }
 }
 

@@ -154,7 +154,7 @@ mod tests {
     use super::{Roots, is_on_this_machine, is_secure};
 
     #[test]
-    fn roots_are_certificates_and_there_are_some() {
+    fn a_bundle_of_roots_must_have_certificates_and_only_readable_ones() {
         let amazon = Roots::amazon().0;
         assert!(Roots::parse(amazon.clone()).is_some());
         let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_gets_made_up_credentials() {
+    fn loopback_urls_are_on_this_machine_and_others_are_not() {
         for local in [
             "http://127.0.0.1:8000",
             "http://localhost",
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_endpoint_that_says_so_does_without_tls() {
+    fn only_an_http_endpoint_is_used_without_tls() {
         assert!(is_secure(None) && is_secure(Some("https://dynamodb.eu-west-1.amazonaws.com")));
         assert!(!is_secure(Some("http://127.0.0.1:8000")));
     }

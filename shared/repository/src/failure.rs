@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_not_answered_the_effect_is_unknown() {
+    fn the_effect_of_an_unanswered_write_is_unknown() {
         for error in unanswered().into_iter().chain([answered("InternalServerError", 500)]) {
             assert!(matches!(Failure::of(error).into_attempt::<()>(), Ok(Attempt::Unknown(_))));
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_fail_again_is_a_fault_of_ours() {
+    fn an_error_that_a_repeat_would_not_mend_is_a_fault_of_ours() {
         for error in [answered("ValidationException", 400), SdkError::construction_failure("no")] {
             let failure = Failure::of(error);
             assert!(matches!(&failure, Failure::Fault(_)));

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_was_left_out_is_not_missing() {
+    fn a_skipped_id_is_not_missing() {
         let counter = counter(&[(42, 44), (45, 46)]);
         let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
         assert_eq!(gaps.before(41, None, true), None);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_void_does_not_tell_the_record_after_it_does() {
+    fn if_a_void_has_no_reservation_time_the_next_record_decides() {
         let counter = counter(&[]);
         let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
         assert_eq!(gaps.before(42, None, true), None);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_were_never_given_are_passed_over_to_the_first_that_was() {
+    fn skipped_ids_lead_to_the_first_id_that_was_given_out() {
         let counter = counter(&[(42, 44), (45, 46), (60, 60)]);
         for (from, given) in [(41, 41), (42, 47), (44, 47), (45, 47), (47, 47), (60, 61), (61, 61)] {
             assert_eq!(counter.given_from(from), given, "{from}");

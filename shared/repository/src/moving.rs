@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_hold_every_id_above_the_last_and_no_far_leap() {
+    fn ranges_hold_every_id_above_the_last_and_skip_far_leaps() {
         assert_eq!(ranges(0, &[1, 2, 3]), (vec![(1, 3)], vec![]));
         assert_eq!(ranges(10, &[1, 2, 12, 20]), (vec![(11, 20)], vec![]));
         assert_eq!(ranges(10, &[10_010, 10_011]), (vec![(11, 10_011)], vec![]));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_leaps_the_longest_are_left_out() {
+    fn of_many_leaps_the_longest_are_skipped() {
         let ids: Vec<u64> = (1..=300).map(|n: u64| n * (LEAP + 1 + n % 2)).collect();
         let mut sorted = ids.clone();
         sorted.sort_unstable();

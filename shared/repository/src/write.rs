@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_comes_with_what_was_lost_before_it() {
+    async fn a_refusal_tells_why_an_earlier_answer_was_lost() {
         let (ended, _) = ends(&[|| Ok(Attempt::Refused(None))], not_asked).await;
         assert!(matches!(ended, Ok((Outcome::Refused(None), None))));
         let lost: &[fn() -> _] = &[|| Ok(Attempt::Unknown(cause())), || Ok(Attempt::Refused(None))];
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_the_deadline_it_says_why_there_is_no_outcome() {
+    async fn after_the_deadline_the_error_says_why() {
         let began = Instant::now();
         let (ended, sent) = ends(&[|| Ok(Attempt::Retry(Error::Throttled(cause())))], not_asked).await;
         assert!(matches!(ended, Err(Error::Throttled(_))) && sent > 3, "{sent}");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_have_taken_effect_is_looked_for_before_it_is_undecided() {
+    async fn an_unknown_effect_is_read_back_before_a_write_is_undecided() {
         let lost: &[fn() -> _] = &[|| Ok(Attempt::Unknown(cause()))];
         assert!(matches!(ends(lost, || Ok(Some(7))).await.0, Ok((Outcome::Written(7), None))));
         assert!(matches!(ends(lost, || Ok(None)).await.0, Err(Error::Undecided(_))));

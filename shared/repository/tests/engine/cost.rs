@@ -249,7 +249,7 @@ async fn a_page_over_dense_changes_costs_what_a_page_by_id_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_far_up_is_found_without_a_walk_to_it() {
+async fn changes_at_high_ids_are_found_without_reading_every_bucket() {
     let table = Table::new("2026-03-01T00:00:00Z").await;
     let meter = Meter::counting();
     let tickets =

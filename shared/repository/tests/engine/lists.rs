@@ -241,7 +241,7 @@ fn expected(filter: &Filter, model: &Model) -> Vec<Row> {
 }
 
 #[test]
-fn every_list_is_what_a_look_at_every_record_gives() {
+fn every_list_equals_a_filter_over_all_records() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut runner = TestRunner::new(Config {
         cases: if counts_units() { 60 } else { 15 },
@@ -314,7 +314,7 @@ async fn lists_go_on_over_buckets_and_months() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_open_is_asked_when_a_list_is_read() {
+async fn which_statuses_are_open_is_decided_when_a_list_is_read() {
     let table = Table::new(START).await;
     let tickets = table.tickets(Policy::default());
     for status in ["open", "assigned", "resolved", "closed"] {
@@ -340,7 +340,7 @@ async fn what_is_open_is_asked_when_a_list_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_has_enough_gets_the_next_page_from_there() {
+async fn a_caller_that_stops_a_page_continues_there() {
     let table = Table::new(START).await;
     let tickets = table.tickets(Policy::default());
     fill(&tickets, 30, 1, time("2026-01-01")).await;
@@ -361,7 +361,7 @@ async fn a_caller_that_has_enough_gets_the_next_page_from_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bounds_that_hold_nothing_give_an_empty_list() {
+async fn bounds_without_records_give_an_empty_list() {
     let table = Table::new(START).await;
     let tickets = table.tickets(Policy::default());
     let far = [("0000-01-01", true), ("9999-12-31", false)];
@@ -476,7 +476,7 @@ async fn the_largest_tickets_are_read_to_the_last_whatever_ends_a_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lies_above_the_highest_id_known_is_no_fault() {
+async fn ids_above_the_highest_known_give_an_empty_list() {
     // A ticket is created while a list is read: an index, or a `Link`, may name it.
     let table = Table::new(START).await;
     let tickets = table.tickets(Policy::default());

@@ -200,7 +200,7 @@ async fn writers_beside_an_import_get_ids_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn far_leaps_between_ids_cost_a_list_nothing_and_are_no_gap() {
+async fn skipped_ranges_cost_a_list_nothing_and_are_no_gap() {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
     let tickets = table.tickets(patient()).metered(meter.clone());

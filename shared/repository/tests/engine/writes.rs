@@ -60,7 +60,7 @@ async fn a_hundred_concurrent_creators_get_ids_of_their_own_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_sees_a_ticket_can_see_all_before_it() {
+async fn a_reader_who_sees_a_ticket_sees_all_with_lower_ids() {
     let table = Table::new(NOW).await;
     let writers = join_all((0..4).map(|_| table.instance())).await;
     let write = async {
@@ -147,7 +147,7 @@ async fn an_update_that_changes_nothing_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_of_a_deleted_ticket_is_its_stamps_and_goes_by_itself() {
+async fn a_deleted_ticket_leaves_only_its_dates_which_expire() {
     let table = Table::new(NOW).await;
     let keep = Duration::from_secs(7 * 24 * 60 * 60);
     let tickets = table.tickets(Policy { keep_tombstones: keep, ..Policy::default() });
