@@ -40,7 +40,7 @@ impl Tickets {
         };
         let left = self.read(PrimaryKey::ticket(id)).await?;
         let expires = left.as_ref().and_then(|item| item.get(EXPIRES)).cloned();
-        let expires = expires.map(serde_dynamo::from_attribute_value).transpose().map_err(Error::internal)?;
+        let expires = expires.map(item::from_attribute).transpose()?;
         let tombstone = match left.map(item::stored).transpose()?.and_then(|stored| stored.record) {
             Some(Record::Deleted(tombstone)) => Some(tombstone),
             Some(Record::Live(_) | Record::Departed(_)) => return Err(Error::Contended),

@@ -28,7 +28,31 @@ pub(crate) fn to_attribute<T: Serialize>(value: T) -> Result<AttributeValue> {
 }
 
 pub(crate) fn from_item<'de, T: Deserialize<'de>>(item: Item) -> Result<T> {
+    if !item.values().all(is_known) {
+        return Err(unknown_type());
+    }
     serde_dynamo::from_item(item).map_err(Error::internal)
+}
+
+pub(crate) fn from_attribute<'de, T: Deserialize<'de>>(value: AttributeValue) -> Result<T> {
+    if !is_known(&value) {
+        return Err(unknown_type());
+    }
+    serde_dynamo::from_attribute_value(value).map_err(Error::internal)
+}
+
+/// Whether the SDK knows the type of an attribute, and of all in it. `serde_dynamo` panics over one that it
+/// does not know.
+fn is_known(value: &AttributeValue) -> bool {
+    match value {
+        AttributeValue::L(list) => list.iter().all(is_known),
+        AttributeValue::M(map) => map.values().all(is_known),
+        value => !value.is_unknown(),
+    }
+}
+
+fn unknown_type() -> Error {
+    Error::internal("an attribute of a type that the SDK does not know")
 }
 
 /// A timestamp as an attribute: a number of milliseconds, so that it sorts by time.
@@ -365,7 +389,7 @@ pub(crate) fn created(item: &Item) -> Option<Timestamp> {
 /// Takes an attribute out of its item, and parses it.
 fn taken<'de, T: Deserialize<'de>>(item: &mut Item, name: &str) -> Result<T> {
     let value = item.remove(name).ok_or_else(|| Error::internal(format!("an item without {name}")))?;
-    serde_dynamo::from_attribute_value(value).map_err(Error::internal)
+    from_attribute(value)
 }
 
 fn taken_millis(item: &mut Item, name: &str) -> Result<Timestamp> {
