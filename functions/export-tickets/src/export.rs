@@ -75,7 +75,7 @@ impl Exporter {
         Self { tickets: self.tickets.metered(meter), ..self.clone() }
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 

@@ -9,9 +9,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let (exporter, log) = &from_env()?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
         let context = event.context;
-        let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+        let deadline = i64::try_from(context.deadline).ok().map(Timestamp::from_millis);
+        // `cargo lambda watch` sends a deadline in 1970: then there is none.
+        let deadline = deadline.and_then(Result::ok).filter(|deadline| *deadline > exporter.now());
         let invocation = Invocation {
-            deadline: Timestamp::from_millis(deadline).unwrap_or(Timestamp::MAX),
+            deadline: deadline.unwrap_or(Timestamp::MAX),
             request_id: Some(&context.request_id),
             trace: context.xray_trace_id.as_deref(),
         };

@@ -193,8 +193,12 @@ impl<'de, T: FromItem> Visitor<'de> for Response<'_, T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Vec<u8>, A::Error> {
         let mut rest = b"{".to_vec();
+        let mut found = false;
         while let Some(name) = members.next_key::<&str>()? {
             if name == self.member.name() {
+                if std::mem::replace(&mut found, true) {
+                    return Err(A::Error::custom("items twice"));
+                }
                 match self.member {
                     Member::Items => members.next_value_seed(Items(self.made))?,
                     Member::Responses => members.next_value_seed(Tables(self.made))?,
@@ -289,8 +293,6 @@ pub(crate) enum Attribute<'a> {
     /// A number.
     Number(&'a str),
     Null,
-    /// A type that none of our attributes has.
-    Foreign,
 }
 
 impl<'a> Attributes<'a> {
@@ -302,14 +304,14 @@ impl<'a> Attributes<'a> {
     pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
         match self.get(name)? {
             Attribute::Number(number) => number.parse().ok(),
-            Attribute::Text(_) | Attribute::Null | Attribute::Foreign => None,
+            Attribute::Text(_) | Attribute::Null => None,
         }
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.get(name)? {
             Attribute::Text(json) => text(json),
-            Attribute::Number(_) | Attribute::Null | Attribute::Foreign => None,
+            Attribute::Number(_) | Attribute::Null => None,
         }
     }
 
@@ -317,7 +319,7 @@ impl<'a> Attributes<'a> {
     pub(crate) fn json_text(&self, name: &str) -> Option<JsonText<'a>> {
         match self.get(name)? {
             Attribute::Text(json) => JsonText::parse(json),
-            Attribute::Number(_) | Attribute::Null | Attribute::Foreign => None,
+            Attribute::Number(_) | Attribute::Null => None,
         }
     }
 
@@ -325,18 +327,17 @@ impl<'a> Attributes<'a> {
     pub(crate) fn json_len(&self) -> usize {
         let len = |attribute: &Attribute<'_>| match attribute {
             Attribute::Text(json) | Attribute::Number(json) => json.len(),
-            Attribute::Null | Attribute::Foreign => 0,
+            Attribute::Null => 0,
         };
         self.0.iter().map(|(name, attribute)| name.len() + len(attribute) + 4).sum()
     }
 
-    /// The item as the SDK represents it; `None` if it has a foreign attribute.
+    /// The item as the SDK represents it; `None` if one of its strings is no text.
     fn to_item(&self) -> Option<Item> {
         let value = |attribute| match attribute {
             Attribute::Text(json) => Some(AttributeValue::S(text(json)?.into_owned())),
             Attribute::Number(number) => Some(AttributeValue::N(number.to_owned())),
             Attribute::Null => Some(AttributeValue::Null(true)),
-            Attribute::Foreign => None,
         };
         self.0.iter().map(|(name, attribute)| Some(((*name).to_owned(), value(*attribute)?))).collect()
     }
@@ -438,10 +439,8 @@ impl<'de> Visitor<'de> for AttributeVisitor {
             Some("NULL") if members.next_value()? => Attribute::Null,
             // DynamoDB has only `true` here.
             Some("NULL") => return Err(A::Error::custom("a null that is none")),
-            Some(_) => {
-                members.next_value::<IgnoredAny>()?;
-                Attribute::Foreign
-            }
+            // None of our attributes has another type.
+            Some(_) => return Err(A::Error::custom("an attribute that the ordinary way has to read")),
             None => return Err(A::Error::custom("an attribute without a type")),
         };
         match members.next_key::<&str>()? {
