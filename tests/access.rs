@@ -82,7 +82,7 @@ async fn every_route_refuses_every_key_that_is_not_good() {
             let mut bodies = BTreeSet::new();
             for (what, key) in &refused {
                 for answer in requests(&api, route, customer, key.as_deref()).await {
-                    assert_eq!(answer.status, 401, "{what} at {}: {answer:?}", route.function);
+                    assert_eq!(answer.status, 401, "{what} at {}: {answer:?}", route.function.name());
                     assert_eq!(answer.header("www-authenticate"), "Bearer");
                     bodies.insert(answer.text);
                 }
@@ -90,7 +90,7 @@ async fn every_route_refuses_every_key_that_is_not_good() {
             assert_eq!(bodies.len(), 1, "the answers do not tell why");
             for scheme in ["Bearer", "bearer"] {
                 for answer in requests(&api, route, customer, Some(&format!("{scheme} {good}"))).await {
-                    assert!((200..300).contains(&answer.status), "{}: {answer:?}", route.function);
+                    assert!((200..300).contains(&answer.status), "{}: {answer:?}", route.function.name());
                 }
             }
         }
@@ -105,12 +105,12 @@ async fn every_route_asks_for_its_scope() {
         let others: BTreeSet<_> = Scope::ALL.into_iter().filter(|scope| *scope != route.scope).collect();
         let narrow = api.make_key(|key| key.scopes = others).await;
         for answer in requests(&api, route, customer, Some(&format!("Bearer {narrow}"))).await {
-            assert_eq!(answer.status, 403, "{}: {answer:?}", route.function);
+            assert_eq!(answer.status, 403, "{}: {answer:?}", route.function.name());
             assert!(answer.text.contains(&route.scope.to_string()), "it names the scope: {}", answer.text);
         }
         let just = api.make_key(|key| key.scopes = BTreeSet::from([route.scope])).await;
         for answer in requests(&api, route, customer, Some(&format!("Bearer {just}"))).await {
-            assert!((200..300).contains(&answer.status), "{}: {answer:?}", route.function);
+            assert!((200..300).contains(&answer.status), "{}: {answer:?}", route.function.name());
         }
     }
 }
@@ -122,7 +122,7 @@ async fn to_a_restricted_key_other_customers_tickets_do_not_exist() {
     let restricted = format!("Bearer {}", api.make_key(|key| key.customer = Some(own)).await);
     for route in &ROUTES {
         for answer in requests(&api, route, own, Some(&restricted)).await {
-            assert!((200..300).contains(&answer.status), "{}: {answer:?}", route.function);
+            assert!((200..300).contains(&answer.status), "{}: {answer:?}", route.function.name());
         }
         for answer in requests(&api, route, other, Some(&restricted)).await {
             match (route.path, route.methods[0].as_str()) {
@@ -135,7 +135,7 @@ async fn to_a_restricted_key_other_customers_tickets_do_not_exist() {
                     );
                 }
                 (TICKET | TICKET_HISTORY, _) => {
-                    assert_eq!(answer.status, 404, "{}: {answer:?}", route.function)
+                    assert_eq!(answer.status, 404, "{}: {answer:?}", route.function.name())
                 }
                 // The configuration contains no tickets.
                 (TICKET_CONFIGURATION, _) => assert_eq!(answer.status, 200),

@@ -36,7 +36,7 @@ type Table = BTreeSet<(String, String, String)>;
 fn routes_in_code() -> Table {
     let each = |route: &'static Route| route.methods.iter().map(move |method| (method.to_string(), route));
     let table = ROUTES.iter().flat_map(each);
-    table.map(|(method, route)| (method, route.path.to_owned(), route.function.to_owned())).collect()
+    table.map(|(method, route)| (method, route.path.to_owned(), route.function.name().to_owned())).collect()
 }
 
 /// The template's functions, by name.
@@ -65,11 +65,11 @@ fn routes_with_fallbacks() -> Table {
         for method in METHODS {
             let answers =
                 |route: &&Route| route.path == fallback.path && route.answers(&method.parse().unwrap());
-            let function = ROUTES.iter().find(answers).unwrap_or(fallback).function;
+            let function = ROUTES.iter().find(answers).unwrap_or(fallback).function.name();
             table.insert((method.to_owned(), fallback.path.to_owned(), function.to_owned()));
         }
     }
-    let function = GET_TICKET_CONFIGURATION.function;
+    let function = GET_TICKET_CONFIGURATION.function.name();
     for document in DOCUMENTS {
         table.extend(METHODS.map(|method| (method.to_owned(), document.to_owned(), function.to_owned())));
     }
@@ -144,7 +144,7 @@ fn readme_s_table_is_what_the_code_answers() {
 #[test]
 fn every_function_is_a_package_a_resource_and_sample_events() {
     let names: BTreeSet<String> =
-        ROUTES.iter().map(|route| route.function).chain([EXPORT, RECORD]).map(str::to_owned).collect();
+        ROUTES.iter().map(|route| route.function.name()).chain([EXPORT, RECORD]).map(str::to_owned).collect();
     let folders = fs::read_dir(root().join("functions")).unwrap();
     assert_eq!(
         folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>(),
@@ -452,7 +452,7 @@ fn every_sample_event_is_one_of_its_function_s_route() {
             functions.insert(name.to_owned());
             continue;
         }
-        let route = ROUTES.iter().find(|route| route.function == name);
+        let route = ROUTES.iter().find(|route| route.function.name() == name);
         let route = route.unwrap_or_else(|| panic!("{file} is of no function"));
         let context = &event["requestContext"];
         let (method, path) = match format {
@@ -485,7 +485,8 @@ fn every_sample_event_is_one_of_its_function_s_route() {
         assert_eq!(path.strip_suffix('/').unwrap_or(path), expected, "{file}");
         functions.insert(name.to_owned());
     }
-    let expected = ROUTES.iter().map(|route| route.function).chain([EXPORT, RECORD]).map(str::to_owned);
+    let expected =
+        ROUTES.iter().map(|route| route.function.name()).chain([EXPORT, RECORD]).map(str::to_owned);
     assert_eq!(functions, expected.collect());
     let scheduled = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
     let input: serde_json::Value = serde_json::from_str(text(&scheduled["Properties"]["Input"])).unwrap();
@@ -597,7 +598,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
                     let Ok(_) = gateway(most_keys).await.into_router().oneshot(request).await;
                     let bare = path.split('?').next().unwrap().replace("/1", "/{id}").replace("/7", "/{id}");
                     let answers = |route: &&Route| route.path == bare && route.methods.contains(method);
-                    let function = ROUTES.iter().find(answers).unwrap().function;
+                    let function = ROUTES.iter().find(answers).unwrap().function.name();
                     seen.entry(function).or_default().append(&mut watched.asked.lock().unwrap());
                     written.entry(function).or_default().append(&mut watched.written.lock().unwrap());
                 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use support::{Api, Options};
 use tickets_app::App;
 use tickets_cli::command::db::SAMPLE_KEY;
+use tickets_cli::gateway;
 use tickets_cli::local::store_development_key;
 use tickets_http::Response;
 use tickets_http::event::sanitize;
@@ -38,17 +39,8 @@ async fn answer(app: &Arc<App>, function: &str, event: &str) -> Response {
     let event = serde_json::from_str::<LambdaRequest>(event).unwrap();
     let event = lambda_http::Request::from(sanitize(event));
     let app = Arc::clone(app);
-    match function {
-        "get-ticket" => get_ticket::answer(app, event).await,
-        "list-tickets" => list_tickets::answer(app, event).await,
-        "list-customer-tickets" => list_customer_tickets::answer(app, event).await,
-        "create-ticket" => create_ticket::answer(app, event).await,
-        "update-ticket" => update_ticket::answer(app, event).await,
-        "delete-ticket" => delete_ticket::answer(app, event).await,
-        "get-ticket-configuration" => get_ticket_configuration::answer(app, event).await,
-        "list-ticket-history" => list_ticket_history::answer(app, event).await,
-        other => panic!("{other} is new: say here how it is run"),
-    }
+    let route = ROUTES.iter().find(|route| route.function.name() == function).unwrap();
+    gateway::answer(app, route.function, event).await
 }
 
 fn json_body(response: &Response) -> Value {
@@ -271,7 +263,7 @@ fn no_event_makes_a_handler_panic() {
     let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
     runner
         .run(&strategy, |(id, name, value, body, header, function, rest)| {
-            let function = ROUTES[function].function;
+            let function = ROUTES[function].function.name();
             let format = if rest { "rest" } else { "http" };
             let mut event: Value =
                 serde_json::from_str(&event(&format!("{function}.{format}.json"))).unwrap();
@@ -338,7 +330,7 @@ async fn every_request_in_events_is_answered() {
         assert!(expected_body, "{file}: {body}");
         answered.insert(function.to_owned());
     }
-    assert_eq!(answered, ROUTES.iter().map(|route| route.function.to_owned()).collect());
+    assert_eq!(answered, ROUTES.iter().map(|route| route.function.name().to_owned()).collect());
 }
 
 /// A sample event, edited.
@@ -365,7 +357,7 @@ async fn the_key_is_checked_again_behind_a_gateway_that_checked_it() {
     for route in &ROUTES {
         for format in ["rest", "http"] {
             for key in ["", "Bearer ", "Basic YTpi", "Bearer tk_localdevelopment_00"] {
-                let event = changed(&format!("{}.{format}.json", route.function), |event| {
+                let event = changed(&format!("{}.{format}.json", route.function.name()), |event| {
                     set_headers(event, "authorization", &[key]);
                     let claims = json!({"sub": "admin", "scope": "read write delete"});
                     event["requestContext"]["authorizer"] = json!({
@@ -376,8 +368,8 @@ async fn the_key_is_checked_again_behind_a_gateway_that_checked_it() {
                     event["requestContext"]["identity"] =
                         json!({"user": "admin", "apiKey": "k", "sourceIp": "127.0.0.1"});
                 });
-                let refused = answer(&app, route.function, &event).await;
-                assert_eq!(refused.status(), 401, "{} {format} {key:?}", route.function);
+                let refused = answer(&app, route.function.name(), &event).await;
+                assert_eq!(refused.status(), 401, "{} {format} {key:?}", route.function.name());
             }
         }
     }
@@ -391,10 +383,14 @@ async fn two_authorization_headers_and_two_idempotency_keys_are_refused() {
         let stranger = format!("Bearer {}", tickets_domain::BearerToken::generate().unwrap().reveal());
         for both in [[&*good, &*good], [&*stranger, &*good], [&*good, &*stranger]] {
             for route in &ROUTES {
-                let event = changed(&format!("{}.{format}.json", route.function), |event| {
+                let event = changed(&format!("{}.{format}.json", route.function.name()), |event| {
                     set_headers(event, "authorization", &both);
                 });
-                assert_eq!(answer(&app, route.function, &event).await.status(), 401, "{format} {both:?}");
+                assert_eq!(
+                    answer(&app, route.function.name(), &event).await.status(),
+                    401,
+                    "{format} {both:?}"
+                );
             }
         }
     }
@@ -493,7 +489,7 @@ async fn hostile_text_ends_no_header_and_no_body() {
         // The last route deletes the ticket that all of them use.
         for route in &ROUTES {
             for format in ["rest", "http"] {
-                let file = format!("{}.{format}.json", route.function);
+                let file = format!("{}.{format}.json", route.function.name());
                 let encoded: String = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect();
                 let edits: [(&str, Edit<'_>); 7] = [
                     ("id", &|event| event["pathParameters"] = json!({"id": hostile})),
@@ -526,7 +522,7 @@ async fn hostile_text_ends_no_header_and_no_body() {
                 ];
                 for (what, edit) in edits {
                     let what = format!("{what} of {file}: {hostile:?}");
-                    let response = answer(&app, route.function, &changed(&file, edit)).await;
+                    let response = answer(&app, route.function.name(), &changed(&file, edit)).await;
                     assert!(matches!(response.status().as_u16(), 200..=299 | 400..=422), "{what}");
                     assert_harmless(&response, &what);
                 }
@@ -603,7 +599,7 @@ fn survives(runtime: &tokio::runtime::Runtime, app: &Arc<App>, text: &str) -> Re
         return Ok(false);
     }
     for route in &ROUTES {
-        let response = runtime.block_on(answer(app, route.function, text));
+        let response = runtime.block_on(answer(app, route.function.name(), text));
         let status = response.status().as_u16();
         prop_assert!(matches!(status, 200..=299 | 304 | 400..=422), "{status}");
         let clean = |value: &[u8]| value.iter().all(|byte| *byte >= b' ');

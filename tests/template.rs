@@ -190,7 +190,7 @@ fn every_alarm_notifies_watches_something_that_is_there_and_has_a_paragraph() {
         .into_iter()
         .map(|m| m.dimensions["function"].clone())
         .collect();
-    assert_eq!(unauthenticated, ROUTES.iter().map(|route| route.function.to_owned()).collect());
+    assert_eq!(unauthenticated, ROUTES.iter().map(|route| route.function.name().to_owned()).collect());
 }
 
 #[test]

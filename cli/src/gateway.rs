@@ -21,7 +21,7 @@ use tickets_app::App;
 use tickets_http::event;
 use tickets_http::list::MAX_REPLY;
 use tickets_http::problem::Problem;
-use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES};
+use tickets_http::route::{BASE_PATH, DOCUMENTS, Function, GET_TICKET_CONFIGURATION, ROUTES};
 
 use crate::server::read;
 
@@ -53,7 +53,7 @@ impl Gateway {
 
 /// The function that a request is routed to.
 struct Matched {
-    function: &'static str,
+    function: Function,
     /// The path pattern of the route, or the path of a document.
     path: &'static str,
     /// The decoded `{id}` of the path.
@@ -121,7 +121,7 @@ fn problem(problem: Problem) -> Response {
 }
 
 /// Invokes a function with an event in JSON. `None` is a failed invocation, for which a gateway answers 502.
-async fn invoke(app: Arc<App>, function: &'static str, event: String) -> Option<Response> {
+async fn invoke(app: Arc<App>, function: Function, event: String) -> Option<Response> {
     let event = event::sanitize(serde_json::from_str::<LambdaRequest>(&event).ok()?);
     let answer = service_fn(|event| {
         let app = Arc::clone(&app);
@@ -141,22 +141,21 @@ async fn invoke(app: Arc<App>, function: &'static str, event: String) -> Option<
     Some(response)
 }
 
-async fn answer(
+/// Calls the handler of a function.
+pub async fn answer(
     app: Arc<App>,
-    function: &'static str,
+    function: Function,
     event: lambda_http::Request,
 ) -> tickets_http::Response {
     match function {
-        "get-ticket" => get_ticket::answer(app, event).await,
-        "list-tickets" => list_tickets::answer(app, event).await,
-        "list-customer-tickets" => list_customer_tickets::answer(app, event).await,
-        "create-ticket" => create_ticket::answer(app, event).await,
-        "update-ticket" => update_ticket::answer(app, event).await,
-        "delete-ticket" => delete_ticket::answer(app, event).await,
-        "get-ticket-configuration" => get_ticket_configuration::answer(app, event).await,
-        "list-ticket-history" => list_ticket_history::answer(app, event).await,
-        // A route without a function. A test calls every route, so this is not reached.
-        _ => Problem::no_such_path().into_response(),
+        Function::GetTicket => get_ticket::answer(app, event).await,
+        Function::ListTickets => list_tickets::answer(app, event).await,
+        Function::ListCustomerTickets => list_customer_tickets::answer(app, event).await,
+        Function::CreateTicket => create_ticket::answer(app, event).await,
+        Function::UpdateTicket => update_ticket::answer(app, event).await,
+        Function::DeleteTicket => delete_ticket::answer(app, event).await,
+        Function::GetTicketConfiguration => get_ticket_configuration::answer(app, event).await,
+        Function::ListTicketHistory => list_ticket_history::answer(app, event).await,
     }
 }
 
@@ -277,7 +276,7 @@ mod tests {
     use super::*;
 
     fn function(method: Method, path: &str) -> Option<(&'static str, Option<String>)> {
-        matched(&method, path).map(|matched| (matched.function, matched.id))
+        matched(&method, path).map(|matched| (matched.function.name(), matched.id))
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use lambda_http::Body;
 use lambda_http::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, VARY,
 };
 use lambda_http::http::{HeaderValue, StatusCode};
 
@@ -18,12 +18,12 @@ const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Adds the headers that let a page of an allowed origin read the response.
-pub(crate) fn allow(origins: &[String], request: &HeaderMap, response: &mut HeaderMap) {
+pub(crate) fn allow(origins: &[String], origin: Option<&HeaderValue>, response: &mut HeaderMap) {
     if origins.is_empty() {
         return;
     }
     response.append(VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = request.get(ORIGIN) else { return };
+    let Some(origin) = origin else { return };
     let listed = origins.iter().any(|allowed| allowed == "*" || origin.as_bytes() == allowed.as_bytes());
     if listed {
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());

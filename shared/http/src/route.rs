@@ -30,11 +30,39 @@ pub const DOCS: &str = "/docs";
 /// of [`GET_TICKET_CONFIGURATION`] answers them.
 pub const DOCUMENTS: [&str; 2] = [OPENAPI, DOCS];
 
+/// The functions that answer requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    GetTicket,
+    ListTickets,
+    ListCustomerTickets,
+    CreateTicket,
+    UpdateTicket,
+    DeleteTicket,
+    GetTicketConfiguration,
+    ListTicketHistory,
+}
+
+impl Function {
+    /// Its package, its binary and its folder have this name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GetTicket => "get-ticket",
+            Self::ListTickets => "list-tickets",
+            Self::ListCustomerTickets => "list-customer-tickets",
+            Self::CreateTicket => "create-ticket",
+            Self::UpdateTicket => "update-ticket",
+            Self::DeleteTicket => "delete-ticket",
+            Self::GetTicketConfiguration => "get-ticket-configuration",
+            Self::ListTicketHistory => "list-ticket-history",
+        }
+    }
+}
+
 /// A route: which function answers which methods of a path, and which scope that needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The function's name: its package, its binary and its folder.
-    pub function: &'static str,
+    pub function: Function,
     /// The methods it answers. `GET` includes `HEAD`.
     pub methods: &'static [Method],
     /// The path without a trailing slash; it is answered with one too.
@@ -56,7 +84,7 @@ impl Route {
 
 /// `GET /tickets/{id}`
 pub const GET_TICKET: Route = Route {
-    function: "get-ticket",
+    function: Function::GetTicket,
     methods: &[Method::GET],
     path: TICKET,
     scope: Scope::Read,
@@ -64,7 +92,7 @@ pub const GET_TICKET: Route = Route {
 };
 /// `GET /tickets/`
 pub const LIST_TICKETS: Route = Route {
-    function: "list-tickets",
+    function: Function::ListTickets,
     methods: &[Method::GET],
     path: TICKETS,
     scope: Scope::Read,
@@ -72,7 +100,7 @@ pub const LIST_TICKETS: Route = Route {
 };
 /// `GET /customers/{id}/tickets/`
 pub const LIST_CUSTOMER_TICKETS: Route = Route {
-    function: "list-customer-tickets",
+    function: Function::ListCustomerTickets,
     methods: &[Method::GET],
     path: CUSTOMER_TICKETS,
     scope: Scope::Read,
@@ -80,7 +108,7 @@ pub const LIST_CUSTOMER_TICKETS: Route = Route {
 };
 /// `POST /tickets/`
 pub const CREATE_TICKET: Route = Route {
-    function: "create-ticket",
+    function: Function::CreateTicket,
     methods: &[Method::POST],
     path: TICKETS,
     scope: Scope::Write,
@@ -88,7 +116,7 @@ pub const CREATE_TICKET: Route = Route {
 };
 /// `PUT /tickets/{id}`, `PATCH /tickets/{id}`
 pub const UPDATE_TICKET: Route = Route {
-    function: "update-ticket",
+    function: Function::UpdateTicket,
     methods: &[Method::PUT, Method::PATCH],
     path: TICKET,
     scope: Scope::Write,
@@ -96,7 +124,7 @@ pub const UPDATE_TICKET: Route = Route {
 };
 /// `DELETE /tickets/{id}`
 pub const DELETE_TICKET: Route = Route {
-    function: "delete-ticket",
+    function: Function::DeleteTicket,
     methods: &[Method::DELETE],
     path: TICKET,
     scope: Scope::Delete,
@@ -104,7 +132,7 @@ pub const DELETE_TICKET: Route = Route {
 };
 /// `GET /ticket-configuration/`
 pub const GET_TICKET_CONFIGURATION: Route = Route {
-    function: "get-ticket-configuration",
+    function: Function::GetTicketConfiguration,
     methods: &[Method::GET],
     path: TICKET_CONFIGURATION,
     scope: Scope::Read,
@@ -112,7 +140,7 @@ pub const GET_TICKET_CONFIGURATION: Route = Route {
 };
 /// `GET /tickets/{id}/history/`
 pub const LIST_TICKET_HISTORY: Route = Route {
-    function: "list-ticket-history",
+    function: Function::ListTicketHistory,
     methods: &[Method::GET],
     path: TICKET_HISTORY,
     scope: Scope::Read,

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lambda_http::http::header::CONTENT_LENGTH;
-use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use lambda_http::http::header::{CONTENT_LENGTH, ORIGIN};
+use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::Service as _;
@@ -102,7 +102,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         if let Ok(id) = HeaderValue::from_str(&seen.id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        cors::allow(self.cors_origins, &seen.headers, response.headers_mut());
+        cors::allow(self.cors_origins, seen.origin.as_ref(), response.headers_mut());
         response
     }
 
@@ -125,7 +125,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
             _ => (Level::Info, "request"),
         };
         let entry = Entry {
-            function: self.route.function,
+            function: self.route.function.name(),
             level,
             message,
             at: self.clock.now(),
@@ -207,7 +207,8 @@ struct Seen {
     invocation: Option<String>,
     trace: Option<String>,
     method: Method,
-    headers: HeaderMap,
+    /// The web page that sent it.
+    origin: Option<HeaderValue>,
     path: &'static str,
     /// The ticket that the path names.
     ticket: Option<TicketId>,
@@ -225,7 +226,7 @@ impl Seen {
             invocation: context.map(|context| context.request_id.clone()).filter(|id| !id.is_empty()),
             trace: context.and_then(|context| context.xray_trace_id.clone()),
             method: event.method().clone(),
-            headers: event.headers().clone(),
+            origin: event.headers().get(ORIGIN).cloned(),
             path,
             ticket: names_ticket.then(|| request::path_id(event, path)?.parse().ok()).flatten(),
             admission: Admission::default(),
