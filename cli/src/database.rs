@@ -1,6 +1,6 @@
-//! Serves the embedded DynamoDB engine (SQLite inside) over HTTP, so that the functions use it with their SDK
-//! as in production. The engine's own server answers everyone, web pages included; this one only requests
-//! that are signed with the run's access key.
+//! The embedded DynamoDB engine (SQLite inside), which the functions use with their SDK as in production: in
+//! this process by [`DatabaseServer::http_client`], from others over HTTP. The engine's own server answers
+//! everyone, web pages included; this one only requests that are signed with the run's access key.
 
 use std::fmt;
 use std::io;
