@@ -404,10 +404,11 @@ def run_once(target, warm, base_env, log_path, foreign, cpus=None, timeout=30):
         tail = pathlib.Path(log_path).read_bytes()[-2000:].decode(errors="replace")
         raise TargetFailed(f"{target.name}: {failure}\n{tail}") from None
     finally:
-        try:
-            os.killpg(pid, signal.SIGKILL)  # the group this harness made for this target
-        except ProcessLookupError:
-            pass
+        with contextlib.suppress(ProcessLookupError):  # the group this harness made for this target
+            os.killpg(pid, signal.SIGTERM)  # valgrind then writes what it has counted
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+            os.killpg(pid, signal.SIGKILL)
         process.wait()
         log.close()
         api.close()

@@ -10,7 +10,7 @@ use tickets_app::Config;
 use tickets_domain::BearerToken;
 use tickets_http::route::BASE_PATH;
 use tickets_repository::client::{is_on_this_machine, system_http_client};
-use tickets_repository::{dynamodb_client, schema};
+use tickets_repository::{client::dynamodb_client_with_any_clock, schema};
 
 use crate::client::{Client, ClientError};
 use crate::error::CommandError;
@@ -90,14 +90,17 @@ impl Opened {
 /// the usual AWS configuration.
 pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<Opened, CommandError> {
     if let Some(url) = endpoint_url {
-        return Ok(Opened { client: dynamodb_client(&sdk_config(Some(url)).await?), local: None });
+        return Ok(Opened {
+            client: dynamodb_client_with_any_clock(&sdk_config(Some(url)).await?),
+            local: None,
+        });
     }
     match data {
         Some(directory) => {
             let local = Local::open(directory, any_port()).await?;
             Ok(Opened { client: local.client().await, local: Some(local) })
         }
-        None => Ok(Opened { client: dynamodb_client(&sdk_config(None).await?), local: None }),
+        None => Ok(Opened { client: dynamodb_client_with_any_clock(&sdk_config(None).await?), local: None }),
     }
 }
 

@@ -120,8 +120,7 @@ impl Erase {
         }
         let question = match tickets.get(self.id, Visibility::All).await {
             Ok(ticket) => {
-                let json = serde_json::to_string(&ticket).map_err(io::Error::from)?;
-                let shown: Shown = serde_json::from_str(&json).map_err(io::Error::from)?;
+                let shown: Shown = serde_json::from_str(&ticket.json).map_err(io::Error::from)?;
                 format!(
                     "ticket {}, customer {}{}\nerase it, for good?",
                     self.id,

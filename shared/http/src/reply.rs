@@ -6,7 +6,7 @@ use lambda_http::http::header::{
 };
 use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use tickets_domain::{Error, Ticket, TicketId};
+use tickets_domain::{Error, Ticket, TicketId, Version};
 
 use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::log::Failure;
@@ -60,14 +60,16 @@ pub fn page(html: String, security_policy: &str) -> Result<Response, Problem> {
 ///
 /// # Errors
 /// 400 if `If-None-Match` is malformed.
-pub fn ticket(request: &Request, ticket: &Ticket) -> Result<Response, Problem> {
-    if request.has(ticket.version)? {
+pub fn ticket(request: &Request, version: Version, ticket: String) -> Result<Response, Problem> {
+    if request.has(version)? {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().insert(ETAG, etag::of(ticket.version));
+        response.headers_mut().insert(ETAG, etag::of(version));
         return Ok(response);
     }
-    changed(ticket)
+    let mut response = json(ticket);
+    response.headers_mut().insert(ETAG, etag::of(version));
+    Ok(response)
 }
 
 /// 200 with a ticket after a change, and its `ETag`.

@@ -20,6 +20,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::sign::{FewHeaders, Scheme};
+
 /// Every write, retries included, ends this long after it began. So it cannot take effect long after the
 /// `updatedDate` it carries. About a third of the default settle window.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(3);
@@ -44,9 +46,20 @@ pub(crate) fn one_attempt() -> config::Builder {
     config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
-/// The DynamoDB client of a configuration, which has to have an HTTP client. Timeouts and retries are ours.
+/// The DynamoDB client of a configuration, which has to have an HTTP client. Timeouts, retries and signatures
+/// are ours.
 pub fn dynamodb_client(sdk_config: &SdkConfig) -> Client {
-    let config = config::Builder::from(sdk_config)
+    let config = client_config(sdk_config).push_auth_scheme(Scheme::default()).interceptor(FewHeaders);
+    Client::from_conf(config.build())
+}
+
+/// The same for people's machines, whose clocks may be wrong: the SDK's own signatures follow DynamoDB's clock.
+pub fn dynamodb_client_with_any_clock(sdk_config: &SdkConfig) -> Client {
+    Client::from_conf(client_config(sdk_config).build())
+}
+
+fn client_config(sdk_config: &SdkConfig) -> config::Builder {
+    config::Builder::from(sdk_config)
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)
@@ -63,8 +76,7 @@ pub fn dynamodb_client(sdk_config: &SdkConfig) -> Client {
                 .build(),
         )
         // Each attempt has a timeout; watching its throughput would only cost.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    Client::from_conf(config.build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 /// The configuration for a server on this machine, which accepts dummy credentials.

@@ -1,6 +1,6 @@
 //! Tickets and keys in DynamoDB.
 //!
-//! - [`client`]: the client, with its timeouts and retries;
+//! - [`client`]: the client, with its timeouts and retries; `sign`: the signatures of its requests;
 //! - [`schema`]: the tables and their indexes;
 //! - `primary_key`, `item`: the keys of items, and their attributes;
 //! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;
@@ -32,6 +32,7 @@ pub mod moving;
 mod primary_key;
 pub mod schema;
 pub mod seed;
+mod sign;
 pub mod tickets;
 mod transcode;
 mod update;

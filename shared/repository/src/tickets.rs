@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use tickets_domain::{Clock, Error, Meter, Result, Ticket, TicketId, Timestamp, Visibility};
+use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
+use tickets_domain::{
+    Clock, Error, Meter, RecordState, Result, Row, Ticket, TicketId, Timestamp, Version, Visibility,
+};
 
 use crate::capacity::Metering as _;
 use crate::failure::Failure;
-use crate::item::{self, Item, Stored};
+use crate::item::{Item, Stored};
+use crate::list::Versioned;
 use crate::primary_key::PrimaryKey;
+use crate::transcode::{Member, Transcoder};
 
 /// What a deployment configures about keeping and listing tickets.
 #[derive(Debug, Clone)]
@@ -41,6 +46,13 @@ impl Default for Policy {
             most_ids: tickets_domain::continuation::MOST_IDS,
         }
     }
+}
+
+/// A ticket as it is read: its JSON, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketJson {
+    pub version: Version,
+    pub json: String,
 }
 
 /// The tickets' table.
@@ -76,9 +88,18 @@ impl Tickets {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is none, or the caller may not see it.
-    pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<Ticket> {
-        let item = self.read(PrimaryKey::ticket(id)).await?.ok_or(Error::NotFound)?;
-        visible(item::stored(item)?, visibility)
+    pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<TicketJson> {
+        let transcoder = Transcoder::<Versioned>::new(Member::Item);
+        let call = self.item(PrimaryKey::ticket(id), true).customize().interceptor(transcoder.clone());
+        let output = call.send().await.map_err(Failure::of)?;
+        self.meter.read(output.consumed_capacity());
+        let found = transcoder.read(output.item.into_iter().collect())?.pop().ok_or(Error::NotFound)?;
+        let is_visible =
+            |row: &Row| row.key.state == RecordState::Live && visibility.includes(row.key.customer);
+        match (found.entry.row.filter(is_visible), found.version) {
+            (Some(row), Some(version)) => Ok(TicketJson { version, json: row.json }),
+            (None, _) | (_, None) => Err(Error::NotFound),
+        }
     }
 
     /// Reads an item consistently.
@@ -92,18 +113,14 @@ impl Tickets {
     }
 
     async fn get_item(&self, key: PrimaryKey, consistent: bool) -> Result<Option<Item>> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key.into_key()))
-            .consistent_read(consistent)
-            .set_return_consumed_capacity(self.meter.level())
-            .send()
-            .await
-            .map_err(Failure::of)?;
+        let output = self.item(key, consistent).send().await.map_err(Failure::of)?;
         self.meter.read(output.consumed_capacity());
         Ok(output.item)
+    }
+
+    fn item(&self, key: PrimaryKey, consistent: bool) -> GetItemFluentBuilder {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key.into_key()));
+        get.consistent_read(consistent).set_return_consumed_capacity(self.meter.level())
     }
 }
 

@@ -271,11 +271,11 @@ async fn changes_at_high_ids_are_found_without_reading_every_bucket() {
 
     // Some in between, also at a bucket's ends, with gaps that a page ends in and gaps it does not.
     for id in [1, 999, 1000, 2500, 2501, 3999, 6000] {
-        let ticket = tickets.get(TicketId::try_from(id).unwrap(), Visibility::All).await.unwrap();
         let change = TicketInput::change(JsonObject::parse(br#"{"owner": "o"}"#).unwrap(), &presets());
         let change = change.unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
-        tickets.update(ticket.id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        let ticket = TicketId::try_from(id).unwrap();
+        tickets.update(ticket, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
         changed.push(id);
     }
     changed.sort_unstable();
