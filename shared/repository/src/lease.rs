@@ -91,3 +91,108 @@ impl Lease {
         self.leased = Some(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+
+    fn limit(text: &str) -> RateLimit {
+        text.parse().unwrap()
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_764_000_000_000 + millis).unwrap()
+    }
+
+    fn leased(window: i64, count: u32, unleased: u32, opened: bool) -> Leased {
+        Leased { window: at(window), count, unleased, opened }
+    }
+
+    #[test]
+    fn a_lease_is_a_256th_to_a_16th_of_the_limit() {
+        for (text, least, most) in [("1/m", 1, 1), ("256/m", 1, 16), ("257/m", 2, 16), ("16000/m", 63, 1000)]
+        {
+            assert_eq!(bounds(limit(text)), (least, most), "{text}");
+        }
+    }
+
+    #[test]
+    fn requests_are_taken_one_by_one_and_only_in_their_window_or_an_earlier_one() {
+        let mut lease = Lease::none(limit("600/m"));
+        assert_eq!(lease.take(at(0)), None, "nothing is held before the first lease");
+        assert!(!lease.is_used_up(at(0)), "nothing is known of the window");
+        lease.add(&leased(0, 3, 10, true), at(0));
+        assert_eq!(lease.take(at(MINUTE)), None, "a later window needs its own lease");
+        assert_eq!(
+            [lease.take(at(0)), lease.take(at(-MINUTE)), lease.take(at(0))],
+            [Some(12), Some(11), Some(10)]
+        );
+        assert_eq!(lease.take(at(0)), None);
+        assert!(!lease.is_used_up(at(0)), "others may still lease ten");
+        lease.add(&leased(0, 1, 0, false), at(0));
+        assert!(!lease.is_used_up(at(0)), "one is still held");
+        assert_eq!(lease.take(at(0)), Some(0));
+        assert!(lease.is_used_up(at(0)) && lease.is_used_up(at(-MINUTE)));
+        assert!(!lease.is_used_up(at(MINUTE)));
+    }
+
+    #[test]
+    fn what_is_held_of_a_window_does_not_last_into_the_next_one() {
+        let mut lease = Lease::none(limit("600/m"));
+        lease.add(&leased(0, 5, 100, true), at(0));
+        lease.add(&leased(0, 2, 90, false), at(1));
+        assert_eq!(lease.take(at(0)), Some(6 + 90), "leases of one window add up");
+        lease.add(&leased(MINUTE, 4, 50, false), at(MINUTE));
+        assert_eq!(lease.take(at(MINUTE)), Some(3 + 50));
+        lease.add(&leased(0, 9, 9, true), at(MINUTE));
+        assert_eq!(lease.take(at(MINUTE)), Some(2 + 50), "a late answer about an earlier window is ignored");
+    }
+
+    #[test]
+    fn only_who_opened_a_window_opens_the_next_one() {
+        let limit = limit("600/m");
+        let mut lease = Lease::none(limit);
+        let opens = |lease: &mut Lease, window| lease.next(limit, at(window), at(window)).1;
+        assert!(opens(&mut lease, 0), "the first");
+        lease.add(&leased(0, 3, 500, true), at(0));
+        assert!(!opens(&mut lease, 0) && !opens(&mut lease, -MINUTE), "it is open");
+        assert!(opens(&mut lease, MINUTE));
+        lease.add(&leased(MINUTE, 3, 500, false), at(MINUTE));
+        assert!(!opens(&mut lease, 2 * MINUTE), "another instance opened the last");
+    }
+
+    #[test]
+    fn a_lease_doubles_when_used_within_a_32nd_of_the_window_and_halves_after_an_8th() {
+        let limit = limit("16000/m");
+        let mut lease = Lease::none(limit);
+        let size = |lease: &mut Lease, now| {
+            let (size, _) = lease.next(limit, at(0), at(now));
+            lease.add(&leased(0, size, 9000, true), at(now));
+            size
+        };
+        // A 32nd of a minute is 1,875 ms, an 8th 7,500.
+        let mut now = 0;
+        assert_eq!(size(&mut lease, now), 63, "the first is the smallest");
+        for (after, expected) in [
+            (1874, 126),
+            (1874, 252),
+            (1875, 252),
+            (7500, 252),
+            (7501, 126),
+            (0, 252),
+            (0, 504),
+            (0, 1000),
+            (0, 1000),
+            (7501, 500),
+            (7501, 250),
+            (7501, 125),
+            (7501, 63),
+            (7501, 63),
+        ] {
+            now += after;
+            assert_eq!(size(&mut lease, now), expected, "{after} ms later");
+        }
+    }
+}

@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_smithy_types::body::SdkBody;
 use http_body::{Body, Frame};
+use memchr::memchr;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as DeserializeError, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
@@ -403,7 +404,7 @@ fn has_usual_escapes(json: &str) -> bool {
 /// Decodes a string's JSON.
 fn text(json: &str) -> Option<Cow<'_, str>> {
     let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') {
+    if memchr(b'\\', inside.as_bytes()).is_some() {
         serde_json::from_str(json).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(inside))
