@@ -269,6 +269,8 @@ impl fmt::Debug for Log {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::Value;
 
     use super::*;
@@ -296,6 +298,90 @@ mod tests {
         assert_eq!(of(401), [0, 1, 1, 0]);
         assert_eq!(of(429), [0, 1, 0, 1]);
         assert_eq!(of(503), [1, 0, 0, 0]);
+    }
+
+    /// Keeps what a log writes.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Two lines in this form.
+    fn two_lines(form: Form) -> Vec<String> {
+        let settings = Settings {
+            namespace: "Tickets".to_owned(),
+            service: "tickets".to_owned(),
+            function_name: Some("stack-get-ticket".to_owned()),
+        };
+        let written = Written::default();
+        let log = Log::to(settings, form, written.clone());
+        let entry = Entry {
+            function: "get-ticket",
+            level: Level::Warn,
+            message: "request",
+            at: "2026-11-25T08:00:00.5Z".parse().unwrap(),
+            request_id: Some("lambda-1"),
+            trace: Some("Root=1-5759e988-bd86;Sampled=1"),
+            correlation_id: None,
+            metrics: Metrics::of_request(StatusCode::OK, Duration::from_micros(1_250), Usage::default()),
+        };
+        for status in [200, 304] {
+            log.write(&entry, &json!({"status": status}));
+        }
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(text.ends_with('\n'));
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_for_cloudwatch_is_one_object_with_everything_known_of_the_request() {
+        let lines: Vec<Value> =
+            two_lines(Form::Json).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let metrics = METRICS.map(|(name, unit)| json!({"Name": name, "Unit": unit}));
+        let expected = |status: u16, cold: bool| {
+            json!({
+                "_aws": {
+                    "Timestamp": 1_795_593_600_500_i64,
+                    "CloudWatchMetrics": [
+                        {"Namespace": "Tickets", "Dimensions": [["function"]], "Metrics": metrics}
+                    ],
+                },
+                "level": "WARN", "message": "request", "timestamp": "2026-11-25T08:00:00.500Z",
+                "service": "tickets", "cold_start": cold, "function_name": "stack-get-ticket",
+                "function_request_id": "lambda-1", "xray_trace_id": "1-5759e988-bd86",
+                "function": "get-ticket", "status": status,
+                "Requests": 1, "Duration": 1.25, "Errors": 0, "ClientErrors": 0, "Unauthenticated": 0,
+                "RateLimited": 0, "ReadUnits": 0.0, "WriteUnits": 0.0, "Attempts": 0, "Contention": 0,
+            })
+        };
+        assert_eq!(lines, [expected(200, true), expected(304, false)]);
+    }
+
+    #[test]
+    fn a_line_for_a_person_has_no_metrics() {
+        assert_eq!(
+            two_lines(Form::Text),
+            [
+                r#"2026-11-25T08:00:00.500Z WARN  get-ticket request, 1.2 ms {"status":200}"#,
+                r#"2026-11-25T08:00:00.500Z WARN  get-ticket request, 1.2 ms {"status":304}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failure_tells_its_kind_and_its_cause() {
+        let failure = Failure::of(&Error::internal("the disk is full"));
+        assert_eq!(failure.cause, "the disk is full");
+        assert_eq!(failure.kind, Error::internal("").to_string());
+        assert_eq!(Failure::of(&Error::NotFound).cause, "");
     }
 
     #[test]
