@@ -323,3 +323,74 @@ impl Tickets {
         Ok(Continuation::Ids { ids: ids.into_iter().collect(), complete })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tickets_domain::id::CustomerId;
+
+    use super::*;
+
+    fn key(id: u64, state: RecordState) -> RecordKey {
+        let at = Timestamp::from_millis(1_764_000_000_000).unwrap();
+        let customer = CustomerId::try_from(42).unwrap();
+        RecordKey { id: id.try_into().unwrap(), customer, created: at, updated: at, state }
+    }
+
+    fn row(id: u64, bytes: usize) -> Row {
+        Row { key: key(id, RecordState::Live), json: "x".repeat(bytes) }
+    }
+
+    fn page(limit: Option<usize>) -> Page<impl FnMut(&Row) -> Taken> {
+        let filter = Filter { limit, ..Filter::default() };
+        Page { filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0, done: 0 }
+    }
+
+    #[test]
+    fn a_page_takes_each_id_once_up_to_its_limit() {
+        let mut page = page(Some(2));
+        assert_eq!(page.wanted(), 3, "one more tells whether there is a next page");
+        assert_eq!(page.push(&row(5, 10)).unwrap(), Taken::Accepted);
+        assert_eq!((page.taken, page.bytes, page.done, page.wanted()), (1, 10, 5, 2));
+        for known in [5, 4] {
+            page.push(&row(known, 10)).unwrap();
+        }
+        page.skip_to(3);
+        assert_eq!((page.taken, page.bytes, page.done), (1, 10, 5), "what is done is not taken again");
+        page.skip_to(7);
+        page.push(&row(7, 10)).unwrap();
+        page.push(&row(8, 30)).unwrap();
+        assert_eq!((page.taken, page.bytes, page.done, page.wanted()), (2, 40, 8, 1));
+        assert_eq!(page.push(&row(9, 10)).unwrap(), Taken::Full);
+        assert_eq!((page.taken, page.done), (2, 8), "what did not fit has left no trace");
+    }
+
+    #[test]
+    fn a_page_asks_for_what_still_fits_and_one_more() {
+        let mut page = page(None);
+        assert_eq!(page.room(), 6 * 1024 * 1024 / 300 + 1, "of usual rows");
+        page.push(&row(1, 1024 * 1024)).unwrap();
+        assert_eq!(page.room(), 6);
+        page.push(&row(2, 3 * 1024 * 1024)).unwrap();
+        assert_eq!(page.room(), 2, "rows of two megabytes on average, and two megabytes left");
+        page.push(&row(3, 2 * 1024 * 1024)).unwrap();
+        assert_eq!(page.room(), 4, "another page's worth, when one is full");
+        page.filter.limit = Some(5);
+        assert_eq!(page.room(), 3, "no more than the limit and one");
+    }
+
+    #[test]
+    fn a_candidate_is_departed_if_any_of_its_keys_is() {
+        let customer = Some(CustomerId::try_from(42).unwrap());
+        let filter = Filter { customer, include_deleted: true, id_after: 1, ..Filter::default() };
+        let (live, departed) = (RecordState::Live, RecordState::Departed);
+        let mut candidates = Candidates::default();
+        candidates.extend(vec![key(4, live), key(2, live), key(3, departed), key(1, live)], &filter);
+        candidates.extend(vec![key(2, departed), key(3, live), key(4, live)], &filter);
+        let found: Vec<_> = candidates
+            .into_vec()
+            .into_iter()
+            .map(|candidate| (candidate.id.get(), candidate.departed))
+            .collect();
+        assert_eq!(found, [(2, true), (3, true), (4, false)], "by id, and without those that cannot match");
+    }
+}
