@@ -30,7 +30,7 @@ pub(crate) struct Table {
 ///   the embedded engine ([`counts_units`]), and `cost.rs` runs only there;
 /// - moto's server works on requests in parallel without a lock, so that an `ADD` gets lost (*UpdateItem*:
 ///   atomic counters): `.ci/engines` lets it answer one request at a time. Then queries of four shards at once
-///   take longer than the deadline of a read, so it leaves out the two tests that read a thousand tickets so.
+///   take longer than the deadline of a read, so it leaves out the three tests that read a thousand tickets so.
 fn other_engine() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
     std::env::var("TEST_DYNAMODB").ok()
