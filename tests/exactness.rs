@@ -652,8 +652,8 @@ fn a_run_can_be_repeated() {
     assert_eq!(injected(7), (faults, end));
 }
 
-/// Checks that some copy differs from the table when this part is broken. `first` is a seed that notices it at
-/// present: the search for one takes seconds a seed.
+/// Checks that some copy differs from the table when this part is broken. The search begins at `first`, a seed
+/// that showed it when this was written, because each seed takes seconds.
 fn is_noticed(sabotage: Sabotage, first: u64) {
     let noticed = first_inexact(first..first + 200, sabotage);
     let (seed, what) = noticed.unwrap_or_else(|| panic!("{sabotage:?} is not noticed in 200 runs"));

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::ASSIGNED;
+use tickets_domain::text::SUBJECT_CHARACTERS;
 use tickets_domain::{ListEnd, Scope, TicketId, Version};
 use tickets_http::list::query;
 
@@ -19,8 +20,8 @@ use crate::client::{Answered, Client, ClientError, Creation};
 /// The highest and the default number of tickets on a page: enough to choose from, and short enough to read.
 const MOST: u64 = 50;
 const USUAL: u64 = 20;
-/// The most characters shown of a text in a list. No subject is longer.
-const SHOWN: usize = 500;
+/// The most characters shown of a text in a list. A subject is never cut.
+const SHOWN: usize = SUBJECT_CHARACTERS;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tool {
