@@ -318,3 +318,92 @@ fn api_key(item: Item) -> Result<ApiKey> {
         revoked: item.revoked,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scripted::{self, Answer, NOW, condition_failed, lost, ok, refused};
+
+    fn keys(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Keys, scripted::Calls) {
+        let (tickets, calls) = scripted::tickets(move |operation, _| answer(operation));
+        (Keys::new(tickets.client, "ApiKeys", tickets.clock), calls)
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_millis(NOW).unwrap()
+    }
+
+    #[test]
+    fn a_thousand_ids_are_remembered_and_unknown_ones_make_way_for_keys() {
+        let (keys, _) = keys(|_| ok(json!({})));
+        let id = |name: &str, n: usize| -> KeyId { format!("{name}{n}").parse().unwrap() };
+        let key =
+            |n| ApiKey { id: id("key", n), ..ApiKey::new(&BearerToken::generate().unwrap(), [], now()) };
+        for n in 0..600 {
+            keys.remember(&id("key", n), now(), &Some(key(n)));
+            keys.remember(&id("nobody", n), now(), &None);
+        }
+        let known = |name: &str| (0..1200).filter(|n| keys.memory().contains_key(&id(name, *n))).count();
+        assert_eq!(known("key"), 600);
+        assert!(keys.memory().len() <= MOST_REMEMBERED && known("nobody") < 600);
+        for n in 600..1200 {
+            keys.remember(&id("key", n), now(), &Some(key(n)));
+        }
+        assert_eq!((known("key"), keys.memory().len()), (1000, 1000), "the rest is looked up each time");
+        keys.remember(&id("key", 1100), now().plus(REMEMBERED), &Some(key(1100)));
+        assert_eq!(keys.memory().len(), 1, "the others are a minute old");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_is_remembered_for_a_minute_and_not_repeated_within_five_seconds() {
+        let (keys, calls) = keys(|_| ok(json!({})));
+        let (id, meter) = ("nobody".parse().unwrap(), Meter::default());
+        let at = |millis: i64| Timestamp::from_millis(NOW + millis).unwrap();
+        assert!(keys.find(&id, &meter).await.unwrap().is_none());
+        assert!(keys.find(&id, &meter).await.unwrap().is_none());
+        assert!(keys.find_newer(&id, &meter).await.unwrap().is_none());
+        assert_eq!(calls.of("GetItem").len(), 1);
+        assert_eq!(calls.of("GetItem")[0]["ConsistentRead"], true);
+        assert!(keys.remembered(&id, at(59_999), REMEMBERED).is_some());
+        assert!(keys.remembered(&id, at(60_000), REMEMBERED).is_none());
+        assert!(keys.remembered(&id, at(4999), RECENT).is_some());
+        assert!(keys.remembered(&id, at(5000), RECENT).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_not_there_cannot_be_revoked_and_other_errors_are_told() {
+        let revoke =
+            async |answer: fn() -> Answer| keys(move |_| answer()).0.revoke(&"portal".parse().unwrap()).await;
+        assert!(revoke(|| ok(json!({}))).await.is_ok());
+        assert!(matches!(revoke(|| condition_failed(json!(null))).await, Err(Error::NotFound)));
+        assert!(matches!(revoke(lost).await, Err(Error::Unavailable(_))));
+        assert!(matches!(revoke(|| refused("ValidationException")).await, Err(Error::Internal(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_cannot_rotate_a_key_at_once() {
+        let token = BearerToken::generate().unwrap();
+        let item = api_key_item(&ApiKey::new(&token, [Scope::Read], now())).unwrap();
+        let item = serde_json::to_value(serde_dynamo::Item::from(item)).unwrap();
+        let rotate = async |update: fn() -> Answer| {
+            let item = item.clone();
+            let (keys, _) = keys(move |operation| match operation {
+                "GetItem" => ok(json!({"Item": item})),
+                _ => update(),
+            });
+            keys.rotate(&token, now()).await
+        };
+        assert!(rotate(|| ok(json!({}))).await.is_ok());
+        assert!(matches!(rotate(|| condition_failed(json!(null))).await, Err(Error::Contended)));
+        assert!(matches!(rotate(|| refused("ValidationException")).await, Err(Error::Internal(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warm_up_asks_once_and_reports_nothing() {
+        let (keys, calls) = keys(|_| lost());
+        keys.warm_up().await;
+        assert_eq!(calls.of("GetItem").len(), 1);
+    }
+}

@@ -134,3 +134,57 @@ impl Tickets {
 fn exporter() -> Result<KeyId> {
     "export".parse().map_err(Error::internal)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(scripted::NOW + millis).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_checkpoint_is_read_as_it_was_saved() {
+        let (tickets, _) = scripted::engine(0).await;
+        let range = |after, last| Range { after, last };
+        let pass = Pass {
+            since: Some(at(1)),
+            until: at(2),
+            after: 30,
+            storing: Some(range(30, 40)),
+            parts: vec![
+                Part { range: range(0, 10), records: 9, bytes: 900 },
+                Part { range: range(10, 30), records: 19, bytes: 1900 },
+            ],
+            manifests: 2,
+        };
+        for checkpoint in [
+            Checkpoint { watermark: Some(at(0)), pass: Some(pass.clone()) },
+            Checkpoint { watermark: None, pass: Some(Pass { since: None, storing: None, ..pass }) },
+            Checkpoint { watermark: Some(at(2)), pass: None },
+        ] {
+            let mut saved = tickets.checkpoint(ExportKind::Scheduled).await.unwrap();
+            saved.checkpoint = checkpoint.clone();
+            tickets.save_checkpoint(&mut saved).await.unwrap();
+            let read = tickets.checkpoint(ExportKind::Scheduled).await.unwrap();
+            assert_eq!((&read.checkpoint, read.revision), (&checkpoint, saved.revision));
+        }
+        let other = tickets.checkpoint(ExportKind::Again).await.unwrap();
+        assert_eq!((other.checkpoint, other.revision), (Checkpoint::default(), 0), "each export has its own");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_runs_one_goes_on() {
+        let (tickets, _) = scripted::engine(0).await;
+        for _ in 0..2 {
+            let mut one = tickets.checkpoint(ExportKind::Again).await.unwrap();
+            let mut other = one.clone();
+            tickets.save_checkpoint(&mut one).await.unwrap();
+            tickets.save_checkpoint(&mut one).await.unwrap();
+            assert!(matches!(tickets.save_checkpoint(&mut other).await, Err(Error::Contended)));
+        }
+        tickets.forget_checkpoints().await.unwrap();
+        assert_eq!(tickets.checkpoint(ExportKind::Again).await.unwrap().revision, 0);
+    }
+}

@@ -410,3 +410,235 @@ fn no_effect(error: Error) -> Error {
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::scripted::{self, Answer, Calls, NOW, condition_failed, lost, ok};
+
+    /// What a call of [`Tickets::put`] puts.
+    #[derive(Debug, PartialEq)]
+    enum Putting {
+        Ticket,
+        Void,
+        Claim,
+    }
+
+    fn putting(input: &Value) -> Putting {
+        match input["Item"].as_object().unwrap() {
+            item if item.contains_key("ticket") => Putting::Claim,
+            item if item.contains_key("voidedDate") => Putting::Void,
+            _ => Putting::Ticket,
+        }
+    }
+
+    fn request() -> Idempotency {
+        Idempotency::new("caller".parse().unwrap(), "key".parse().unwrap(), Fingerprint::new([1; 32]))
+    }
+
+    /// A create, with these answers to puts and to reads of a claim or a ticket. The last id given is 10.
+    async fn create(
+        request: Option<Idempotency>,
+        put: impl Fn(Putting, &Value) -> Answer + Send + Sync + 'static,
+        get: impl Fn(bool) -> Answer + Send + Sync + 'static,
+    ) -> (Result<Created>, Calls, Duration) {
+        let last = Mutex::new(10);
+        let (tickets, calls) = scripted::tickets(move |operation, input| match operation {
+            "UpdateItem" => {
+                let mut last = last.lock().unwrap();
+                *last += 1;
+                ok(json!({"Attributes": {"last": {"N": (*last - 1).to_string()}}}))
+            }
+            "PutItem" => put(putting(input), input),
+            _ => get(input["Key"]["bucket"]["S"].as_str().unwrap().starts_with("claim#")),
+        });
+        let began = Instant::now();
+        let by = "caller".parse().unwrap();
+        let created =
+            tickets.create(&by, Visibility::All, &scripted::fields(json!({})), request.as_ref()).await;
+        (created, calls, Instant::now() - began)
+    }
+
+    fn nothing(_: bool) -> Answer {
+        ok(json!({}))
+    }
+
+    /// An item that was created at another time.
+    fn somebody_s() -> Answer {
+        condition_failed(json!({"createdDate": {"N": "5"}, "version": {"N": "1"}}))
+    }
+
+    fn count(calls: &Calls, what: Putting) -> usize {
+        calls.of("PutItem").iter().filter(|input| putting(input) == what).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ids_that_somebody_took_without_the_counter_are_passed_over_until_the_deadline() {
+        let taken = |_: Putting, input: &Value| match input["Item"]["id"]["N"].as_str().unwrap() {
+            "11" | "12" => somebody_s(),
+            _ => ok(json!({})),
+        };
+        let (created, ..) = create(None, taken, nothing).await;
+        assert_eq!(created.unwrap().ticket.id.get(), 13);
+        let (created, calls, waited) = create(None, |_, _| somebody_s(), nothing).await;
+        assert!(matches!(created, Err(Error::Contended)));
+        assert!(count(&calls, Putting::Ticket) > 5 && waited <= WRITE_DEADLINE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_put_without_an_answer_is_decided_by_the_void() {
+        let ends = async |void: fn() -> Answer| {
+            let put = move |what, _: &Value| if what == Putting::Ticket { lost() } else { void() };
+            create(None, put, nothing).await.0
+        };
+        let error = ends(|| ok(json!({}))).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "there will never be a ticket: {error:?}");
+        assert!(matches!(ends(somebody_s).await, Err(Error::Unavailable(_))), "it is not this ticket");
+        let own = || condition_failed(json!({"createdDate": {"N": NOW.to_string()}}));
+        assert_eq!(ends(own).await.unwrap().ticket.id.get(), 11, "the ticket is there");
+        assert!(matches!(ends(lost).await, Err(Error::Undecided(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_put_that_its_own_ticket_refuses_was_written() {
+        let own = || condition_failed(json!({"createdDate": {"N": NOW.to_string()}, "version": {"N": "3"}}));
+        let (created, calls, _) = create(None, move |_, _| own(), nothing).await;
+        let created = created.unwrap();
+        assert_eq!((created.ticket.id.get(), created.replayed), (11, false));
+        assert_eq!(calls.of("PutItem").len(), 1);
+    }
+
+    /// A claim of id 7, of this request or another one.
+    fn claim(fingerprint: u8) -> Value {
+        let request = request();
+        let key = PrimaryKey::claim(&request);
+        let created = Timestamp::from_millis(NOW - 1000).unwrap();
+        let item = item::to_item(ClaimItem {
+            bucket: key.bucket,
+            id: key.id,
+            ticket: 7,
+            created,
+            fingerprint: Fingerprint::new([fingerprint; 32]),
+            writer: WriteId::new(&"caller".parse().unwrap()),
+            expires: Expiry::after(created, idempotency::KEPT),
+        });
+        serde_json::to_value(serde_dynamo::Item::from(item.unwrap())).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_whose_ticket_is_there_is_the_answer() {
+        let created = json!({"createdDate": {"N": (NOW - 1000).to_string()}});
+        let get = move |of_claim| ok(json!({"Item": if of_claim { claim(1) } else { created.clone() }}));
+        let (answer, calls, _) = create(Some(request()), |_, _| lost(), get).await;
+        let answer = answer.unwrap();
+        assert_eq!((answer.ticket.id.get(), answer.replayed), (7, true));
+        assert_eq!((answer.ticket.created.millis(), calls.of("UpdateItem").len()), (NOW - 1000, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_whose_ticket_does_not_come_is_taken_over_after_a_void() {
+        let get = |of_claim| if of_claim { ok(json!({"Item": claim(1)})) } else { ok(json!({})) };
+        let (answer, calls, waited) = create(Some(request()), |_, _| ok(json!({})), get).await;
+        let answer = answer.unwrap();
+        assert_eq!((answer.ticket.id.get(), answer.replayed), (11, false));
+        assert!(waited >= CLAIM_WAIT && waited < CLAIM_WAIT * 2, "{waited:?}");
+        let puts = calls.of("PutItem");
+        let kinds: Vec<_> = puts.iter().map(putting).collect();
+        assert_eq!(kinds, [Putting::Void, Putting::Claim, Putting::Ticket]);
+        assert_eq!(puts[0]["Item"]["id"], json!({"N": "7"}));
+        assert_eq!(puts[1]["ExpressionAttributeValues"], json!({":value": {"N": "7"}}));
+        assert_eq!(puts[1]["ExpressionAttributeNames"], json!({"#value": "ticket"}));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_refuses_the_void_of_a_claimed_id_decides() {
+        let get = |of_claim| if of_claim { ok(json!({"Item": claim(1)})) } else { ok(json!({})) };
+        let ends = async |refusal: fn() -> Answer| {
+            let put = move |what, input: &Value| match what {
+                Putting::Void if input["Item"]["id"]["N"] == "7" => refusal(),
+                _ => ok(json!({})),
+            };
+            create(Some(request()), put, get).await.0
+        };
+        let ticket = || condition_failed(json!({"createdDate": {"N": (NOW - 1000).to_string()}}));
+        assert!(ends(ticket).await.unwrap().replayed, "it came at the last moment");
+        assert!(!ends(somebody_s).await.unwrap().replayed, "a void, or not the claim's ticket");
+        let gone = ends(|| condition_failed(Value::Null)).await;
+        assert!(matches!(gone, Err(Error::IdempotencyKeyInUse)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_id_that_is_not_used_after_all_is_given_up() {
+        // Another request claims first, and its ticket is there.
+        let created = json!({"createdDate": {"N": (NOW - 1000).to_string()}});
+        let get = move |of_claim| if of_claim { ok(json!({})) } else { ok(json!({"Item": created})) };
+        let put = |what, _: &Value| match what {
+            Putting::Claim => condition_failed(claim(1)),
+            _ => ok(json!({})),
+        };
+        let (answer, calls, _) = create(Some(request()), put, get.clone()).await;
+        let answer = answer.unwrap();
+        assert_eq!((answer.ticket.id.get(), answer.replayed), (7, true));
+        let void = |calls: &Calls| calls.of("PutItem").last().unwrap()["Item"].clone();
+        assert_eq!(void(&calls)["id"], json!({"N": "11"}));
+        assert!(void(&calls).get("voidedDate").is_some());
+
+        // The other request said something else.
+        let put = |what, _: &Value| match what {
+            Putting::Claim => condition_failed(claim(2)),
+            _ => ok(json!({})),
+        };
+        let (answer, calls, _) = create(Some(request()), put, get).await;
+        assert!(matches!(answer, Err(Error::IdempotencyKeyReused)));
+        assert_eq!(void(&calls)["id"], json!({"N": "11"}));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_without_an_answer_is_unavailable_only_if_its_id_is_dead() {
+        let ends = async |void: fn() -> Answer| {
+            let put = move |what, _: &Value| if what == Putting::Claim { lost() } else { void() };
+            create(Some(request()), put, nothing).await.0
+        };
+        assert!(matches!(ends(|| ok(json!({}))).await, Err(Error::Unavailable(_))));
+        assert!(matches!(ends(lost).await, Err(Error::Undecided(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn claims_that_change_until_the_deadline_are_in_use() {
+        let expired = || {
+            let mut item = claim(1);
+            item["expires"] = json!({"N": "5"});
+            condition_failed(item)
+        };
+        let put = move |what, _: &Value| if what == Putting::Claim { expired() } else { ok(json!({})) };
+        let (answer, calls, waited) = create(Some(request()), put, nothing).await;
+        assert!(matches!(answer, Err(Error::IdempotencyKeyInUse)));
+        assert!(waited <= WRITE_DEADLINE && count(&calls, Putting::Claim) > 5);
+        assert_eq!((calls.of("UpdateItem").len(), count(&calls, Putting::Void)), (1, 1), "one id, given up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_that_a_void_refused_waits_for_whoever_put_it() {
+        // The void was put by a request that has claimed another id since, whose ticket is there.
+        let created = json!({"createdDate": {"N": (NOW - 1000).to_string()}});
+        let reads = Mutex::new(0);
+        let get = move |of_claim| {
+            let mut reads = reads.lock().unwrap();
+            *reads += 1;
+            match (of_claim, *reads) {
+                (true, 1) => ok(json!({})),
+                (true, _) => ok(json!({"Item": claim(1)})),
+                (false, _) => ok(json!({"Item": created})),
+            }
+        };
+        let put = |what, _: &Value| if what == Putting::Ticket { somebody_s() } else { ok(json!({})) };
+        let (answer, ..) = create(Some(request()), put, get).await;
+        let answer = answer.unwrap();
+        assert_eq!((answer.ticket.id.get(), answer.replayed), (7, true));
+    }
+}

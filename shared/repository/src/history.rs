@@ -409,3 +409,133 @@ impl Tickets {
         Ok(HistoryRange { ticket: id, first, last, deleted })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::scripted::{self, Answer, Calls, NOW, condition_failed, lost, ok, refused};
+
+    fn history(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) -> (History, Calls) {
+        let (tickets, calls) = scripted::tickets(answer);
+        (History::new(tickets.client, "History"), calls)
+    }
+
+    fn version(change: ChangeKind, has_earlier: bool) -> StreamedVersion {
+        let date = Timestamp::from_millis(NOW).unwrap();
+        let fields = [("subject".to_owned(), json!("s"))].into_iter().collect();
+        let entry =
+            HistoryEntry { version: Version::new(4), date, change, by: "ada".parse().unwrap(), fields };
+        let expires = Some(Expiry::after(date, std::time::Duration::from_secs(60)));
+        StreamedVersion { ticket: TicketId::FIRST, entry, expires, has_earlier }
+    }
+
+    fn versions(updates: &[Value]) -> Vec<String> {
+        let mut versions: Vec<_> =
+            updates.iter().map(|input| input["Key"]["version"]["N"].as_str().unwrap().to_owned()).collect();
+        versions.sort_unstable();
+        versions
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_that_is_there_is_filled_in_and_other_errors_are_told() {
+        let record = async |put: fn() -> Answer, update: fn() -> Answer| {
+            let (history, calls) = history(move |operation, _| match operation {
+                "PutItem" => put(),
+                _ => update(),
+            });
+            (history.record(version(ChangeKind::Updated, true)).await, calls.of("UpdateItem").len())
+        };
+        let there = || condition_failed(json!(null));
+        assert!(matches!(record(|| ok(json!({})), lost).await, (Ok(()), 0)));
+        assert!(matches!(record(there, || ok(json!({}))).await, (Ok(()), 1)));
+        assert!(matches!(record(there, there).await, (Ok(()), 1)), "it was recorded before");
+        let wrong = || refused("ValidationException");
+        assert!(matches!(record(there, wrong).await, (Err(Error::Internal(_)), 1)));
+        assert!(matches!(record(wrong, wrong).await, (Err(Error::Internal(_)), 0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_erases_each_version_before_it_that_is_not_erased_yet() {
+        let (history, calls) =
+            history(|operation, input| match (operation, input.get("ExclusiveStartKey")) {
+                ("Query", None) => ok(json!({
+                    "Items": [{"version": {"N": "2"}}],
+                    "LastEvaluatedKey": {"ticket": {"N": "1"}, "version": {"N": "2"}},
+                })),
+                _ => ok(json!({})),
+            });
+        history.record(version(ChangeKind::Deleted, true)).await.unwrap();
+        assert_eq!(versions(&calls.of("UpdateItem")), ["1", "3"]);
+        assert_eq!(calls.of("Query").len(), 2, "to the last page");
+        let expires = &calls.of("UpdateItem")[0]["ExpressionAttributeValues"][":expires"];
+        assert_eq!(*expires, json!({"N": (NOW / 1000 + 60).to_string()}));
+        for (change, has_earlier) in [(ChangeKind::Deleted, false), (ChangeKind::Updated, true)] {
+            let before = calls.of("UpdateItem").len();
+            history.record(version(change, has_earlier)).await.unwrap();
+            assert_eq!(calls.of("UpdateItem").len(), before);
+        }
+        assert_eq!(calls.of("PutItem").len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn values_are_erased_from_every_entry_that_is_still_there() {
+        let erase = async |update: fn() -> Answer| {
+            let (history, calls) = history(move |operation, _| match operation {
+                "Query" => ok(json!({"Items": [{"version": {"N": "2"}}, {"version": {"N": "5"}}]})),
+                _ => update(),
+            });
+            let erased = history.erase_values(TicketId::FIRST).await;
+            assert_eq!(calls.of("Query")[0]["ConsistentRead"], true);
+            (erased, versions(&calls.of("UpdateItem")))
+        };
+        let both = vec!["2".to_owned(), "5".to_owned()];
+        assert!(matches!(erase(|| ok(json!({}))).await, (Ok(()), erased) if erased == both));
+        let gone = erase(|| condition_failed(json!(null))).await;
+        assert!(matches!(gone, (Ok(()), erased) if erased == both), "TTL was faster");
+        assert!(
+            matches!(erase(|| refused("ValidationException")).await, (Err(_), erased) if erased == both[..1])
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_asks_for_one_more_than_it_returns_page_by_page() {
+        // Two entries a page, without an end.
+        let next = Mutex::new(0);
+        let (history, calls) = history(move |_, _| {
+            let mut next = next.lock().unwrap();
+            *next += 2;
+            let item = |version: u64| {
+                json!({
+                    "ticket": {"N": "1"}, "version": {"N": version.to_string()}, "date": {"N": NOW.to_string()},
+                    "change": {"S": "updated"}, "by": {"S": "ada"}, "names": {"L": []},
+                })
+            };
+            ok(json!({
+                "Items": [item(*next - 1), item(*next)],
+                "LastEvaluatedKey": {"ticket": {"N": "1"}, "version": {"N": next.to_string()}},
+            }))
+        });
+        let (first, last) = (Version::new(1), Version::new(9));
+        let range = HistoryRange { ticket: TicketId::FIRST, first, last, deleted: false };
+        let mut count = 0;
+        let take = |_: &HistoryEntry| {
+            count += 1;
+            Taken::Accepted
+        };
+        assert!(history.list(&range, 0, Some(5), take).await.unwrap(), "there are more");
+        assert_eq!(count, 5);
+        let limits: Vec<_> = calls.of("Query").iter().map(|input| input["Limit"].clone()).collect();
+        assert_eq!(limits, [6, 4, 2]);
+        let asked = calls.of("Query").len();
+        assert!(!history.list(&range, 9, None, |_: &HistoryEntry| Taken::Accepted).await.unwrap());
+        assert_eq!(calls.of("Query").len(), asked, "nothing comes after the last version");
+        let full = history.list(&range, 8, None, |_: &HistoryEntry| Taken::Full).await.unwrap();
+        assert!(full);
+        let values = &calls.of("Query")[asked]["ExpressionAttributeValues"];
+        assert_eq!((&values[":first"], &values[":last"]), (&json!({"N": "9"}), &json!({"N": "9"})));
+    }
+}

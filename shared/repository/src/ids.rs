@@ -307,7 +307,13 @@ impl<'a> Gaps<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::scripted::{self, Answer, NOW, condition_failed, lost, ok, refused};
 
     fn time(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
@@ -364,5 +370,107 @@ mod tests {
         let (one, other) = (new_epoch(), new_epoch());
         assert_ne!(one, other);
         assert_eq!(one.to_string().len(), 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reservation_begins_after_the_last_id_given_and_knows_when_that_was() {
+        let mut backoff = Backoff::within(Duration::from_secs(3));
+        let old = json!({"Attributes": {"last": {"N": "41"}, "reserved": {"N": "90000"}}});
+        let (tickets, calls) = scripted::tickets(move |_, _| ok(old.clone()));
+        let reservation = tickets.reserve(3, &mut backoff).await.unwrap();
+        assert_eq!((reservation.first, reservation.previous_reserved), (42, Some(time(90_000))));
+        assert_eq!(reservation.reserved, time(NOW));
+        let values = &calls.of("UpdateItem")[0]["ExpressionAttributeValues"];
+        assert_eq!(values[":count"], json!({"N": "3"}));
+
+        for nothing in [json!({}), json!({"Attributes": {}})] {
+            let (tickets, _) = scripted::tickets(move |_, _| ok(nothing.clone()));
+            let reservation = tickets.reserve(1, &mut backoff).await.unwrap();
+            assert_eq!((reservation.first, reservation.previous_reserved), (1, None));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reservation_whose_answer_is_lost_is_repeated_and_never_undecided() {
+        let count = AtomicUsize::new(0);
+        let (tickets, _) = scripted::tickets(move |_, _| match count.fetch_add(1, Ordering::Relaxed) {
+            0..2 => lost(),
+            _ => ok(json!({"Attributes": {"last": {"N": "7"}}})),
+        });
+        let mut backoff = Backoff::within(Duration::from_secs(3));
+        assert_eq!(tickets.reserve(1, &mut backoff).await.unwrap().first, 8);
+        let (tickets, _) = scripted::tickets(|_, _| lost());
+        assert!(matches!(tickets.reserve(1, &mut backoff).await, Err(Error::Unavailable(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_month_is_only_lowered() {
+        let lower = async |answer: fn() -> Answer| {
+            let (tickets, _) = scripted::tickets(move |_, _| answer());
+            tickets.lower_first_month(Month::of(time(NOW))).await
+        };
+        assert!(lower(|| ok(json!({}))).await.is_ok());
+        assert!(lower(|| condition_failed(Value::Null)).await.is_ok(), "it is as low already");
+        assert!(matches!(lower(|| refused("ValidationException")).await, Err(Error::Internal(_))));
+    }
+
+    fn counter_item() -> Answer {
+        let skipped = json!({"L": [{"L": [{"N": "2"}, {"N": "3"}]}]});
+        ok(json!({"Item": {
+            "last": {"N": "5"}, "firstMonth": {"S": "2026-01"}, "epoch": {"S": "e"}, "skipped": skipped,
+        }}))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_epoch_starts_ahead_of_ids_given_out_meanwhile() {
+        let refusals = AtomicUsize::new(0);
+        let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
+            "GetItem" => counter_item(),
+            "UpdateItem" if refusals.fetch_add(1, Ordering::Relaxed) < 2 => condition_failed(Value::Null),
+            _ => ok(json!({})),
+        });
+        let restored = tickets.start_epoch(1000).await.unwrap();
+        assert_eq!((restored.last, restored.skipped_to), (5, 1005));
+        let updates = calls.of("UpdateItem");
+        assert_eq!((updates.len(), calls.of("GetItem").len()), (3, 3), "it is read again each time");
+        let range = |from: &str, to: &str| json!({"L": [{"N": from}, {"N": to}]});
+        let values = &updates[2]["ExpressionAttributeValues"];
+        assert_eq!(values[":skipped"], json!({"L": [range("2", "3"), range("6", "1005")]}));
+        assert_eq!((&values[":last"], &values[":next"]), (&json!({"N": "5"}), &json!({"N": "1005"})));
+        assert_eq!(values[":epoch"], json!({"S": restored.epoch.to_string()}));
+        assert_eq!(calls.of("DeleteItem").len(), 2, "exports begin anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_epoch_that_cannot_start_says_why() {
+        let start = async |update: fn() -> Answer| {
+            let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
+                "GetItem" => counter_item(),
+                _ => update(),
+            });
+            (tickets.start_epoch(1000).await.unwrap_err(), calls.of("UpdateItem").len())
+        };
+        let began = Instant::now();
+        let (error, attempts) = start(|| condition_failed(Value::Null)).await;
+        assert!(matches!(error, Error::Contended) && attempts > 10, "{error:?} {attempts}");
+        assert!((9..=10).contains(&(Instant::now() - began).as_secs()));
+        let (error, attempts) = start(|| refused("ValidationException")).await;
+        assert!(matches!(error, Error::Internal(_)) && attempts == 1);
+        let (error, attempts) = start(lost).await;
+        assert!(matches!(error, Error::Unavailable(_)) && attempts == 1, "it may have taken effect");
+        let (tickets, _) = scripted::tickets(|_, _| ok(json!({})));
+        assert!(matches!(tickets.start_epoch(1000).await, Err(Error::NotFound)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewed_epoch_makes_exports_begin_anew() {
+        let (tickets, calls) = scripted::tickets(|_, _| ok(json!({})));
+        let epoch = tickets.renew_epoch().await.unwrap();
+        let values = &calls.of("UpdateItem")[0]["ExpressionAttributeValues"];
+        assert_eq!(values[":epoch"], json!({"S": epoch.to_string()}));
+        assert_eq!(calls.of("DeleteItem").len(), 2);
+        let (tickets, calls) = scripted::tickets(|_, _| condition_failed(Value::Null));
+        assert!(tickets.renew_epoch().await.is_err(), "a table without tickets has none");
+        assert!(calls.of("DeleteItem").is_empty());
     }
 }

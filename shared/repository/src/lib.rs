@@ -31,6 +31,8 @@ mod month;
 pub mod moving;
 mod primary_key;
 pub mod schema;
+#[cfg(test)]
+mod scripted;
 pub mod seed;
 mod sign;
 pub mod tickets;

@@ -294,7 +294,7 @@ impl Tickets {
 
     /// After a walk that found next to nothing: finds the next changes by reading all keys, some 60 per read
     /// unit. The ids are kept for the next pages. If they lie close together, the walk goes on there.
-    async fn next_changed<F>(
+    async fn next_changed<F: FnMut(&Row) -> Taken>(
         &self,
         counter: &Counter,
         since: Timestamp,
@@ -314,21 +314,28 @@ impl Tickets {
                 break;
             }
         }
-        if let (false, Some(first), Some(last)) = (complete, ids.first(), ids.last())
-            && last.get() - first.get() < DENSE * ids.len() as u64
-        {
-            page.done = page.done.max(first.get() - 1);
+        if let (false, Some(first)) = (complete, ids.first().filter(|_| lie_close(&ids))) {
+            page.skip_to(first.get() - 1);
             return Ok(Continuation::Walk);
         }
         Ok(Continuation::Ids { ids: ids.into_iter().collect(), complete })
     }
 }
 
+/// Whether more than one in [`DENSE`] of the ids from the first to the last is among these.
+fn lie_close(ids: &BTreeSet<TicketId>) -> bool {
+    let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return false };
+    last.get() - first.get() < DENSE * ids.len() as u64
+}
+
 #[cfg(test)]
 mod tests {
-    use tickets_domain::id::CustomerId;
+    use serde_json::Value;
+    use tickets_domain::id::{CustomerId, Precondition};
 
     use super::*;
+    use crate::scripted::{self, Calls};
+    use crate::tickets::Policy;
 
     fn key(id: u64, state: RecordState) -> RecordKey {
         let at = Timestamp::from_millis(1_764_000_000_000).unwrap();
@@ -392,5 +399,162 @@ mod tests {
             .map(|candidate| (candidate.id.get(), candidate.departed))
             .collect();
         assert_eq!(found, [(2, true), (3, true), (4, false)], "by id, and without those that cannot match");
+    }
+
+    #[test]
+    fn ids_lie_close_if_more_than_one_in_four_is_there() {
+        let close = |ids: &[u64]| lie_close(&ids.iter().map(|id| TicketId::try_from(*id).unwrap()).collect());
+        assert!(close(&[100]) && close(&[100, 107]) && close(&[1, 2, 3]) && close(&[1, 5, 12]));
+        assert!(!close(&[]) && !close(&[100, 108]) && !close(&[1, 5, 13]));
+    }
+
+    async fn list(tickets: &Tickets, filter: &Filter, found: Continuation) -> (Vec<u64>, ListEnd) {
+        let mut ids = Vec::new();
+        let take = |row: &Row| {
+            ids.push(row.key.id.get());
+            Taken::Accepted
+        };
+        let listed = tickets.list(filter, &found, Visibility::All, take).await.unwrap();
+        (ids, listed.end)
+    }
+
+    fn customer(id: u64) -> Option<CustomerId> {
+        CustomerId::try_from(id).ok()
+    }
+
+    async fn delete(tickets: &Tickets, ids: impl IntoIterator<Item = u64>) {
+        for id in ids {
+            let (id, by) = (TicketId::try_from(id).unwrap(), "writer".parse().unwrap());
+            tickets.delete(id, &by, Visibility::All, &Precondition::None).await.unwrap();
+        }
+    }
+
+    fn limits(calls: &Calls, index: &str) -> Vec<u64> {
+        let queries = calls.of("Query");
+        let limit = |input: &Value| input["Limit"].as_u64().unwrap();
+        queries.iter().filter(|input| input["IndexName"] == index).map(limit).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_has_something_ends_after_enough_keys() {
+        let (tickets, calls) = scripted::engine(100).await;
+        delete(&tickets, 3..100).await;
+        let policy = Policy { most_keys: 20, ..Policy::default() };
+        let tickets = Tickets { policy, ..tickets };
+        let filter = Filter { customer: customer(1), limit: Some(3), ..Filter::default() };
+        let (ids, end) = list(&tickets, &filter, Continuation::Unknown).await;
+        assert_eq!((ids, end), (vec![1, 2], ListEnd::More(Continuation::Unknown)));
+        assert_eq!(limits(&calls, "byCustomer"), [4, 8, 16], "each page is twice the one before");
+        // A page must not come out empty: without anything it goes on.
+        let next = Filter { id_after: 2, ..filter };
+        assert_eq!(list(&tickets, &next, Continuation::Unknown).await, (vec![100], ListEnd::Complete));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_changes_are_fetched_and_many_are_walked_over() {
+        for (count, walked) in [(39, false), (40, true)] {
+            let (tickets, calls) = scripted::engine(count).await;
+            let tickets = Tickets { policy: Policy { most_keys: 39, ..Policy::default() }, ..tickets };
+            let since = Some(tickets.clock.now());
+            let filter = Filter { updated_since: since, ..Filter::default() };
+            let (ids, end) = list(&tickets, &filter, Continuation::Unknown).await;
+            assert_eq!((ids.len(), end), (count, ListEnd::Complete));
+            assert_eq!(calls.of("BatchGetItem").is_empty(), walked, "{count}");
+            assert_eq!(limits(&calls, "byUpdated")[..4], [10, 10, 10, 10], "one more than may be read");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_far_apart_are_carried_in_the_link_and_close_ones_walked() {
+        let (tickets, calls) = scripted::engine(0).await;
+        let tickets = Tickets { policy: Policy { most_ids: 3, ..Policy::default() }, ..tickets };
+        for _ in 0..6 {
+            scripted::append(&tickets, 1).await;
+            scripted::skip(&tickets, 9).await;
+        }
+        let counter = tickets.counter().await.unwrap();
+        let since = tickets.clock.now();
+        let next = async |id_after: u64| {
+            let filter = Filter { updated_since: Some(since), id_after, ..Filter::default() };
+            let mut page =
+                Page { filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0, done: id_after };
+            let next = tickets.next_changed(&counter, since, &mut page).await.unwrap();
+            (next, page.done)
+        };
+        let ids = |ids: &[u64], complete| {
+            let ids = ids.iter().map(|id| TicketId::try_from(*id).unwrap()).collect();
+            Continuation::Ids { ids, complete }
+        };
+        assert_eq!(next(1).await, (ids(&[11, 21, 31], false), 1), "the lowest");
+        assert_eq!(next(21).await, (ids(&[31, 41, 51], true), 21));
+        assert_eq!(next(60).await, (ids(&[], true), 60));
+        scripted::append(&tickets, 4).await;
+        let counter = tickets.counter().await.unwrap();
+        let filter = Filter { updated_since: Some(since), ..Filter::default() };
+        let mut page = Page { filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0, done: 51 };
+        let next = tickets.next_changed(&counter, since, &mut page).await.unwrap();
+        assert_eq!((next, page.done), (Continuation::Walk, 60), "from the first of them");
+        assert!(calls.of("BatchGetItem").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_s_ids_are_fetched_and_the_rest_is_found_anew() {
+        let (tickets, calls) = scripted::engine(30).await;
+        let filter = Filter { updated_since: Some(tickets.clock.now()), ..Filter::default() };
+        let known = |ids: &[u64], complete| {
+            let ids = ids.iter().map(|id| TicketId::try_from(*id).unwrap()).collect();
+            Continuation::Ids { ids, complete }
+        };
+        let complete = list(&tickets, &filter, known(&[4, 7], true)).await;
+        assert_eq!(complete, (vec![4, 7], ListEnd::Complete));
+        assert!(calls.of("Query").is_empty());
+        let (ids, end) = list(&tickets, &filter, known(&[4, 7], false)).await;
+        assert_eq!((ids, end), ([4].into_iter().chain(7..=30).collect(), ListEnd::Complete));
+        let two = Filter { limit: Some(2), ..filter };
+        let (ids, end) = list(&tickets, &two, known(&[4, 7, 9, 12], true)).await;
+        assert_eq!((ids, end), (vec![4, 7], ListEnd::More(known(&[9, 12], true))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn side_by_side_the_first_index_to_end_answers() {
+        let (tickets, calls) = scripted::engine(450).await;
+        let since = Some(tickets.clock.now());
+        // The customer's index has 450 keys, as the one by time.
+        let filter = Filter { customer: customer(1), updated_since: since, ..Filter::default() };
+        let (ids, end) = list(&tickets, &filter, Continuation::Unknown).await;
+        assert_eq!((ids.len(), end), (450, ListEnd::Complete));
+        assert_eq!(limits(&calls, "byCustomer"), [200, 400]);
+        // Nothing is customer 2's: one look at each.
+        let (tickets, calls) = scripted::engine(450).await;
+        let filter = Filter { customer: customer(2), updated_since: since, ..Filter::default() };
+        assert_eq!(list(&tickets, &filter, Continuation::Unknown).await, (vec![], ListEnd::Complete));
+        assert_eq!((limits(&calls, "byCustomer"), limits(&calls, "byUpdated").len()), (vec![200], 4));
+        assert!(calls.of("BatchGetItem").is_empty());
+        // Nothing has changed since.
+        let later = tickets.clock.now().plus(std::time::Duration::from_millis(1));
+        let filter = Filter { customer: customer(1), updated_since: Some(later), ..Filter::default() };
+        assert_eq!(list(&tickets, &filter, Continuation::Unknown).await, (vec![], ListEnd::Complete));
+        assert!(calls.of("BatchGetItem").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_restricted_to_a_customer_lists_only_its_tickets() {
+        let (tickets, calls) = scripted::engine(3).await;
+        let count = async |own: u64, asked: Option<u64>| {
+            let filter = Filter { customer: asked.and_then(customer), ..Filter::default() };
+            let mut count = 0;
+            let take = |_: &Row| {
+                count += 1;
+                Taken::Accepted
+            };
+            let visibility = Visibility::Only(customer(own).unwrap());
+            let listed = tickets.list(&filter, &Continuation::Unknown, visibility, take).await.unwrap();
+            assert_eq!(listed.end, ListEnd::Complete);
+            count
+        };
+        assert_eq!([count(1, None).await, count(1, Some(1)).await, count(2, None).await], [3, 3, 0]);
+        let before = calls.of("Query").len();
+        assert_eq!([count(1, Some(2)).await, count(2, Some(1)).await], [0, 0]);
+        assert_eq!(calls.of("Query").len(), before, "nothing is read for another one's");
     }
 }

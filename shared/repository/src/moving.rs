@@ -290,7 +290,13 @@ fn compare(found: Item, record: &Record) -> Result<MovedIn> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::scripted::{self, Answer, NOW, condition_failed, lost, ok, refused};
 
     #[test]
     fn ranges_hold_every_id_above_the_last_and_skip_far_leaps() {
@@ -320,5 +326,126 @@ mod tests {
         let room = Room { last: 20, ranges: vec![(5, 9, 0)] };
         let admitted = (1..30).filter(|id| room.admits(TicketId::try_from(*id).unwrap()));
         assert_eq!(admitted.collect::<Vec<_>>(), [5, 6, 7, 8, 9, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+    }
+
+    /// The counter's item.
+    fn counter(last: u64, reserved: i64, moved: Value) -> Answer {
+        let reserved = json!({"N": reserved.to_string()});
+        ok(json!({"Item": {"last": {"N": last.to_string()}, "reserved": reserved, "moved": {"L": moved}}}))
+    }
+
+    fn earliest() -> Timestamp {
+        "2025-03-04".parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_made_above_the_last_id_once_its_writers_have_ended() {
+        // The counter is moved by somebody else first; then the answer to our own move is lost.
+        let reads = AtomicUsize::new(0);
+        let updates = AtomicUsize::new(0);
+        let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
+            "GetItem" => match reads.fetch_add(1, Ordering::Relaxed) {
+                0 => counter(5, NOW - 4000, json!([])),
+                1 => counter(6, NOW - 3000, json!([])),
+                _ => counter(
+                    20,
+                    NOW - 3000,
+                    json!([{"L": [{"N": "7"}, {"N": "20"}, {"N": (NOW - 3000).to_string()}]}]),
+                ),
+            },
+            "UpdateItem" => match updates.fetch_add(1, Ordering::Relaxed) {
+                0 => condition_failed(Value::Null),
+                1 => lost(),
+                _ => ok(json!({})),
+            },
+            _ => refused("ValidationException"),
+        });
+        let began = Instant::now();
+        let room = tickets.make_room(&[10, 20], earliest()).await.unwrap().unwrap();
+        let admitted = (1..25).filter(|id| room.admits(TicketId::try_from(*id).unwrap()));
+        assert_eq!(admitted.collect::<Vec<_>>(), (7..25).collect::<Vec<_>>());
+        // The settle window is ten seconds: seven are left, besides the waits between attempts.
+        let waited = Instant::now() - began;
+        assert!(waited >= Duration::from_secs(7) && waited < Duration::from_millis(7100), "{waited:?}");
+        let updates = calls.of("UpdateItem");
+        assert_eq!(updates.len(), 3, "two moves, and the first month");
+        let values = &updates[1]["ExpressionAttributeValues"];
+        let range = [7, 20, NOW - 3000].map(|number: i64| json!({"N": number.to_string()}));
+        assert_eq!(values[":moved"], json!({"L": [{"L": range}]}));
+        assert_eq!((&values[":last"], &values[":next"]), (&json!({"N": "6"}), &json!({"N": "20"})));
+        assert_eq!(values[":month"], json!({"S": "2025-03"}));
+        assert_eq!(updates[2]["ExpressionAttributeValues"][":month"], json!({"S": "2025-03"}));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_counter_keeps_earlier_ranges_and_gaps_of_a_file() {
+        let reads = AtomicUsize::new(0);
+        let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
+            "GetItem" if reads.fetch_add(1, Ordering::Relaxed) == 0 => ok(json!({})),
+            "GetItem" => counter(50_000, 0, json!([])),
+            _ => ok(json!({})),
+        });
+        let began = Instant::now();
+        tickets.make_room(&[1, 2, 50_000], earliest()).await.unwrap().unwrap();
+        assert!(Instant::now() - began < Duration::from_secs(1), "nobody had reserved an id");
+        let update = &calls.of("UpdateItem")[0];
+        assert_eq!(update["ConditionExpression"], "attribute_not_exists(#last)");
+        let ranges = |name: &str| update["ExpressionAttributeValues"][name].to_string();
+        assert_eq!(
+            ranges(":moved"),
+            r#"{"L":[{"L":[{"N":"1"},{"N":"2"},{"N":"0"}]},{"L":[{"N":"50000"},{"N":"50000"},{"N":"0"}]}]}"#
+        );
+        assert_eq!(ranges(":skipped"), r#"{"L":[{"L":[{"N":"3"},{"N":"49999"}]}]}"#);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_that_cannot_be_made_says_why() {
+        let make = async |update: fn() -> Answer| {
+            let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
+                "GetItem" => counter(5, 0, json!([])),
+                _ => update(),
+            });
+            (tickets.make_room(&[10], earliest()).await.unwrap_err(), calls.of("UpdateItem").len())
+        };
+        let began = Instant::now();
+        let (error, attempts) = make(|| condition_failed(Value::Null)).await;
+        assert!(matches!(error, Error::Contended) && attempts > 10, "{error:?} {attempts}");
+        assert!((9..=10).contains(&(Instant::now() - began).as_secs()));
+        let (error, attempts) = make(|| refused("ValidationException")).await;
+        assert!(matches!(error, Error::Internal(_)) && attempts == 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_million_ids_are_room_for_any_file_and_a_hundred_for_each_ticket() {
+        let make = async |ids: Vec<u64>| {
+            let (tickets, _) = scripted::tickets(|operation, _| match operation {
+                "GetItem" => ok(json!({})),
+                _ => refused("ValidationException"),
+            });
+            tickets.make_room(&ids, earliest()).await
+        };
+        // Ids as far apart as a range may have them.
+        let ids =
+            |count: u64, last: u64| -> Vec<u64> { (1..count).map(|n| n * LEAP).chain([last]).collect() };
+        assert!(make(ids(100, 1_000_000)).await.is_err(), "it is not refused before it is written");
+        let sparse = TooSparse { first: LEAP, last: 1_000_001 };
+        assert_eq!(make(ids(101, 1_000_001)).await.unwrap().unwrap_err(), sparse);
+        let dense: Vec<u64> = (1..=10_001).map(|n| n * 100).collect();
+        assert!(make(dense.clone()).await.is_err());
+        let dense = dense.into_iter().map(|id| id + 1).collect();
+        assert!(make(dense).await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_import_below_the_last_id_moves_nothing() {
+        let (tickets, calls) = scripted::tickets(|operation, _| match operation {
+            "GetItem" => counter(20, 0, json!([{"L": [{"N": "7"}, {"N": "20"}, {"N": "0"}]}])),
+            _ => ok(json!({})),
+        });
+        let room = tickets.make_room(&[10, 20], earliest()).await.unwrap().unwrap();
+        assert!(room.admits(TicketId::try_from(7).unwrap()) && !room.admits(TicketId::try_from(6).unwrap()));
+        let updates = calls.of("UpdateItem");
+        assert_eq!(updates.len(), 1, "only the first month");
+        assert_eq!(updates[0]["UpdateExpression"], "SET #month = :month");
     }
 }

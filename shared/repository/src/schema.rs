@@ -196,3 +196,68 @@ async fn create(client: &Client, name: &str, table: CreateTableFluentBuilder) ->
         Ok(_) => until_active(client, name).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::scripted::{self, Answer, ok, refused};
+
+    fn client(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Client, scripted::Calls) {
+        let (tickets, calls) = scripted::tickets(move |operation, _| answer(operation));
+        (tickets.client, calls)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expiry_that_is_enabled_already_is_no_error() {
+        let enable = async |answer: fn() -> Answer| {
+            let (client, calls) = client(move |_| answer());
+            let enabled = enable_expiry(&client, "Tickets").await;
+            let asked = json!({"AttributeName": "expires", "Enabled": true});
+            assert_eq!(calls.of("UpdateTimeToLive")[0]["TimeToLiveSpecification"], asked);
+            enabled
+        };
+        assert!(enable(|| ok(json!({}))).await.is_ok());
+        assert!(enable(|| refused("ValidationException")).await.is_ok());
+        assert!(enable(|| refused("ResourceNotFoundException")).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tables_that_are_there_are_left_alone() {
+        let (there, calls) = client(|_| refused("ResourceInUseException"));
+        create_tables(&there, "Tickets", "ApiKeys").await.unwrap();
+        create_history_table(&there, "History").await.unwrap();
+        assert_eq!((calls.of("CreateTable").len(), calls.of("DescribeTable").len()), (3, 0));
+        let (denied, calls) = client(|_| refused("AccessDeniedException"));
+        assert!(create_tables(&denied, "Tickets", "ApiKeys").await.is_err());
+        assert_eq!(calls.of("CreateTable").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_table_is_waited_for_ten_seconds_at_most() {
+        let table = |status: &str| ok(json!({"Table": {"TableStatus": status}}));
+        let looks = AtomicUsize::new(0);
+        let (slow, calls) = client(move |operation| match operation {
+            "DescribeTable" if looks.fetch_add(1, Ordering::Relaxed) < 3 => table("CREATING"),
+            _ => table("ACTIVE"),
+        });
+        create_history_table(&slow, "History").await.unwrap();
+        assert_eq!(calls.of("DescribeTable").len(), 4);
+        let began = Instant::now();
+        let (stuck, _) = client(move |_| table("CREATING"));
+        assert!(create_history_table(&stuck, "History").await.is_err());
+        assert_eq!((Instant::now() - began).as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_shows_items_before_and_after() {
+        let (client, calls) = client(|_| ok(json!({})));
+        enable_stream(&client, "Tickets").await.unwrap();
+        let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
+        assert_eq!(calls.of("UpdateTable")[0]["StreamSpecification"], stream);
+    }
+}

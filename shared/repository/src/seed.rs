@@ -75,3 +75,60 @@ impl Tickets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::scripted::{self, Answer, NOW, ok};
+
+    fn seeds(count: usize) -> Vec<SeedTicket> {
+        let at = "2026-01-02".parse().unwrap();
+        vec![SeedTicket { fields: scripted::fields(json!({})), created: at, updated: at }; count]
+    }
+
+    fn counter() -> Answer {
+        ok(json!({"Attributes": {"last": {"N": "10"}, "reserved": {"N": "90000"}}}))
+    }
+
+    fn ids(request: &Value) -> Vec<u64> {
+        let id = |write: &Value| write["PutRequest"]["Item"]["id"]["N"].as_str().unwrap().parse().unwrap();
+        request["RequestItems"]["Tickets"].as_array().unwrap().iter().map(id).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_left_unprocessed_is_sent_again() {
+        let batches = AtomicUsize::new(0);
+        let (tickets, calls) = scripted::tickets(move |operation, input| match operation {
+            "BatchWriteItem" if batches.fetch_add(1, Ordering::Relaxed) == 0 => {
+                let sent = input["RequestItems"]["Tickets"].as_array().unwrap();
+                ok(json!({"UnprocessedItems": {"Tickets": sent[20..]}}))
+            }
+            "BatchWriteItem" => ok(json!({"UnprocessedItems": {}})),
+            _ => counter(),
+        });
+        tickets.append(&"seed".parse().unwrap(), &seeds(30)).await.unwrap();
+        let mut sent: Vec<Vec<u64>> = calls.of("BatchWriteItem").iter().map(ids).collect();
+        sent.sort_unstable();
+        assert_eq!(sent, [(11..36).collect::<Vec<_>>(), (31..36).collect(), (36..41).collect()]);
+        let items = &calls.of("BatchWriteItem")[0]["RequestItems"]["Tickets"];
+        let reserved = |at: usize| &items[at]["PutRequest"]["Item"]["previousReserved"]["N"];
+        assert_eq!((reserved(0), reserved(1)), (&json!("90000"), &json!(NOW.to_string())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_unprocessed_is_an_error_at_the_deadline() {
+        let (tickets, calls) = scripted::tickets(move |operation, input| match operation {
+            "BatchWriteItem" => ok(json!({"UnprocessedItems": input["RequestItems"]})),
+            _ => counter(),
+        });
+        let began = Instant::now();
+        let error = tickets.append(&"seed".parse().unwrap(), &seeds(1)).await.unwrap_err();
+        assert!(matches!(error, Error::Throttled(_)), "{error:?}");
+        assert!(Instant::now() - began <= WRITE_DEADLINE && calls.of("BatchWriteItem").len() > 5);
+    }
+}

@@ -223,42 +223,32 @@ mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
     use aws_sigv4::sign::v4;
-    use aws_smithy_runtime_api::client::http::{
-        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-    };
-    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use aws_types::SdkConfig;
     use chrono::NaiveDateTime;
     use proptest::prelude::*;
 
     use super::*;
     use crate::dynamodb_client;
-
-    /// A DynamoDB that keeps the last request.
-    #[derive(Debug, Clone, Default)]
-    struct Recorder(Arc<Mutex<Option<HttpRequest>>>);
-
-    impl HttpConnector for Recorder {
-        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-            *self.0.lock().unwrap() = Some(request);
-            HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), "{}".into())))
-        }
-    }
+    use crate::scripted::http_client;
 
     /// The request that a call makes.
     async fn request(url: &str, region: &str, credentials: &Credentials, key: &str) -> HttpRequest {
-        let recorder = Recorder::default();
-        let connector = SharedHttpConnector::new(recorder.clone());
+        let sent = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&sent);
+        let answer = move |request| {
+            *kept.lock().unwrap() = Some(request);
+            (200, b"{}".to_vec())
+        };
         let sdk_config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
-            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .http_client(http_client(answer))
             .endpoint_url(url)
             .build();
         let get = dynamodb_client(&sdk_config).get_item().table_name("Tickets");
         get.key("id", AttributeValue::S(key.to_owned())).send().await.unwrap();
-        recorder.0.lock().unwrap().take().unwrap()
+        sent.lock().unwrap().take().unwrap()
     }
 
     /// The signature of `aws-sigv4` for a request.

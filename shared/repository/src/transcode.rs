@@ -484,13 +484,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use aws_sdk_dynamodb::Client;
-    use aws_sdk_dynamodb::config::http::HttpRequest;
     use aws_sdk_dynamodb::config::retry::RetryConfig;
     use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
-    use aws_smithy_runtime_api::client::http::{
-        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-    };
-    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use tickets_domain::RecordKey;
@@ -499,26 +494,17 @@ mod tests {
     use super::*;
     use crate::failure::Failure;
     use crate::list::{Entry, Versioned};
+    use crate::scripted::http_client;
 
-    /// A DynamoDB that gives this answer to every call.
-    #[derive(Debug, Clone)]
-    struct Answer(u16, Vec<u8>);
-
-    impl HttpConnector for Answer {
-        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-            let Self(status, body) = self.clone();
-            HttpConnectorFuture::ready(Ok(HttpResponse::new(status.try_into().unwrap(), body.into())))
-        }
-    }
-
+    /// A client of a DynamoDB that gives this answer to every call.
     fn client(status: u16, body: &[u8]) -> Client {
-        let connector = SharedHttpConnector::new(Answer(status, body.to_owned()));
+        let body = body.to_owned();
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
             .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
             .retry_config(RetryConfig::disabled())
-            .http_client(http_client_fn(move |_, _| connector.clone()));
+            .http_client(http_client(move |_| (status, body.clone())));
         Client::from_conf(config.build())
     }
 

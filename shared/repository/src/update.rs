@@ -125,3 +125,84 @@ impl Tickets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use serde_json::{Value, json};
+    use tickets_domain::TicketFields;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::scripted::{self, Answer, Calls, NOW, condition_failed, lost, ok};
+
+    /// A ticket of customer 1 in this version.
+    fn ticket(version: u64) -> Value {
+        let (number, time) = (json!({"N": version.to_string()}), json!({"N": NOW.to_string()}));
+        json!({
+            "bucket": {"S": "0#1"}, "id": {"N": "1"}, "customerID": {"N": "1"}, "subject": {"S": "s"},
+            "createdDate": time, "updatedDate": time, "version": number,
+            "writer": {"S": format!("a.{version}")}, "previousReserved": {"N": "5"},
+        })
+    }
+
+    /// Moves ticket 1, in version 3, to customer 2.
+    async fn moved(put: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> (Result<Ticket>, Calls) {
+        let (tickets, calls) = scripted::tickets(move |operation, input| match operation {
+            "PutItem" => put(&input["Item"]),
+            _ => ok(json!({"Item": ticket(3)})),
+        });
+        let change = |ticket: &Ticket, _| {
+            let fields =
+                TicketFields { customer: 2.try_into().map_err(Error::internal)?, ..ticket.fields.clone() };
+            Ok(Some(Ticket { fields, version: ticket.version.next(), ..ticket.clone() }))
+        };
+        let by = "writer".parse().unwrap();
+        let updated =
+            tickets.update(TicketId::FIRST, &by, Visibility::All, &Precondition::None, change).await;
+        (updated, calls)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_move_is_announced_and_keeps_what_is_known_of_the_ticket() {
+        let (updated, calls) = moved(|_| ok(json!({}))).await;
+        assert_eq!(updated.unwrap().version.get(), 4);
+        let puts = calls.of("PutItem");
+        assert_eq!(puts.len(), 2);
+        assert_eq!(puts[0]["Item"]["customerID"], json!({"N": "1"}), "it leaves this one");
+        let item = &puts[1]["Item"];
+        assert_eq!((&item["customerID"], &item["customerSince"]), (&json!({"N": "2"}), &json!({"N": "4"})));
+        assert_eq!(
+            (&item["previousWriter"], &item["previousReserved"]),
+            (&json!({"S": "a.3"}), &json!({"N": "5"}))
+        );
+        assert_eq!(puts[1]["ExpressionAttributeValues"], json!({":value": {"N": "3"}}));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_that_others_keep_changing_is_contended_at_the_deadline() {
+        let version = AtomicU64::new(3);
+        let began = Instant::now();
+        let (updated, calls) = moved(move |item| match item.get("version") {
+            Some(_) => condition_failed(ticket(version.fetch_add(1, Ordering::Relaxed) + 1)),
+            None => ok(json!({})),
+        })
+        .await;
+        assert!(matches!(updated, Err(Error::Contended)));
+        assert!(calls.of("PutItem").len() > 10 && Instant::now() - began <= WRITE_DEADLINE);
+        assert_eq!(calls.of("GetItem").len(), 1, "what refused it is not read again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_departure_that_a_later_one_refuses_is_as_good_and_one_without_an_answer_is_not() {
+        let departure = |answer: fn() -> Answer| {
+            moved(move |item| if item.get("version").is_none() { answer() } else { ok(json!({})) })
+        };
+        let (updated, calls) = departure(|| condition_failed(json!({"writer": {"S": "b.1"}}))).await;
+        assert!(updated.is_ok() && calls.of("PutItem").len() == 2);
+        let (updated, calls) = departure(lost).await;
+        assert!(updated.is_err());
+        assert!(calls.of("PutItem").iter().all(|put| put["Item"].get("version").is_none()));
+    }
+}

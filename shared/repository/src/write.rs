@@ -226,11 +226,14 @@ impl Tickets {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use serde_json::{Value, json};
     use tokio::time::Instant;
 
     use super::*;
+    use crate::scripted::{self, Answer, condition_failed, lost, ok};
 
     fn cause() -> Cause {
         Cause("lost".into())
@@ -314,5 +317,96 @@ mod tests {
         let ended = until_known(&mut backoff, hangs, || async { Ok(None) }).await;
         assert!(matches!(ended, Err(Error::Undecided(_))));
         assert_eq!(Instant::now() - began, Duration::from_secs(3));
+    }
+
+    /// How a put of a ticket's fourth version ends, if `before` attempts get no answer, and the next one this.
+    async fn put_ends(before: usize, answer: Value) -> Result<Outcome<()>> {
+        let attempts = AtomicUsize::new(0);
+        let (tickets, calls) = scripted::tickets(move |operation, input| {
+            let own = &input["Item"]["writer"];
+            let filled = |text: String| text.replace("\"own\"", &own["S"].to_string());
+            match operation {
+                "PutItem" if attempts.fetch_add(1, Ordering::Relaxed) < before => lost(),
+                "PutItem" => condition_failed(serde_json::from_str(&filled(answer.to_string())).unwrap()),
+                _ => ok(json!({})),
+            }
+        });
+        let write_id = WriteId::new(&"writer".parse().unwrap());
+        let key = PrimaryKey::ticket(TicketId::FIRST);
+        let mut item = key.clone().into_key();
+        item.insert("writer".into(), item::to_attribute(&write_id).unwrap());
+        let condition = Condition::Version(Version::new(3));
+        let put = Put { key, item, write_id, condition };
+        let ended = tickets.put(&put, &mut Backoff::within(Duration::from_secs(3))).await;
+        assert_eq!(calls.of("PutItem").len(), before + 1);
+        ended
+    }
+
+    fn there(version: u64, writer: &str, previous: &str) -> Value {
+        let number = version.to_string();
+        json!({"version": {"N": number}, "writer": {"S": writer}, "previousWriter": {"S": previous}})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_put_that_is_refused_by_its_own_effect_was_written() {
+        for (lost, found) in [(1, there(4, "own", "a")), (1, there(5, "b", "own")), (0, there(4, "own", "a"))]
+        {
+            let ended = put_ends(lost, found).await;
+            assert!(matches!(ended, Ok(Outcome::Written(()))), "{ended:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_put_is_undecided_only_if_others_have_written_twice_since_its_answer_was_lost() {
+        let ended = async |lost, version| put_ends(lost, there(version, "a", "b")).await;
+        assert!(matches!(ended(1, 6).await, Err(Error::Undecided(_))));
+        for (lost, version) in [(1, 5), (1, 4), (0, 6)] {
+            let ended = ended(lost, version).await;
+            assert!(matches!(ended, Ok(Outcome::Refused(Some(_)))), "{lost} {version} {ended:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn if_a_refusal_has_no_item_the_item_is_read() {
+        let ends = async |read: fn() -> Answer| {
+            let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
+                "PutItem" => condition_failed(Value::Null),
+                _ => read(),
+            });
+            let write_id = WriteId::new(&"writer".parse().unwrap());
+            let (key, condition) = (PrimaryKey::ticket(TicketId::FIRST), Condition::Absent);
+            let put = Put { item: key.clone().into_key(), key, write_id, condition };
+            let ended = tickets.put(&put, &mut Backoff::within(Duration::from_secs(3))).await;
+            assert_eq!(calls.of("PutItem").len(), 1);
+            ended
+        };
+        let found = ends(|| ok(json!({"Item": {"version": {"N": "4"}}}))).await;
+        assert!(
+            matches!(found, Ok(Outcome::Refused(Some(item))) if item::version(&item) == Some(Version::new(4)))
+        );
+        assert!(matches!(ends(|| ok(json!({}))).await, Ok(Outcome::Refused(None))));
+        assert!(matches!(ends(lost).await, Err(Error::Undecided(_))), "it may be the put's own effect");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_effect_that_was_read_back_decides() {
+        let ends = async |own: bool| {
+            let (tickets, calls) = scripted::tickets(move |operation, input| match operation {
+                "GetItem" if own => ok(json!({"Item": {"writer": {"S": "writer.1"}}})),
+                "GetItem" => ok(json!({"Item": {"writer": {"S": "other.1"}}})),
+                _ => {
+                    assert_eq!(input["TableName"], "Tickets");
+                    lost()
+                }
+            });
+            let write_id: WriteId = serde_json::from_value(json!("writer.1")).unwrap();
+            let (key, condition) = (PrimaryKey::ticket(TicketId::FIRST), Condition::Absent);
+            let put = Put { item: key.clone().into_key(), key, write_id, condition };
+            let ended = tickets.put(&put, &mut Backoff::within(Duration::from_secs(3))).await;
+            assert_eq!(calls.of("GetItem").len(), 1);
+            ended
+        };
+        assert!(matches!(ends(true).await, Ok(Outcome::Written(()))));
+        assert!(matches!(ends(false).await, Err(Error::Undecided(_))));
     }
 }

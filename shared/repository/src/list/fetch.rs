@@ -142,3 +142,122 @@ impl Tickets {
 pub(crate) fn left_unprocessed() -> Error {
     Error::Throttled(Cause("keys were left unprocessed".into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::{Value, json};
+    use tickets_domain::id::{CustomerId, Precondition};
+    use tickets_domain::{Filter, Visibility};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::scripted::{self, Calls, NOW, ok};
+
+    fn ticket(id: u64) -> TicketId {
+        id.try_into().unwrap()
+    }
+
+    fn keys(input: &Value) -> &Vec<Value> {
+        input["RequestItems"]["Tickets"]["Keys"].as_array().unwrap()
+    }
+
+    /// How many keys each call asked for.
+    fn sizes(calls: &Calls) -> Vec<usize> {
+        calls.of("BatchGetItem").iter().map(|input| keys(input).len()).collect()
+    }
+
+    fn candidates(ids: impl IntoIterator<Item = u64>) -> Vec<Candidate> {
+        ids.into_iter().map(|id| Candidate::ticket(ticket(id))).collect()
+    }
+
+    fn page(filter: Filter) -> Page<impl FnMut(&Row) -> Taken> {
+        Page { done: filter.id_after, filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waves_grow_fourfold_to_four_batches() {
+        let (tickets, calls) = scripted::engine(1100).await;
+        let mut page = page(Filter::default());
+        assert!(matches!(tickets.fetch(&candidates(1..=1100), &mut page).await.unwrap(), Fetched::All));
+        assert_eq!(page.taken, 1100);
+        assert_eq!(sizes(&calls), [25, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 75]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_is_fetched_than_is_wanted_and_what_is_done_is_left_out() {
+        let (tickets, calls) = scripted::engine(20).await;
+        let mut page = page(Filter { limit: Some(3), id_after: 5, ..Filter::default() });
+        let fetched = tickets.fetch(&candidates(1..=20), &mut page).await.unwrap();
+        assert!(matches!(fetched, Fetched::Full { at: 8 }), "the ninth begins the next page");
+        assert_eq!((page.taken, page.done, sizes(&calls)), (3, 8, vec![4]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_left_unprocessed_are_asked_for_again_until_the_deadline() {
+        let count = AtomicUsize::new(0);
+        let item = |key: &Value| {
+            let mut item = key.clone();
+            let time = json!({"N": NOW.to_string()});
+            let more = json!({
+                "customerID": {"N": "1"}, "subject": {"S": "s"}, "createdDate": time, "updatedDate": time,
+                "version": {"N": "1"}, "writer": {"S": "a.1"},
+            });
+            item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            item
+        };
+        let (tickets, calls) = scripted::tickets(move |_, input| {
+            let processed = if count.fetch_add(1, Ordering::Relaxed) == 0 { 2 } else { 10 };
+            let (now, later) = keys(input).split_at(processed.min(keys(input).len()));
+            let left = if later.is_empty() { json!({}) } else { json!({"Tickets": {"Keys": later}}) };
+            let found: Vec<_> = now.iter().map(item).collect();
+            ok(json!({"Responses": {"Tickets": found}, "UnprocessedKeys": left}))
+        });
+        let all: Vec<_> = (1..=5).map(|id| PrimaryKey::ticket(ticket(id))).collect();
+        let found = tickets.get_all(all.clone()).await.unwrap();
+        assert_eq!((found.entries.len(), sizes(&calls)), (5, vec![5, 3]));
+
+        let (tickets, calls) =
+            scripted::tickets(|_, input| ok(json!({"UnprocessedKeys": input["RequestItems"]})));
+        let began = Instant::now();
+        assert!(matches!(tickets.get_all(all).await, Err(Error::Throttled(_))));
+        assert!(Instant::now() - began <= READ_DEADLINE && sizes(&calls).len() > 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tickets_and_departures_are_told_apart() {
+        let (tickets, _) = scripted::engine(2).await;
+        let (one, two) = (CustomerId::try_from(1).unwrap(), CustomerId::try_from(2).unwrap());
+        let moved = |ticket: &tickets_domain::Ticket, _| {
+            let fields = tickets_domain::TicketFields { customer: two, ..ticket.fields.clone() };
+            Ok(Some(tickets_domain::Ticket { fields, version: ticket.version.next(), ..ticket.clone() }))
+        };
+        let by = "writer".parse().unwrap();
+        tickets.update(ticket(1), &by, Visibility::All, &Precondition::None, moved).await.unwrap();
+        let all = [
+            PrimaryKey::ticket(ticket(1)),
+            PrimaryKey::departure(ticket(1), one),
+            PrimaryKey::ticket(ticket(2)),
+        ];
+        let mut found = tickets.get_all(all.to_vec()).await.unwrap();
+        let ids = |entries: &BTreeMap<TicketId, Entry>| entries.keys().map(|id| id.get()).collect::<Vec<_>>();
+        assert_eq!(ids(&found.entries), [1, 2]);
+        assert_eq!(found.departures.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
+        let row = found.row(ticket(1)).unwrap();
+        assert_eq!((row.key.state, row.key.customer), (RecordState::Departed, one));
+        let row = found.row(ticket(2)).unwrap();
+        assert_eq!((row.key.state, row.key.customer), (RecordState::Live, one));
+        assert!(found.row(ticket(3)).is_none());
+
+        // A departure is looked for only for the customer whose list it is, and shown only to it.
+        for (customer, departed, shown) in [(Some(one), true, 1), (Some(one), false, 0), (Some(two), true, 1)]
+        {
+            let filter = Filter { customer, include_deleted: true, ..Filter::default() };
+            let mut page = page(filter);
+            let candidate = Candidate { id: ticket(1), departed };
+            tickets.fetch(&[candidate], &mut page).await.unwrap();
+            assert_eq!(page.taken, shown, "{customer:?} {departed}");
+        }
+    }
+}

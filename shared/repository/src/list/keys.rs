@@ -100,6 +100,11 @@ impl OrderedPage {
     pub(super) fn is_end(&self) -> bool {
         self.up_to == u64::MAX
     }
+
+    /// Whether the list is better off with this page than with the other, both read after `before`.
+    fn is_better_than(&self, other: &Self, before: u64) -> bool {
+        self.up_to > other.up_to && self.pace(before) > other.pace(before)
+    }
 }
 
 /// Candidates in id order, from the indexes that have them in that order.
@@ -143,8 +148,7 @@ impl<'a> OrderedKeys<'a> {
                 // `byStatus` knows all that is asked, `byCustomer` only the customer. The list never uses
                 // `byCustomer` if `byStatus` is ahead: candidates that `byStatus` has handed out would be
                 // lost.
-                let further = customer.up_to > status.up_to;
-                Ok(if further && customer.pace(before) > status.pace(before) {
+                Ok(if customer.is_better_than(&status, before) {
                     by_status.go_on_after(customer.up_to);
                     customer
                 } else {
@@ -362,5 +366,241 @@ impl Tickets {
             .expression_attribute_values(":month", AttributeValue::S(month_shard.to_owned()))
             .expression_attribute_values(":since", millis(since))
             .expression_attribute_values(":until", millis(until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+    use tickets_domain::work_queue::AnyOf;
+    use tickets_domain::{Epoch, PresetLists, Presets, WorkQueue};
+
+    use super::*;
+    use crate::scripted::{self, Calls, ok};
+
+    fn ticket(id: u64) -> TicketId {
+        id.try_into().unwrap()
+    }
+
+    fn ordered(candidates: u64, up_to: u64, highest: Option<u64>) -> OrderedPage {
+        let candidates = (1..=candidates).map(|id| Candidate::ticket(ticket(id))).collect();
+        OrderedPage { candidates, read: 0, up_to, highest }
+    }
+
+    #[test]
+    fn the_pace_of_a_page_is_how_far_it_goes_for_each_ticket_to_fetch() {
+        assert_eq!(ordered(4, 150, Some(151)).pace(100), 10);
+        assert_eq!(ordered(0, 150, Some(151)).pace(100), 50);
+        assert_eq!(ordered(4, u64::MAX, Some(150)).pace(100), 10, "the last page goes as far as its keys");
+        assert_eq!(ordered(0, u64::MAX, None).pace(100), u64::MAX - 100, "and to the end without any");
+    }
+
+    #[test]
+    fn of_two_pages_the_one_that_goes_further_for_less_is_better() {
+        let page = ordered(4, 150, None);
+        assert!(page.is_better_than(&ordered(4, 149, None), 100));
+        assert!(!page.is_better_than(&ordered(5, 150, None), 100), "it goes no further");
+        assert!(!page.is_better_than(&ordered(2, 140, None), 100), "it has to fetch more for it");
+        assert!(!page.is_better_than(&ordered(3, 140, None), 100), "the same is not better");
+    }
+
+    fn presets() -> Presets {
+        Presets::parse(&PresetLists::default()).unwrap()
+    }
+
+    fn status(names: &str) -> Statuses {
+        Statuses::any_of(&presets().any_status().choose_any(names).unwrap())
+    }
+
+    fn value<'a>(input: &'a Value, name: &str) -> &'a str {
+        let value = &input["ExpressionAttributeValues"][name];
+        value["S"].as_str().or(value["N"].as_str()).unwrap()
+    }
+
+    /// Reads pages of about so many keys until the end. Returns the candidates' ids and the ends of the pages.
+    async fn read(keys: &mut OrderedKeys<'_>, limit: usize) -> (Vec<u64>, Vec<u64>) {
+        let (mut ids, mut ends) = (Vec::new(), Vec::new());
+        loop {
+            let page = keys.next(limit).await.unwrap();
+            ids.extend(page.candidates.iter().map(|candidate| candidate.id.get()));
+            ends.push(page.up_to);
+            if page.is_end() {
+                return (ids, ends);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_customer_s_keys_come_page_by_page_and_the_last_of_a_page_comes_again() {
+        let (tickets, calls) = scripted::engine(7).await;
+        let filter = Filter { customer: CustomerId::try_from(1).ok(), id_after: 1, ..Filter::default() };
+        let mut keys = OrderedKeys::of(&tickets, &filter).unwrap();
+        assert_eq!(keys.first_limit(5000), 5000);
+        // A departure of the last ticket may be on the next page.
+        assert_eq!(read(&mut keys, 4).await, (vec![2, 3, 4, 5, 6, 7], vec![4, u64::MAX]));
+        assert!(calls.of("Query").iter().all(|input| value(input, ":after") == "1" && input["Limit"] == 4));
+        let mut keys = OrderedKeys::of(&tickets, &filter).unwrap();
+        let page = keys.next(10).await.unwrap();
+        assert_eq!((page.read, page.highest), (6, Some(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_s_shards_are_merged_and_those_ahead_wait() {
+        let (tickets, calls) = scripted::engine(0).await;
+        // Shard 1 has many tickets, the others one each.
+        for id in 1..=40u64 {
+            if id % 4 == 1 || id <= 4 {
+                scripted::append(&tickets, 1).await;
+            } else {
+                scripted::skip(&tickets, 1).await;
+            }
+        }
+        let queue = WorkQueue { statuses: Some(status("open")), ..WorkQueue::default() };
+        let filter = Filter { queue, ..Filter::default() };
+        let mut keys = OrderedKeys::of(&tickets, &filter).unwrap();
+        let (ids, ends) = read(&mut keys, 8).await;
+        assert_eq!(ids, [1, 2, 3, 4, 5, 9, 13, 17, 21, 25, 29, 33, 37]);
+        assert_eq!(ends, [5, 13, 21, 29, 37, u64::MAX]);
+        let queries = calls.of("Query");
+        let of_shard =
+            |shard: &str| queries.iter().filter(|input| value(input, ":status").ends_with(shard)).count();
+        assert_eq!(["0", "1", "2", "3"].map(of_shard), [1, 6, 1, 1]);
+        assert!(queries.iter().all(|input| input["Limit"] == 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_keys_that_may_match_are_candidates() {
+        let (tickets, _) = scripted::engine(4).await;
+        let queue = |owners: Option<&str>| WorkQueue {
+            statuses: Some(status("open")),
+            owners: owners.map(|owner| AnyOf::of(&presets().owner.choose_any(owner).unwrap())),
+            ..WorkQueue::default()
+        };
+        for (customer, owners, expected) in
+            [(None, None, 4), (Some(1), None, 4), (Some(2), None, 0), (None, Some("ada"), 0)]
+        {
+            let customer = customer.and_then(|id: u64| CustomerId::try_from(id).ok());
+            let filter = Filter { queue: queue(owners), ..Filter::default() };
+            let statuses = filter.queue.statuses.clone().unwrap();
+            let filter = Filter { customer, ..filter };
+            let mut keys = StatusKeys::new(&tickets, &filter, &statuses, 0);
+            let page = keys.next(100).await.unwrap();
+            assert_eq!((page.candidates.len(), page.read), (expected, 4));
+            assert_eq!((page.highest, page.is_end()), (Some(4), true));
+        }
+    }
+
+    #[test]
+    fn shards_that_have_read_further_keep_what_is_left_and_others_start_again() {
+        let (tickets, _) = scripted::tickets(|_, _| ok(json!({})));
+        let filter = Filter::default();
+        let shard = |position: Position, reached, ids: &[u64]| StatusShard {
+            partition: String::new(),
+            after: 0,
+            position,
+            reached,
+            ids: ids.iter().map(|id| ticket(*id)).collect(),
+        };
+        let after = |ids: &[u64]| shard(Position::After(Item::new()), *ids.last().unwrap(), ids);
+        let shards =
+            vec![after(&[20, 30]), after(&[10, 20]), after(&[19]), shard(Position::End, u64::MAX, &[20, 21])];
+        let mut keys = StatusKeys { tickets: &tickets, filter: &filter, up_to: 0, shards };
+        keys.go_on_after(20);
+        assert_eq!(keys.up_to, 20);
+        let ids = |shard: &StatusShard| shard.ids.iter().map(|id| id.get()).collect::<Vec<_>>();
+        assert_eq!(keys.shards.iter().map(ids).collect::<Vec<_>>(), [vec![30], vec![], vec![], vec![21]]);
+        let again: Vec<_> = keys.shards.iter().map(|shard| (shard.after, shard.reached)).collect();
+        assert_eq!(again, [(0, 30), (0, 20), (20, 20), (0, u64::MAX)]);
+        assert!(matches!(keys.shards[2].position, Position::Start));
+        assert!(matches!(keys.shards[1].position, Position::After(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn side_by_side_the_index_that_gets_further_for_less_is_used() {
+        // Customer 1 has everything; next to nothing is closed.
+        let (tickets, _) = scripted::engine(30).await;
+        let queue = WorkQueue { statuses: Some(status("closed")), ..WorkQueue::default() };
+        let filter = Filter { customer: CustomerId::try_from(1).ok(), queue, ..Filter::default() };
+        let mut keys = OrderedKeys::of(&tickets, &filter).unwrap();
+        assert_eq!((keys.first_limit(5000), keys.first_limit(7)), (FIRST_KEYS, 7));
+        assert_eq!(read(&mut keys, 8).await, (vec![], vec![u64::MAX]), "the index by status ends at once");
+        // Customer 2 has nothing; everything is open.
+        let queue = WorkQueue { statuses: Some(status("open")), ..WorkQueue::default() };
+        let filter = Filter { customer: CustomerId::try_from(2).ok(), queue, ..Filter::default() };
+        let mut keys = OrderedKeys::of(&tickets, &filter).unwrap();
+        assert_eq!(read(&mut keys, 8).await, (vec![], vec![u64::MAX]), "the customer's ends at once");
+    }
+
+    fn months(calls: &Calls) -> BTreeSet<String> {
+        calls.of("Query").iter().map(|input| value(input, ":month").to_owned()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_read_in_the_months_that_can_have_them() {
+        let time = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let read = async |first: Option<&str>, since: &str, until: Option<&str>, now: &str| {
+            let (tickets, calls) = scripted::tickets(|_, _| ok(json!({"Items": []})));
+            let now = time(now);
+            let tickets = Tickets { clock: tickets_domain::Clock::new(move || now), ..tickets };
+            let first_month = first.map(|first| Month::of(time(first)));
+            let counter = Counter { last: 9, first_month, epoch: Epoch::none(), skipped: Vec::new() };
+            let filter = Filter { updated_until: until.map(time), ..Filter::default() };
+            let mut keys = ChangedKeys::new(&tickets, &counter, &filter, time(since));
+            while !keys.next(6).await.unwrap().end {}
+            assert!(calls.of("Query").iter().all(|input| input["Limit"] == 2));
+            let shards: Vec<_> = months(&calls).into_iter().collect();
+            let months: BTreeSet<_> = shards.iter().map(|shard| shard[..7].to_owned()).collect();
+            assert_eq!(shards.len(), months.len() * SHARDS as usize, "{shards:?}");
+            months.into_iter().collect::<Vec<_>>()
+        };
+        let now = "2026-04-10";
+        assert_eq!(read(Some("2026-01-01"), "2026-03-05", None, now).await, ["2026-03", "2026-04"]);
+        let all = ["2026-01", "2026-02", "2026-03", "2026-04"];
+        assert_eq!(read(Some("2026-02-01"), "2020-01-01", None, now).await, all, "a clock may be behind");
+        let until = Some("2026-02-10");
+        assert_eq!(read(Some("2026-02-01"), "2020-01-01", until, now).await, all[..2]);
+        let late = "2026-04-30T23:59:50.000Z";
+        assert_eq!(read(Some("2026-04-01"), late, None, late).await, ["2026-04", "2026-05"], "or ahead");
+        assert_eq!(read(Some("2026-04-01"), "2026-04-10", None, "2026-04-30T23:59:49Z").await, ["2026-04"]);
+        assert!(read(None, "2026-01-01", None, now).await.is_empty(), "there are no tickets");
+        assert!(read(Some("2026-01-01"), "2026-02-11", until, now).await.is_empty());
+        assert_eq!(read(Some("2026-01-01"), "2026-02-10", until, now).await, ["2026-02"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_month_is_read_to_its_end_before_the_next() {
+        let (tickets, calls) = scripted::engine(20).await;
+        let counter = tickets.counter().await.unwrap();
+        let since = Timestamp::from_millis(scripted::NOW - 40 * 24 * 60 * 60 * 1000).unwrap();
+        let mut keys = ChangedKeys::new(&tickets, &counter, &Filter::default(), since);
+        let (mut found, mut pages) = (0, 0);
+        loop {
+            let page = keys.next(8).await.unwrap();
+            (found, pages) = (found + page.keys.len(), pages + 1);
+            if page.end {
+                break;
+            }
+        }
+        // Five in each shard, two at a time; the month before has none.
+        assert_eq!((found, pages, calls.of("Query").len()), (20, 4, 16));
+        assert!(keys.next(8).await.unwrap().end);
+        assert_eq!(calls.of("Query").len(), 16, "nothing is read after the end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_query_says_how_much_unless_a_page_ends_before() {
+        for (limit, asked) in
+            [(1, json!(1)), (9999, json!(9999)), (10_000, Value::Null), (usize::MAX, Value::Null)]
+        {
+            let (tickets, calls) = scripted::tickets(|_, _| ok(json!({"Items": []})));
+            let mut position = Position::Start;
+            let read = tickets.query::<RecordKey>(tickets.client.query(), &mut position, limit).await;
+            assert!(read.unwrap().is_empty() && position.is_end());
+            assert_eq!(calls.of("Query")[0]["Limit"], asked);
+            let read = tickets.query::<RecordKey>(tickets.client.query(), &mut position, limit).await;
+            assert!(read.unwrap().is_empty() && position.is_end() && calls.of("Query").len() == 1);
+        }
     }
 }

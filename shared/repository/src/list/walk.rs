@@ -358,9 +358,12 @@ fn only_matching(mut query: QueryFluentBuilder, filter: &Filter) -> QueryFluentB
 
 #[cfg(test)]
 mod tests {
-    use tickets_domain::Epoch;
+    use serde_json::{Value, json};
+    use tickets_domain::{Epoch, RecordKey, RecordState};
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::scripted::{self, Calls};
 
     fn ranges(after: u64, last: u64, skipped: &[(u64, u64)]) -> Vec<(u64, u64)> {
         let counter = Counter { last, first_month: None, epoch: Epoch::none(), skipped: skipped.to_vec() };
@@ -392,5 +395,260 @@ mod tests {
         assert_eq!(ranges(0, 1_003_002, &skipped), [(1, 999), (1000, 1999), (1_003_001, 1_003_002)]);
         assert_eq!(ranges(1600, 1_003_001, &skipped), [(1_003_001, 1_003_001)]);
         assert_eq!(ranges(5, 1_000_000, &[(1, 1_000_000)]), []);
+    }
+
+    fn page(filter: Filter) -> Page<impl FnMut(&Row) -> Taken> {
+        Page { done: filter.id_after, filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0 }
+    }
+
+    fn limited(limit: usize) -> Filter {
+        Filter { limit: Some(limit), ..Filter::default() }
+    }
+
+    /// What the database was asked for: partition, first and last id, and how many.
+    fn asked(calls: &Calls) -> Vec<(String, u64, u64, u64)> {
+        let query = |input: &Value| {
+            let value = |name: &str, kind: &str| {
+                input["ExpressionAttributeValues"][name][kind].as_str().unwrap().to_owned()
+            };
+            let id = |name: &str| value(name, "N").parse().unwrap();
+            (value(":bucket", "S"), id(":from"), id(":to"), input["Limit"].as_u64().unwrap_or_default())
+        };
+        calls.of("Query").iter().map(query).collect()
+    }
+
+    /// The ranges asked for, in order.
+    fn asked_ranges(calls: &Calls) -> Vec<(u64, u64)> {
+        let mut ranges: Vec<_> = asked(calls).into_iter().map(|(_, from, to, _)| (from, to)).collect();
+        ranges.dedup();
+        ranges
+    }
+
+    async fn walk(tickets: &Tickets, page: &mut Page<impl FnMut(&Row) -> Taken>) -> Walked {
+        let counter = tickets.counter().await.unwrap();
+        tickets.walk(&counter, tickets.clock.now(), page).await.unwrap()
+    }
+
+    /// Removes a ticket as if it had never come.
+    async fn remove(tickets: &Tickets, id: u64) {
+        let key = PrimaryKey::ticket(item::ticket_id(id).unwrap()).into_key();
+        tickets.client.delete_item().table_name("Tickets").set_key(Some(key)).send().await.unwrap();
+    }
+
+    /// The table at a time when every missing id is closed.
+    fn later(tickets: &Tickets) -> Tickets {
+        let then = tickets.clock.now().plus(Duration::from_secs(60));
+        Tickets { clock: tickets_domain::Clock::new(move || then), ..tickets.clone() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_is_found_at_once_reads_no_further() {
+        let (tickets, calls) = scripted::engine(2100).await;
+        let mut page = page(limited(10));
+        assert!(matches!(walk(&tickets, &mut page).await, Walked::Full));
+        assert_eq!((page.taken, page.done), (10, 10));
+        let shards = ["0#1", "0#2", "0#3", "0#0"].map(|shard| (shard.to_owned(), 1, 11, 4));
+        assert_eq!(asked(&calls), shards, "each shard is asked for its share and two more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_range_asks_only_the_shards_it_touches() {
+        let (tickets, calls) = scripted::engine(30).await;
+        let mut page = page(Filter { id_after: 20, ..limited(1) });
+        assert!(matches!(walk(&tickets, &mut page).await, Walked::Full));
+        assert_eq!(asked(&calls), [("0#1".into(), 21, 22, 2), ("0#2".into(), 21, 22, 2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_is_found_whole_buckets_are_read_four_at_a_time() {
+        let (tickets, calls) = scripted::engine(0).await;
+        scripted::skip(&tickets, 6000).await;
+        scripted::append(&tickets, 100).await;
+        let mut page = page(limited(5));
+        assert!(matches!(walk(&later(&tickets), &mut page).await, Walked::Full));
+        assert_eq!((page.taken, page.done), (5, 6005));
+        let buckets = [(1000, 1999), (2000, 2999), (3000, 3999), (4000, 4999), (5000, 5999), (6000, 6100)];
+        let mut expected = vec![(1, 6), (7, 999)];
+        expected.extend(buckets);
+        assert_eq!(asked_ranges(&calls), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_something_is_found_ranges_stay_as_short_as_what_is_wanted() {
+        let (tickets, calls) = scripted::engine(0).await;
+        scripted::skip(&tickets, 8).await;
+        scripted::append(&tickets, 92).await;
+        let mut page = page(limited(10));
+        assert!(matches!(walk(&later(&tickets), &mut page).await, Walked::Full));
+        // Three of the first eleven are there, so that eight more are wanted; twice, if others are like them.
+        assert_eq!(asked_ranges(&calls), [(1, 11), (12, 19), (20, 27)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_id_is_looked_for_until_it_comes() {
+        let (tickets, calls) = scripted::engine(5).await;
+        remove(&tickets, 2).await;
+        remove(&tickets, 3).await;
+        let began = Instant::now();
+        let mut first = page(Filter::default());
+        assert!(matches!(walk(&tickets, &mut first).await, Walked::End));
+        assert_eq!((first.taken, first.done), (1, 1), "what comes after it is not shown");
+        let waited = Instant::now() - began;
+        assert!(waited >= LOOK_AGAIN && waited < LOOK_AGAIN * 2, "{waited:?}");
+        let looks = calls.of("BatchGetItem");
+        assert!(looks.len() > 2, "{}", looks.len());
+        let keys = |look: &Value| look["RequestItems"]["Tickets"]["Keys"].as_array().unwrap().len();
+        assert!(looks.iter().all(|look| keys(look) == 2));
+        let mut closed = page(Filter::default());
+        walk(&later(&tickets), &mut closed).await;
+        assert_eq!((closed.taken, closed.done), (3, 5), "once its reservation is old, it will not come");
+    }
+
+    /// A DynamoDB whose tickets from 2 to 251 come only after their buckets were read, some at each look.
+    async fn coming(at_once: usize) -> (Tickets, Calls) {
+        let (tickets, _) = scripted::engine(252).await;
+        let (there, client) = (tickets.clone(), tickets.client.clone());
+        let full: Vec<Value> = {
+            let mut items = Vec::new();
+            for id in 1..=252 {
+                let key = PrimaryKey::ticket(item::ticket_id(id).unwrap()).into_key();
+                let got = client.get_item().table_name("Tickets").set_key(Some(key)).send().await.unwrap();
+                items.push(serde_json::to_value(serde_dynamo::Item::from(got.item.unwrap())).unwrap());
+            }
+            items
+        };
+        drop(there);
+        let id_of = |item: &Value| -> u64 { item["id"]["N"].as_str().unwrap().parse().unwrap() };
+        scripted::tickets(move |operation, input| match operation {
+            "Query" => {
+                let bucket = &input["ExpressionAttributeValues"][":bucket"];
+                let ends = |item: &&Value| [1, 252].contains(&id_of(item)) && &item["bucket"] == bucket;
+                scripted::ok(json!({"Items": full.iter().filter(ends).collect::<Vec<_>>()}))
+            }
+            "BatchGetItem" => {
+                let keys = input["RequestItems"]["Tickets"]["Keys"].as_array().unwrap();
+                let found: Vec<_> =
+                    keys.iter().take(at_once).map(|key| &full[id_of(key) as usize - 1]).collect();
+                scripted::ok(json!({"Responses": {"Tickets": found}}))
+            }
+            _ => scripted::ok(json!({"Item": {
+                "last": {"N": "252"}, "firstMonth": {"S": "2026-01"}, "epoch": {"S": "e"},
+            }})),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn open_ids_that_come_are_shown_in_order_a_hundred_at_a_time() {
+        for (at_once, looks) in [(100, vec![100, 100, 50]), (70, vec![100, 30, 100, 30, 50])] {
+            let (tickets, calls) = coming(at_once).await;
+            let mut ids = Vec::new();
+            let take = |row: &Row| {
+                ids.push(row.key.id.get());
+                Taken::Accepted
+            };
+            let mut page = Page { filter: Filter::default(), take, taken: 0, bytes: 0, done: 0 };
+            assert!(matches!(walk(&tickets, &mut page).await, Walked::End));
+            assert_eq!(ids, (1..=252).collect::<Vec<_>>());
+            let keys = |look: &Value| look["RequestItems"]["Tickets"]["Keys"].as_array().unwrap().len();
+            assert_eq!(calls.of("BatchGetItem").iter().map(keys).collect::<Vec<_>>(), looks);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_open_ids_fill_ends_there() {
+        let (tickets, _) = coming(100).await;
+        let mut page = page(limited(50));
+        assert!(matches!(walk(&tickets, &mut page).await, Walked::Full));
+        assert_eq!((page.taken, page.done), (50, 50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_walk_over_changes_gives_up_where_less_than_a_sixteenth_has_changed() {
+        for (there, sparse) in [(125, false), (124, true)] {
+            let (tickets, calls) = scripted::engine(there).await;
+            scripted::skip(&tickets, 1999 - there as u64).await;
+            scripted::append(&tickets, 300).await;
+            scripted::skip(&tickets, 700).await;
+            let counter = tickets.counter().await.unwrap();
+            let mut page =
+                page(Filter { updated_since: Timestamp::from_millis(0).ok(), ..Filter::default() });
+            let walked = tickets.walk_changes(&counter, &mut page).await.unwrap();
+            assert_eq!(matches!(walked, Walked::Sparse), sparse, "{there} of 1,999");
+            assert_eq!(page.done, if sparse { 1999 } else { 2999 });
+            assert_eq!(calls.of("Query")[0]["ConsistentRead"], true);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_walk_over_changes_counts_anew_after_each_thousand_ids() {
+        let (tickets, _) = scripted::engine(250).await;
+        scripted::skip(&tickets, 3749).await;
+        let counter = tickets.counter().await.unwrap();
+        let mut page = page(Filter { updated_since: Timestamp::from_millis(0).ok(), ..Filter::default() });
+        let walked = tickets.walk_changes(&counter, &mut page).await.unwrap();
+        assert!(matches!(walked, Walked::Sparse), "the first two thousand do not count for the third");
+        assert_eq!(page.done, 2999);
+    }
+
+    #[test]
+    fn the_database_filters_by_dates_and_deletion() {
+        let (tickets, _) = scripted::tickets(|_, _| scripted::ok(json!({})));
+        let asked = |filter: &Filter| {
+            let query = only_matching(tickets.client.query(), filter).as_input().clone().build().unwrap();
+            let mut values: Vec<_> =
+                query.expression_attribute_values.unwrap_or_default().into_iter().collect();
+            values.sort_by(|a, b| a.0.cmp(&b.0));
+            let values: Vec<_> = values.into_iter().map(|(_, value)| value.as_n().unwrap().clone()).collect();
+            (query.filter_expression.unwrap_or_default(), values)
+        };
+        let time = |millis| Some(Timestamp::from_millis(millis).unwrap());
+        let all = Filter {
+            created_since: time(1),
+            updated_since: time(2),
+            updated_until: time(3),
+            ..Filter::default()
+        };
+        let expression = "createdDate >= :created AND updatedDate >= :since AND updatedDate <= :until \
+                          AND attribute_not_exists(deletedDate)";
+        assert_eq!(asked(&all), (expression.into(), vec!["1".into(), "2".into(), "3".into()]));
+        let deleted = Filter { include_deleted: true, ..Filter::default() };
+        assert_eq!(asked(&deleted), (String::new(), vec![]));
+    }
+
+    #[test]
+    fn as_many_buckets_are_read_ahead_as_the_page_has_room_for() {
+        const MEGABYTE: usize = 1024 * 1024;
+        let row = |id: u64, bytes: usize| {
+            let at = Timestamp::from_millis(scripted::NOW).unwrap();
+            let customer = tickets_domain::id::CustomerId::try_from(1).unwrap();
+            let key = RecordKey {
+                id: id.try_into().unwrap(),
+                customer,
+                created: at,
+                updated: at,
+                state: RecordState::Live,
+            };
+            Row { key, json: "x".repeat(bytes) }
+        };
+        let ahead = |limit: Option<usize>, before: &[usize], since: &[usize], buckets: usize| {
+            let mut page = page(Filter { limit, ..Filter::default() });
+            for (id, bytes) in (1..).zip(before) {
+                page.push(&row(id, *bytes)).unwrap();
+            }
+            let mut progress = Progress::of(&page);
+            for (id, bytes) in (100..).zip(since) {
+                page.push(&row(id, *bytes)).unwrap();
+            }
+            progress.buckets = buckets;
+            progress.ahead(&page)
+        };
+        assert_eq!(ahead(None, &[], &[], 0), 1, "first one, for nothing is known");
+        assert_eq!(ahead(None, &[], &[100], 1), 4, "never more than four");
+        assert_eq!(ahead(None, &[], &[2 * MEGABYTE], 1), 2, "two more of two megabytes fit");
+        assert_eq!(ahead(None, &[MEGABYTE], &[MEGABYTE, MEGABYTE], 2), 3);
+        assert_eq!(ahead(None, &[], &[5 * MEGABYTE], 1), 1);
+        assert_eq!(ahead(Some(13), &[10], &[10; 4], 1), 2, "nine more of four each");
+        assert_eq!(ahead(Some(13), &[10], &[10; 4], 2), 4, "nine more of two each");
+        assert_eq!(ahead(Some(5), &[10], &[10; 4], 1), 1);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tickets_domain::id::Precondition;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
 use tickets_domain::{ChangeKind, Error, HistoryEntry, JsonObject, Taken, TicketId, TicketInput, Visibility};
+use tickets_repository::erase::Found;
 use tickets_repository::history::{StreamRecord, StreamedVersion};
 use tickets_repository::{History, Meter, Policy, Tickets, schema};
 
@@ -309,4 +310,31 @@ async fn an_entry_costs_what_changed() {
         history.list(&range, 0, None, |_| Taken::Accepted).await.unwrap();
         assert_eq!(meter.take(), 0.5);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_ticket_leaves_its_dates_and_no_values_whatever_was_recorded() {
+    for (deleted, found) in [(false, Found::Ticket), (true, Found::Tombstone)] {
+        let recorded = Recorded::new().await;
+        let (id, versions) = recorded.ticket(deleted).await;
+        // The stream has not delivered the others yet.
+        for version in versions.iter().skip(1).step_by(2) {
+            recorded.history.record(version.clone()).await.unwrap();
+        }
+        let erased = recorded.tickets.erase(id, &writer(), &recorded.history).await.unwrap();
+        assert_eq!((erased.found, erased.created), (found, Some(time(NOW))));
+        for version in &versions[..4] {
+            recorded.history.record(version.clone()).await.unwrap();
+        }
+        let kept = recorded.kept(id).await;
+        assert_eq!(kept.iter().filter(|item| item.contains_key("date")).count(), 4);
+        assert!(kept.iter().all(|item| !item.contains_key("values")), "{kept:?}");
+        assert!(recorded.item(id).await.unwrap().contains_key("deletedDate"));
+        let again = recorded.tickets.erase(id, &writer(), &recorded.history).await.unwrap();
+        assert_eq!((again.found, again.created), (Found::Tombstone, Some(time(NOW))), "it may be repeated");
+    }
+    let recorded = Recorded::new().await;
+    let never = TicketId::try_from(77).unwrap();
+    let erased = recorded.tickets.erase(never, &writer(), &recorded.history).await.unwrap();
+    assert_eq!((erased.found, erased.created), (Found::Nothing, None));
 }

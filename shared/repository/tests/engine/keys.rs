@@ -3,6 +3,7 @@
 use crate::support::Table;
 use std::time::Duration;
 
+use tickets_domain::key::verify;
 use tickets_domain::{ApiKey, BearerToken, Error, KeyStore, Meter, Scope};
 use tickets_repository::Keys;
 
@@ -121,4 +122,55 @@ async fn the_last_use_is_noted_once_an_hour_and_never_makes_a_key() {
     assert!(matches!(instance.count(&limited, &Meter::default()).await, Err(Error::RateLimited(_))));
     assert!(instance.count(&unlimited, &Meter::default()).await.unwrap().is_none());
     assert_eq!(admin.list().await.unwrap().len(), 1, "no item of nothing but a use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_has_a_new_secret_and_the_old_one_until_its_end() {
+    let table = Table::new("2026-11-23").await;
+    let keys = keys(&table);
+    let first = BearerToken::generate().unwrap();
+    let token = |_| BearerToken { id: first.id.clone(), ..BearerToken::generate().unwrap() };
+    let [second, third, fourth] = [(); 3].map(token);
+    keys.insert(&ApiKey::new(&first, [Scope::Read], table.clock.now())).await.unwrap();
+    let now = async || keys.find(&first.id, &Meter::default()).await.unwrap().unwrap();
+    // Which of the four secrets the key has at this time.
+    let valid = async |at| {
+        let key = now().await;
+        [&first, &second, &third, &fourth].map(|token| verify(Some(&key), token, at).is_some())
+    };
+    let (began, ends) = (table.clock.now(), table.clock.now().plus(Duration::from_secs(60)));
+
+    keys.rotate(&second, ends).await.unwrap();
+    assert_eq!(valid(began).await, [true, true, false, false]);
+    assert_eq!(valid(ends).await, [false, true, false, false]);
+    keys.rotate(&third, ends).await.unwrap();
+    assert_eq!(valid(began).await, [false, true, true, false], "an older secret ends");
+    keys.rotate(&fourth, began).await.unwrap();
+    assert_eq!(valid(began).await, [false, false, false, true], "at once, if it is to end now");
+    assert!(now().await.former.is_none());
+    assert_eq!(now().await.scopes, [Scope::Read].into());
+
+    let nobody = BearerToken::generate().unwrap();
+    assert!(matches!(keys.rotate(&nobody, ends).await, Err(Error::NotFound)));
+    keys.revoke(&first.id).await.unwrap();
+    let revoked = now().await.revoked;
+    assert_eq!(revoked, Some(table.clock.now()));
+    assert!(matches!(keys.rotate(&second, ends).await, Err(Error::NotFound)), "it is revoked");
+    table.advance(1000);
+    keys.revoke(&first.id).await.unwrap();
+    assert_eq!(now().await.revoked, revoked, "the first time counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_key_is_listed_in_the_order_of_ids() {
+    let table = Table::new("2026-11-23").await;
+    let keys = keys(&table);
+    for note in ["a", "b", "c", "d", "e", "f"] {
+        keys.insert(&ApiKey { note: Some(note.into()), ..key(&table) }).await.unwrap();
+    }
+    let listed = keys.list().await.unwrap();
+    assert!(listed.len() == 6 && listed.is_sorted_by(|a, b| a.id < b.id));
+    let mut notes: Vec<_> = listed.into_iter().filter_map(|key| key.note).collect();
+    notes.sort_unstable();
+    assert_eq!(notes, ["a", "b", "c", "d", "e", "f"]);
 }

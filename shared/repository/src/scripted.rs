@@ -1,0 +1,159 @@
+//! A DynamoDB for unit tests that answers as the test says, or as the embedded engine does within this process.
+//! Nothing leaves the process, so the tests run on a paused clock.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tickets_domain::{Clock, JsonObject, PresetLists, Presets, TicketFields, TicketInput, Timestamp};
+
+use crate::backoff::Backoff;
+use crate::client::{WRITE_DEADLINE, dynamodb_client, local_config};
+use crate::schema;
+use crate::seed::{MAX_CHUNK, SeedTicket};
+use crate::tickets::{Policy, Tickets};
+
+/// The time in these tests, in milliseconds.
+pub(crate) const NOW: i64 = 1_764_000_000_000;
+
+/// A status and a body.
+pub(crate) type Answer = (u16, Value);
+
+/// Calls in the order they came: the operation, and its input.
+#[derive(Clone, Default)]
+pub(crate) struct Calls(Arc<Mutex<Vec<(String, Value)>>>);
+
+impl Calls {
+    /// The inputs of an operation's calls.
+    pub(crate) fn of(&self, operation: &str) -> Vec<Value> {
+        let calls = self.0.lock().unwrap();
+        calls.iter().filter(|(name, _)| name == operation).map(|(_, input)| input.clone()).collect()
+    }
+}
+
+/// Success, with this output.
+pub(crate) fn ok(output: Value) -> Answer {
+    (200, output)
+}
+
+/// An error without an effect.
+pub(crate) fn refused(kind: &str) -> Answer {
+    (400, json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "why"}))
+}
+
+/// The condition does not hold; with the item that is there.
+pub(crate) fn condition_failed(item: Value) -> Answer {
+    let (status, mut body) = refused("ConditionalCheckFailedException");
+    if !item.is_null() {
+        body["Item"] = item;
+    }
+    (status, body)
+}
+
+/// An error that may have had an effect.
+pub(crate) fn lost() -> Answer {
+    (500, json!({"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError"}))
+}
+
+/// The tickets' table of a DynamoDB that answers so, and the calls it got. All calls happen at [`NOW`].
+pub(crate) fn tickets(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) -> (Tickets, Calls) {
+    let calls = Calls::default();
+    let noted = calls.clone();
+    let http_client = http_client(move |request| {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.split_once('.').unwrap().1;
+        let input = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        let (status, output) = answer(operation, &input);
+        noted.0.lock().unwrap().push((operation.to_owned(), input));
+        (status, output.to_string().into_bytes())
+    });
+    let sdk_config = local_config("http://localhost").into_builder().http_client(http_client).build();
+    let clock = Clock::new(|| Timestamp::from_millis(NOW).unwrap());
+    (Tickets::new(dynamodb_client(&sdk_config), "Tickets", clock, Policy::default()), calls)
+}
+
+/// The tickets' table of the engine, with so many tickets, and the calls it gets.
+pub(crate) async fn engine(count: usize) -> (Tickets, Calls) {
+    let database = Database::memory().unwrap();
+    let (tickets, calls) = tickets(move |operation, input| carry_out(&database, operation, input));
+    schema::create_tables(&tickets.client, "Tickets", "ApiKeys").await.unwrap();
+    append(&tickets, count).await;
+    (tickets, calls)
+}
+
+/// Adds so many tickets of customer 1, created at [`NOW`].
+pub(crate) async fn append(tickets: &Tickets, count: usize) {
+    let now = tickets.clock.now();
+    let seeds = vec![SeedTicket { fields: fields(json!({})), created: now, updated: now }; count];
+    for chunk in seeds.chunks(MAX_CHUNK) {
+        tickets.append(&"seed".parse().unwrap(), chunk).await.unwrap();
+    }
+}
+
+/// Gives out so many ids under which nothing comes.
+pub(crate) async fn skip(tickets: &Tickets, count: u64) {
+    tickets.reserve(count, &mut Backoff::within(WRITE_DEADLINE)).await.unwrap();
+}
+
+/// The fields of a ticket of customer 1, and these.
+pub(crate) fn fields(more: Value) -> TicketFields {
+    let mut body = json!({"customerID": 1, "subject": "s"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let presets = Presets::parse(&PresetLists::default()).unwrap();
+    TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets).unwrap()
+}
+
+fn carry_out(database: &Database, operation: &str, input: &Value) -> Answer {
+    fn call<I: DeserializeOwned, O: Serialize>(
+        input: &Value,
+        operation: impl FnOnce(I) -> Result<O, DynoxideError>,
+    ) -> Answer {
+        match operation(serde_json::from_value(input.clone()).unwrap()) {
+            Ok(output) => ok(serde_json::to_value(output).unwrap()),
+            Err(error) => (error.status_code(), serde_json::from_str(&error.to_json()).unwrap()),
+        }
+    }
+    match operation {
+        "BatchGetItem" => call(input, |input| database.batch_get_item(input)),
+        "BatchWriteItem" => call(input, |input| database.batch_write_item(input)),
+        "CreateTable" => call(input, |input| database.create_table(input)),
+        "DeleteItem" => call(input, |input| database.delete_item(input)),
+        "DescribeTable" => call(input, |input| database.describe_table(input)),
+        "GetItem" => call(input, |input| database.get_item(input)),
+        "PutItem" => call(input, |input| database.put_item(input)),
+        "Query" => call(input, |input| database.query(input)),
+        "UpdateItem" => call(input, |input| database.update_item(input)),
+        _ => panic!("{operation} is not used here"),
+    }
+}
+
+/// An HTTP client whose requests this answers, with a status and a body.
+pub(crate) fn http_client(
+    answer: impl Fn(HttpRequest) -> (u16, Vec<u8>) + Send + Sync + 'static,
+) -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(Scripted(answer));
+    http_client_fn(move |_, _| connector.clone())
+}
+
+struct Scripted<F>(F);
+
+impl<F> fmt::Debug for Scripted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+impl<F: Fn(HttpRequest) -> (u16, Vec<u8>) + Send + Sync> HttpConnector for Scripted<F> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (status, body) = self.0(request);
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status.try_into().unwrap(), body.into())))
+    }
+}
