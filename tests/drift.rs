@@ -22,8 +22,14 @@ use tickets_cli::access_key::AccessKey;
 use tickets_cli::gateway::{Gateway, Payload};
 use tickets_cli::local::any_port;
 use tickets_cli::storage::StorageServer;
+use tickets_domain::error::MOST_VIOLATIONS;
+use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::idempotency::KEY_CHARACTERS;
+use tickets_domain::json_object::MOST_ROWS;
+use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::list::query::PARAMETERS;
+use tickets_http::request::MAX_BODY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
@@ -427,6 +433,26 @@ fn the_template_s_bounds_of_numbers_are_the_code_s() {
         let (least, most) = (bound("MinValue"), bound("MaxValue"));
         assert!(accepted(least) && accepted(most), "{variable} from {least} to {most}");
         assert!(!accepted(least - 1) && !accepted(most + 1), "{variable} beyond {least} to {most}");
+    }
+}
+
+#[test]
+fn the_limits_in_the_api_s_document_are_the_code_s() {
+    let document = read("docs/api.md");
+    let kib = |bytes: usize| bytes / 1024;
+    for sentence in [
+        format!("| `subject` | 1 to {SUBJECT_CHARACTERS} characters; required |"),
+        format!("| `ticketContent` | {} KiB of UTF-8 |", kib(CONTENT_BYTES)),
+        format!("a free `owner` | {} KiB of UTF-8 each |", kib(NOTE_BYTES)),
+        format!("| `customerEmail` | an address, {EMAIL_CHARACTERS} characters |"),
+        format!("a text of 1 to {KEY_CHARACTERS} characters without control characters"),
+        format!("of at most {} MiB", kib(kib(MAX_BODY))),
+        format!("reported at once (422): the first {MOST_VIOLATIONS} are"),
+        format!("`limit` (1 to {MAX_LIMIT})"),
+        format!("with an array of 1 to {MOST_ROWS} tickets"),
+        format!("an array of 1 to {MOST_ROWS} elements"),
+    ] {
+        assert!(document.contains(&sentence), "docs/api.md does not say: {sentence}");
     }
 }
 

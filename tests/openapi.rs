@@ -122,3 +122,25 @@ fn the_gateway_s_problem_is_the_template_s() {
         serde_json::from_str(answer["application/json"].as_str().unwrap()).unwrap();
     assert_eq!(response["examples"]["too-many-requests"]["value"], answer);
 }
+
+#[test]
+fn every_reference_in_the_description_leads_somewhere() {
+    fn references(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(|to| to.as_str()).map(str::to_owned));
+                members.values().for_each(|member| references(member, found));
+            }
+            serde_json::Value::Array(elements) => elements.iter().for_each(|one| references(one, found)),
+            _ => {}
+        }
+    }
+    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    assert!(found.len() > 10, "{found:?}");
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}

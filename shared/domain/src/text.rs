@@ -87,7 +87,7 @@ fn at_most_bytes(text: &str, limit: usize) -> Result<(), InvalidText> {
 }
 
 text!(
-    /// What the ticket is about: 1 to 500 characters.
+    /// What the ticket is about: not empty, at most [`SUBJECT_CHARACTERS`].
     Subject,
     |text| {
         if text.is_empty() {
