@@ -116,14 +116,75 @@ text!(
         if text.len() > EMAIL_CHARACTERS {
             return Err(InvalidText::TooManyCharacters(EMAIL_CHARACTERS));
         }
+        if is_plain_address(text) {
+            return Ok(());
+        }
         let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
         EmailAddress::parse_with_options(text, options).map(drop).map_err(|_| InvalidText::NotAnAddress)
     }
 );
 
+/// Whether a text is an address of the plainest form: letters, digits and hyphens, in parts that single dots
+/// separate. Most addresses are. A list checks a thousand, and parsing them would take a tenth of its time.
+fn is_plain_address(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let is_part = |part: &str| {
+        part.len() <= 63
+            && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    local.len() <= 64
+        && local.split('.').all(is_part)
+        && domain.contains('.')
+        && domain.split('.').all(is_part)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_a_plain_address_the_parser_accepts(text in "[a-c0.-]{0,6}@[a-c0.-]{0,9}") {
+            let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
+            prop_assert!(!is_plain_address(&text) || EmailAddress::parse_with_options(&text, options).is_ok());
+        }
+    }
+
+    #[test]
+    fn plain_addresses_are_told_from_those_that_have_to_be_parsed() {
+        let (part, longest) = ("d".repeat(63), "a".repeat(64));
+        let domain = format!("{part}.example");
+        for plain in ["ada@example.com", "a.b-c@sub.example.co.uk", &format!("a.{}@{domain}", "a".repeat(62))]
+        {
+            assert!(is_plain_address(plain), "{plain}");
+        }
+        for other in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@example",
+            "ada@.com",
+            "ada@com.",
+            "a..b@example.com",
+            "a+b@example.com",
+            "-a@example.com",
+            "a-@example.com",
+            "ada@ex_ample.com",
+            "ada@-a.com",
+            "ä@example.com",
+            "a@b@example.com",
+            &format!("{longest}@{domain}"),
+            &format!("a.{part}@{domain}"),
+            &format!("a@d{domain}"),
+        ] {
+            assert!(!is_plain_address(other), "{other}");
+        }
+    }
 
     #[test]
     fn a_subject_of_500_characters_is_accepted_whatever_its_bytes() {

@@ -324,6 +324,16 @@ pub(crate) enum Attribute<'a> {
     Null,
 }
 
+impl<'a> Attribute<'a> {
+    /// A text, with its JSON for a list.
+    pub(crate) fn json_text(self) -> Option<JsonText<'a>> {
+        match self {
+            Self::Text(json) => JsonText::parse(json),
+            Self::Number(_) | Self::Null => None,
+        }
+    }
+}
+
 impl<'a> Attributes<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<Attribute<'a>> {
         // If a name comes twice, the SDK keeps the last.
@@ -340,14 +350,6 @@ impl<'a> Attributes<'a> {
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.get(name)? {
             Attribute::Text(json) => text(json),
-            Attribute::Number(_) | Attribute::Null => None,
-        }
-    }
-
-    /// The text under a name, with its JSON for a list.
-    pub(crate) fn json_text(&self, name: &str) -> Option<JsonText<'a>> {
-        match self.get(name)? {
-            Attribute::Text(json) => JsonText::parse(json),
             Attribute::Number(_) | Attribute::Null => None,
         }
     }

@@ -48,8 +48,8 @@ impl FromItem for Entry {
         let mut json = String::with_capacity(attributes.json_len());
         write!(json, "{{\"id\":\"{id}\",\"customerID\":{}", key.customer).ok()?;
         for (name, takes) in TEXT_FIELDS {
-            if attributes.get(name).is_some() {
-                let text = attributes.json_text(name)?;
+            if let Some(attribute) = attributes.get(name) {
+                let text = attribute.json_text()?;
                 if !takes(&text.decoded) {
                     return None;
                 }
