@@ -26,7 +26,7 @@ fn the_file_is_what_the_code_makes() {
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == made(),
-        "openapi.json is out of date: run UPDATE_OPENAPI=1 cargo test -p tickets-tests openapi"
+        "openapi.json is out of date: run UPDATE_OPENAPI=1 cargo test --test specification -- openapi"
     );
 }
 

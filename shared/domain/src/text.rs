@@ -100,12 +100,12 @@ text!(
     }
 );
 text!(
-    /// The most recent content: up to 256 KiB.
+    /// The most recent content, of at most [`CONTENT_BYTES`].
     Content,
     |text| at_most_bytes(text, CONTENT_BYTES)
 );
 text!(
-    /// Free text of up to 4 KiB.
+    /// Free text of at most [`NOTE_BYTES`].
     Note,
     |text| at_most_bytes(text, NOTE_BYTES)
 );

@@ -373,6 +373,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_is_not_recent_is_repeated() {
+        let item = api_key_item(&ApiKey::new(&BearerToken::generate().unwrap(), [], now())).unwrap();
+        let item = serde_json::to_value(serde_dynamo::Item::from(item)).unwrap();
+        let (keys, calls) = keys(move |_| ok(json!({"Item": item})));
+        let (id, meter) = ("portal".parse().unwrap(), Meter::default());
+        assert!(keys.find_newer(&id, &meter).await.unwrap().is_some());
+        assert!(keys.find_newer(&id, &meter).await.unwrap().is_none(), "there is nothing newer");
+        assert!(keys.find(&id, &meter).await.unwrap().is_some());
+        assert_eq!(calls.of("GetItem").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_key_that_is_not_there_cannot_be_revoked_and_other_errors_are_told() {
         let revoke =
             async |answer: fn() -> Answer| keys(move |_| answer()).0.revoke(&"portal".parse().unwrap()).await;

@@ -205,7 +205,7 @@ impl History {
     /// Adds who, when and which fields to the item that a deletion left for this version, if there is one.
     async fn fill(&self, entry: EntryItem) -> Result<()> {
         let key = key(entry.ticket, entry.version);
-        let known = item::to_item(EntryItem { values: None, expires: None, ..entry })?;
+        let known = item::to_item(entry)?;
         let update = self
             .client
             .update_item()

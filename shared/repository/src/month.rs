@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tickets_domain::Timestamp;
 use tickets_domain::time::InvalidTime;
 
 /// A calendar month in UTC, as text `2026-11`. Counts months since the year 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct Month(u32);
 
 impl Month {
@@ -37,12 +37,6 @@ impl TryFrom<String> for Month {
 
     fn try_from(text: String) -> Result<Self, InvalidTime> {
         format!("{text}-01").parse().map(Self::of)
-    }
-}
-
-impl From<Month> for String {
-    fn from(month: Month) -> String {
-        month.to_string()
     }
 }
 
