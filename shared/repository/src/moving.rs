@@ -293,6 +293,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use serde_json::{Value, json};
+    use tickets_domain::{Ticket, Tombstone};
     use tokio::time::Instant;
 
     use super::*;
@@ -447,5 +448,39 @@ mod tests {
         let updates = calls.of("UpdateItem");
         assert_eq!(updates.len(), 1, "only the first month");
         assert_eq!(updates[0]["UpdateExpression"], "SET #month = :month");
+    }
+
+    #[test]
+    fn a_record_is_there_as_it_is_only_if_all_of_it_is() {
+        let at = |millis: i64| Timestamp::from_millis(NOW + millis).unwrap();
+        let origin = || Origin::first(WriteId::new(&"a".parse().unwrap()), None);
+        let ticket = Ticket::new(TicketId::FIRST, scripted::fields(json!({})), at(0));
+        let changed = Ticket { updated: at(1), ..ticket.clone() };
+        let other = Ticket { fields: scripted::fields(json!({"subject": "t"})), ..ticket.clone() };
+        let tombstone = ticket.delete(at(5));
+        let later = Tombstone { deleted: at(6), ..tombstone.clone() };
+        let customer = 2.try_into().unwrap();
+        let moved = Tombstone { customer, ..tombstone.clone() };
+        let elsewhere = Ticket { created: at(-1), ..ticket.clone() };
+        let (live, deleted) = (Record::Live, Record::Deleted);
+        let item = |record: &Record| match record {
+            Record::Live(ticket) => item::ticket_item(ticket, &origin()).unwrap(),
+            Record::Deleted(tombstone) => item::tombstone_item(tombstone, origin(), WRITE_DEADLINE).unwrap(),
+            Record::Departed(_) => unreachable!(),
+        };
+        for (found, record, is) in [
+            (live(ticket.clone()), live(ticket.clone()), MovedIn::There),
+            (live(changed), live(ticket.clone()), MovedIn::Changed),
+            (live(other), live(ticket.clone()), MovedIn::Changed),
+            (live(elsewhere), live(ticket.clone()), MovedIn::Taken),
+            (deleted(tombstone.clone()), live(ticket.clone()), MovedIn::Changed),
+            (deleted(tombstone.clone()), deleted(tombstone.clone()), MovedIn::There),
+            (deleted(later), deleted(tombstone.clone()), MovedIn::Changed),
+            (deleted(moved), deleted(tombstone), MovedIn::Changed),
+        ] {
+            assert_eq!(compare(item(&found), &record).unwrap(), is, "{found:?} {record:?}");
+        }
+        let void = item::void_item(TicketId::FIRST, &origin(), at(0), WRITE_DEADLINE).unwrap();
+        assert_eq!(compare(void, &live(ticket)).unwrap(), MovedIn::Taken);
     }
 }

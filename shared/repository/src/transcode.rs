@@ -22,10 +22,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_smithy_types::body::SdkBody;
 use http_body::{Body, Frame};
-use memchr::memchr;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as DeserializeError, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use memchr::{memchr, memchr2};
 use serde_json::value::RawValue;
 use tickets_domain::Result;
 
@@ -122,12 +119,16 @@ impl<T: FromItem> Intercept for Transcoder<T> {
         let response = context.response_mut();
         if response.status().is_success() {
             let body = std::mem::replace(response.body_mut(), SdkBody::taken());
-            let rest = Rest { body, response: Some(Vec::new()), transcoder: self.clone() };
+            let size = usize::try_from(body.size_hint().lower()).unwrap_or_default().min(LARGEST_RESPONSE);
+            let rest = Rest { body, response: Some(Vec::with_capacity(size)), transcoder: self.clone() };
             *response.body_mut() = SdkBody::from_body_1_x(rest);
         }
         Ok(())
     }
 }
+
+/// The most that DynamoDB returns: a `BatchGetItem` of 16 MB.
+const LARGEST_RESPONSE: usize = 16 * 1024 * 1024;
 
 /// A response's body without its items. It is read whole before any part is passed on.
 struct Rest<T> {
@@ -169,145 +170,162 @@ impl<T: FromItem> Body for Rest<T> {
 
 /// The values read from a response, and the rest of it. `None` if it has an unexpected form.
 fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Vec<u8>)> {
+    let mut json = Scanner::new(response)?;
+    let mut made = None;
+    let mut rest = b"{".to_vec();
+    json.members(|json, name| {
+        if name == member.name() {
+            // The SDK keeps the last of two.
+            return made.replace(values(json, member)?).is_none().then_some(());
+        }
+        let value = json.value()?;
+        if rest.len() > 1 {
+            rest.push(b',');
+        }
+        // The name has no escape.
+        rest.extend([b"\"", name.as_bytes(), b"\":", value.as_bytes()].concat());
+        Some(())
+    })?;
+    rest.push(b'}');
+    json.is_at_end().then(|| (made.unwrap_or(Ok(Vec::new())), rest))
+}
+
+/// The values of a member.
+fn values<'a, T: FromItem>(json: &mut Scanner<'a>, member: Member) -> Option<Made<T>> {
     let mut made = Ok(Vec::new());
-    let mut json = serde_json::Deserializer::from_str(response);
-    let rest = Response { member, made: &mut made }.deserialize(&mut json).ok()?;
-    json.end().ok()?;
-    Some((made, rest))
-}
-
-/// Reads a response: its other members are copied.
-struct Response<'m, T> {
-    member: Member,
-    made: &'m mut Made<T>,
-}
-
-impl<'de, T: FromItem> DeserializeSeed<'de> for Response<'_, T> {
-    type Value = Vec<u8>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<Vec<u8>, D::Error> {
-        json.deserialize_map(self)
+    let mut attributes = Attributes(Vec::with_capacity(32));
+    let mut item = |json: &mut Scanner<'a>| {
+        attributes.read(json)?;
+        make(&mut made, &attributes)
+    };
+    match member {
+        Member::Item => item(json)?,
+        Member::Items => json.elements(item)?,
+        Member::Responses => json.members(|json, _table| json.elements(&mut item))?,
     }
+    Some(made)
 }
 
-impl<'de, T: FromItem> Visitor<'de> for Response<'_, T> {
-    type Value = Vec<u8>;
+/// Reads JSON as DynamoDB writes it: without spaces. Returns `None` at anything else, which may be valid.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a response")
+impl<'a> Scanner<'a> {
+    /// `None` if there is a control character, which no text may have.
+    fn new(text: &'a str) -> Option<Self> {
+        text.bytes().all(|byte| byte >= b' ').then_some(Self { text, at: 0 })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Vec<u8>, A::Error> {
-        let mut rest = b"{".to_vec();
-        let mut found = false;
-        while let Some(name) = members.next_key::<&str>()? {
-            if name == self.member.name() {
-                if std::mem::replace(&mut found, true) {
-                    return Err(A::Error::custom("items twice"));
-                }
-                match self.member {
-                    Member::Item => members.next_value_seed(One(self.made))?,
-                    Member::Items => members.next_value_seed(Items(self.made))?,
-                    Member::Responses => members.next_value_seed(Tables(self.made))?,
-                }
-            } else {
-                let value: &RawValue = members.next_value()?;
-                if rest.len() > 1 {
-                    rest.push(b',');
-                }
-                // The name has no escape, otherwise it could not be borrowed.
-                rest.extend([b"\"", name.as_bytes(), b"\":", value.get().as_bytes()].concat());
+    fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = *self.text.as_bytes().get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    /// Reads what stands between the brackets of an object or an array.
+    fn list(&mut self, [open, close]: [u8; 2], mut each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.expect(open)?;
+        if self.text.as_bytes().get(self.at) == Some(&close) {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            each(self)?;
+            match self.next()? {
+                b',' => {}
+                end => return (end == close).then_some(()),
             }
         }
-        rest.push(b'}');
-        Ok(rest)
-    }
-}
-
-/// One item.
-struct One<'m, T>(&'m mut Made<T>);
-
-impl<'de, T: FromItem> DeserializeSeed<'de> for One<'_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        let mut attributes = Attributes(Vec::with_capacity(32));
-        (&mut attributes).deserialize(json)?;
-        make(self.0, &attributes)
-    }
-}
-
-/// Items by table.
-struct Tables<'m, T>(&'m mut Made<T>);
-
-impl<'de, T: FromItem> DeserializeSeed<'de> for Tables<'_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de, T: FromItem> Visitor<'de> for Tables<'_, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("items by table")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut tables: A) -> std::result::Result<(), A::Error> {
-        while tables.next_key::<IgnoredAny>()?.is_some() {
-            tables.next_value_seed(Items(self.0))?;
+    fn members(&mut self, mut each: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+        self.list(*b"{}", |json| {
+            let name = json.plain()?;
+            json.expect(b':')?;
+            each(json, name)
+        })
+    }
+
+    fn elements(&mut self, each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.list(*b"[]", each)
+    }
+
+    /// A string's JSON, its quotes included; and whether it has an escape.
+    fn string(&mut self) -> Option<(&'a str, bool)> {
+        let (bytes, begin) = (self.text.as_bytes(), self.at);
+        self.expect(b'"')?;
+        let (mut has_escape, mut has_code) = (false, false);
+        loop {
+            self.at += memchr2(b'"', b'\\', bytes.get(self.at..)?)?;
+            if self.next()? == b'"' {
+                break;
+            }
+            has_escape = true;
+            match self.next()? {
+                b'u' => has_code = true,
+                escaped => br#""\/bfnrt"#.contains(&escaped).then_some(())?,
+            }
         }
-        Ok(())
+        let json = &self.text[begin..self.at];
+        // A code may be no code, or half of a surrogate pair.
+        (!has_code || text(json).is_some()).then_some((json, has_escape))
+    }
+
+    /// A string without an escape.
+    fn plain(&mut self) -> Option<&'a str> {
+        let (json, has_escape) = self.string()?;
+        if has_escape { None } else { json.strip_prefix('"')?.strip_suffix('"') }
+    }
+
+    /// The JSON of any value.
+    fn value(&mut self) -> Option<&'a str> {
+        let mut values =
+            serde_json::Deserializer::from_str(self.text.get(self.at..)?).into_iter::<&RawValue>();
+        let value = values.next()?.ok()?.get();
+        self.at += values.byte_offset();
+        Some(value)
+    }
+
+    /// An attribute such as `{"S":"…"}`.
+    fn attribute(&mut self) -> Option<Attribute<'a>> {
+        let mut attribute = None;
+        self.members(|json, kind| {
+            let value = match kind {
+                "S" => Attribute::Text(json.string()?.0),
+                "N" => Attribute::Number(json.plain()?),
+                "NULL" if json.value()? == "true" => Attribute::Null,
+                // None of our attributes has another type.
+                _ => return None,
+            };
+            attribute.replace(value).is_none().then_some(())
+        })?;
+        attribute
     }
 }
 
-/// An array of items.
-struct Items<'m, T>(&'m mut Made<T>);
-
-impl<'de, T: FromItem> DeserializeSeed<'de> for Items<'_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de, T: FromItem> Visitor<'de> for Items<'_, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("items")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<(), A::Error> {
-        let mut attributes = Attributes(Vec::new());
-        while items.next_element_seed(&mut attributes)?.is_some() {
-            make(self.0, &attributes)?;
-        }
-        Ok(())
-    }
-}
-
-/// Adds the value of an item. After an item that cannot be read, there are no more values.
-fn make<T: FromItem, E: DeserializeError>(
-    made: &mut Made<T>,
-    attributes: &Attributes<'_>,
-) -> std::result::Result<(), E> {
-    let Ok(values) = made else { return Ok(()) };
+/// Adds the value of an item. After an item that cannot be read, there are no more values. `None` if it cannot be
+/// known here whether it can be read.
+fn make<T: FromItem>(made: &mut Made<T>, attributes: &Attributes<'_>) -> Option<()> {
+    let Ok(values) = made else { return Some(()) };
     let value = match T::from_attributes(attributes) {
         Some(value) => Ok(value),
-        None => attributes
-            .to_item()
-            .ok_or_else(|| E::custom("an attribute the ordinary way has to read"))
-            .map(T::from_item)?,
+        None => T::from_item(attributes.to_item()?),
     };
     match value {
         Ok(value) => values.push(value),
         Err(error) => *made = Err(error),
     }
-    Ok(())
+    Some(())
 }
 
 /// An item's attributes, in the order of the response.
@@ -335,6 +353,15 @@ impl<'a> Attribute<'a> {
 }
 
 impl<'a> Attributes<'a> {
+    /// Reads the next item, in place of the one before.
+    fn read(&mut self, json: &mut Scanner<'a>) -> Option<()> {
+        self.0.clear();
+        json.members(|json, name| {
+            self.0.push((name, json.attribute()?));
+            Some(())
+        })
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Attribute<'a>> {
         // If a name comes twice, the SDK keeps the last.
         self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, attribute)| *attribute)
@@ -410,74 +437,6 @@ fn text(json: &str) -> Option<Cow<'_, str>> {
         serde_json::from_str(json).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(inside))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for &mut Attributes<'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        self.0.clear();
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Attributes<'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an item")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
-        while let Some(name) = members.next_key::<&str>()? {
-            let attribute = members.next_value_seed(AttributeVisitor)?;
-            self.0.push((name, attribute));
-        }
-        Ok(())
-    }
-}
-
-/// Reads an attribute such as `{"S": "…"}`.
-struct AttributeVisitor;
-
-impl<'de> DeserializeSeed<'de> for AttributeVisitor {
-    type Value = Attribute<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<Attribute<'de>, D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for AttributeVisitor {
-    type Value = Attribute<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an attribute")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Attribute<'de>, A::Error> {
-        let attribute = match members.next_key::<&str>()? {
-            Some("S") => {
-                let json = members.next_value::<&RawValue>()?.get();
-                // A raw value may hold half of a surrogate pair, which is no text.
-                if json.contains("\\u") && text(json).is_none() {
-                    return Err(A::Error::custom("a string that is no text"));
-                }
-                Attribute::Text(json)
-            }
-            Some("N") => Attribute::Number(members.next_value()?),
-            Some("NULL") if members.next_value()? => Attribute::Null,
-            // DynamoDB has only `true` here.
-            Some("NULL") => return Err(A::Error::custom("a null that is none")),
-            // None of our attributes has another type.
-            Some(_) => return Err(A::Error::custom("an attribute that the ordinary way has to read")),
-            None => return Err(A::Error::custom("an attribute without a type")),
-        };
-        match members.next_key::<&str>()? {
-            None => Ok(attribute),
-            Some(_) => Err(A::Error::custom("an attribute of two types")),
-        }
     }
 }
 
