@@ -22,7 +22,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_smithy_types::body::SdkBody;
 use http_body::{Body, Frame};
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 use serde_json::value::RawValue;
 use tickets_domain::Result;
 
@@ -213,9 +213,11 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// `None` if there is a control character, which no text may have.
+    /// `None` if there is a control character, which no string may have.
     fn new(text: &'a str) -> Option<Self> {
-        text.bytes().all(|byte| byte >= b' ').then_some(Self { text, at: 0 })
+        // Without an early end, the compiler checks many bytes at a time.
+        let has_control = text.bytes().fold(false, |found, byte| found | (byte < b' '));
+        (!has_control).then_some(Self { text, at: 0 })
     }
 
     fn is_at_end(&self) -> bool {
@@ -260,31 +262,42 @@ impl<'a> Scanner<'a> {
         self.list(*b"[]", each)
     }
 
-    /// A string's JSON, its quotes included; and whether it has an escape.
-    fn string(&mut self) -> Option<(&'a str, bool)> {
+    fn string(&mut self) -> Option<JsonString<'a>> {
         let (bytes, begin) = (self.text.as_bytes(), self.at);
         self.expect(b'"')?;
-        let (mut has_escape, mut has_code) = (false, false);
+        let (mut escapes, mut has_code) = (Escapes::None, false);
         loop {
             self.at += memchr2(b'"', b'\\', bytes.get(self.at..)?)?;
             if self.next()? == b'"' {
                 break;
             }
-            has_escape = true;
             match self.next()? {
-                b'u' => has_code = true,
-                escaped => br#""\/bfnrt"#.contains(&escaped).then_some(())?,
+                b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => escapes = escapes.max(Escapes::Usual),
+                b'/' => escapes = Escapes::Unusual,
+                b'u' => (escapes, has_code) = (Escapes::Unusual, true),
+                _ => return None,
             }
         }
-        let json = &self.text[begin..self.at];
+        let string = JsonString { json: &self.text[begin..self.at], escapes };
         // A code may be no code, or half of a surrogate pair.
-        (!has_code || text(json).is_some()).then_some((json, has_escape))
+        (!has_code || string.decode().is_some()).then_some(string)
     }
 
     /// A string without an escape.
     fn plain(&mut self) -> Option<&'a str> {
-        let (json, has_escape) = self.string()?;
-        if has_escape { None } else { json.strip_prefix('"')?.strip_suffix('"') }
+        match self.string()? {
+            string @ JsonString { escapes: Escapes::None, .. } => Some(string.inside()),
+            _ => None,
+        }
+    }
+
+    /// Reads this if it comes next.
+    fn skip(&mut self, expected: &str) -> bool {
+        let is_next = self.text.as_bytes()[self.at..].starts_with(expected.as_bytes());
+        if is_next {
+            self.at += expected.len();
+        }
+        is_next
     }
 
     /// The JSON of any value.
@@ -296,20 +309,20 @@ impl<'a> Scanner<'a> {
         Some(value)
     }
 
-    /// An attribute such as `{"S":"…"}`.
+    /// An attribute such as `{"S":"…"}`. None of ours has another type.
     fn attribute(&mut self) -> Option<Attribute<'a>> {
-        let mut attribute = None;
-        self.members(|json, kind| {
-            let value = match kind {
-                "S" => Attribute::Text(json.string()?.0),
-                "N" => Attribute::Number(json.plain()?),
-                "NULL" if json.value()? == "true" => Attribute::Null,
-                // None of our attributes has another type.
-                _ => return None,
-            };
-            attribute.replace(value).is_none().then_some(())
-        })?;
-        attribute
+        if self.skip("{\"NULL\":true}") {
+            return Some(Attribute::Null);
+        }
+        let attribute = if self.skip("{\"S\":") {
+            Attribute::Text(self.string()?)
+        } else if self.skip("{\"N\":") {
+            Attribute::Number(self.plain()?)
+        } else {
+            return None;
+        };
+        self.expect(b'}')?;
+        Some(attribute)
     }
 }
 
@@ -335,8 +348,7 @@ pub(crate) struct Attributes<'a>(Vec<(&'a str, Attribute<'a>)>);
 /// An attribute's value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Attribute<'a> {
-    /// A string's JSON, its quotes included.
-    Text(&'a str),
+    Text(JsonString<'a>),
     /// A number.
     Number(&'a str),
     Null,
@@ -346,7 +358,7 @@ impl<'a> Attribute<'a> {
     /// A text, with its JSON for a list.
     pub(crate) fn json_text(self) -> Option<JsonText<'a>> {
         match self {
-            Self::Text(json) => JsonText::parse(json),
+            Self::Text(string) => JsonText::of(string),
             Self::Number(_) | Self::Null => None,
         }
     }
@@ -376,7 +388,7 @@ impl<'a> Attributes<'a> {
 
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.get(name)? {
-            Attribute::Text(json) => text(json),
+            Attribute::Text(string) => string.decode(),
             Attribute::Number(_) | Attribute::Null => None,
         }
     }
@@ -384,7 +396,8 @@ impl<'a> Attributes<'a> {
     /// About how long the JSON of all attributes is.
     pub(crate) fn json_len(&self) -> usize {
         let len = |attribute: &Attribute<'_>| match attribute {
-            Attribute::Text(json) | Attribute::Number(json) => json.len(),
+            Attribute::Text(string) => string.json.len(),
+            Attribute::Number(number) => number.len(),
             Attribute::Null => 0,
         };
         self.0.iter().map(|(name, attribute)| name.len() + len(attribute) + 4).sum()
@@ -393,11 +406,44 @@ impl<'a> Attributes<'a> {
     /// The item as the SDK represents it; `None` if one of its strings is no text.
     fn to_item(&self) -> Option<Item> {
         let value = |attribute| match attribute {
-            Attribute::Text(json) => Some(AttributeValue::S(text(json)?.into_owned())),
+            Attribute::Text(string) => Some(AttributeValue::S(string.decode()?.into_owned())),
             Attribute::Number(number) => Some(AttributeValue::N(number.to_owned())),
             Attribute::Null => Some(AttributeValue::Null(true)),
         };
         self.0.iter().map(|(name, attribute)| Some(((*name).to_owned(), value(*attribute)?))).collect()
+    }
+}
+
+/// A string's JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JsonString<'a> {
+    /// With its quotes.
+    json: &'a str,
+    escapes: Escapes,
+}
+
+/// Which escapes a string's JSON has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Escapes {
+    None,
+    /// Those of lines and quotes, which `serde_json` writes too.
+    Usual,
+    /// Others, which `serde_json` writes differently or not at all.
+    Unusual,
+}
+
+impl<'a> JsonString<'a> {
+    /// What stands between the quotes.
+    fn inside(self) -> &'a str {
+        &self.json[1..self.json.len() - 1]
+    }
+
+    /// The text. `None` if it is none.
+    pub(crate) fn decode(self) -> Option<Cow<'a, str>> {
+        match self.escapes {
+            Escapes::None => Some(Cow::Borrowed(self.inside())),
+            Escapes::Usual | Escapes::Unusual => serde_json::from_str(self.json).ok().map(Cow::Owned),
+        }
     }
 }
 
@@ -408,35 +454,13 @@ pub(crate) struct JsonText<'a> {
 }
 
 impl<'a> JsonText<'a> {
-    /// Parses a string's JSON, which may have escapes that `serde_json` does not write.
-    fn parse(json: &'a str) -> Option<Self> {
-        let decoded = text(json)?;
-        let json = match &decoded {
-            Cow::Owned(text) if !has_usual_escapes(json) => Cow::Owned(serde_json::to_string(text).ok()?),
-            Cow::Borrowed(_) | Cow::Owned(_) => Cow::Borrowed(json),
+    fn of(string: JsonString<'a>) -> Option<Self> {
+        let decoded = string.decode()?;
+        let json = match string.escapes {
+            Escapes::None | Escapes::Usual => Cow::Borrowed(string.json),
+            Escapes::Unusual => Cow::Owned(serde_json::to_string(&decoded).ok()?),
         };
         Some(Self { decoded, json })
-    }
-}
-
-/// Whether a string's JSON has only escapes that `serde_json` writes too: those of lines and quotes.
-fn has_usual_escapes(json: &str) -> bool {
-    let mut bytes = json.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'\\' && !bytes.next().is_some_and(|escaped| br#""\nrtbf"#.contains(&escaped)) {
-            return false;
-        }
-    }
-    true
-}
-
-/// Decodes a string's JSON.
-fn text(json: &str) -> Option<Cow<'_, str>> {
-    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    if memchr(b'\\', inside.as_bytes()).is_some() {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inside))
     }
 }
 
