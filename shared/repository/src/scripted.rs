@@ -91,8 +91,13 @@ pub(crate) async fn engine(count: usize) -> (Tickets, Calls) {
 
 /// Adds so many tickets of customer 1, created at [`NOW`].
 pub(crate) async fn append(tickets: &Tickets, count: usize) {
-    let now = tickets.clock.now();
-    let seeds = vec![SeedTicket { fields: fields(json!({})), created: now, updated: now }; count];
+    append_at(tickets, count, NOW).await;
+}
+
+/// Adds so many tickets of customer 1, created at this time in milliseconds.
+pub(crate) async fn append_at(tickets: &Tickets, count: usize, millis: i64) {
+    let at = Timestamp::from_millis(millis).unwrap();
+    let seeds = vec![SeedTicket { fields: fields(json!({})), created: at, updated: at }; count];
     for chunk in seeds.chunks(MAX_CHUNK) {
         tickets.append(&"seed".parse().unwrap(), chunk).await.unwrap();
     }

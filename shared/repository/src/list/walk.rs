@@ -580,6 +580,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_walk_over_changes_reads_whole_buckets_where_nothing_has_changed() {
+        let (tickets, calls) = scripted::engine(0).await;
+        scripted::append_at(&tickets, 100, scripted::NOW - 1000).await;
+        scripted::append(&tickets, 100).await;
+        let counter = tickets.counter().await.unwrap();
+        let changed = |id_after| Filter {
+            updated_since: Timestamp::from_millis(scripted::NOW).ok(),
+            id_after,
+            ..limited(5)
+        };
+        let mut first = page(changed(0));
+        assert!(matches!(tickets.walk_changes(&counter, &mut first).await.unwrap(), Walked::Full));
+        assert_eq!((first.taken, first.done), (5, 105));
+        assert_eq!(asked_ranges(&calls), [(1, 6), (7, 200)]);
+        let mut next = page(changed(99));
+        assert!(matches!(tickets.walk_changes(&counter, &mut next).await.unwrap(), Walked::Full));
+        assert_eq!(asked_ranges(&calls)[2..], [(100, 105), (106, 106)], "no further than what is wanted");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_walk_over_changes_counts_anew_after_each_thousand_ids() {
         let (tickets, _) = scripted::engine(250).await;
         scripted::skip(&tickets, 3749).await;
