@@ -9,6 +9,8 @@
 //! item becomes the SDK's map and goes the ordinary way ([`crate::item`]); so does a whole response with an
 //! unexpected form. Both ways give the same rows and the same errors (tested below as a property).
 
+mod scanner;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
@@ -22,11 +24,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_smithy_types::body::SdkBody;
 use http_body::{Body, Frame};
-use memchr::memchr2;
-use serde_json::value::RawValue;
 use tickets_domain::Result;
 
 use crate::item::Item;
+use scanner::{JsonString, JsonText, Scanner};
 
 /// A type that is read from an item.
 pub(crate) trait FromItem: Send + Sized + 'static {
@@ -175,7 +176,7 @@ fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Ve
     let mut rest = b"{".to_vec();
     json.members(|json, name| {
         if name == member.name() {
-            // The SDK keeps the last of two.
+            // Of two the SDK keeps the last.
             return made.replace(values(json, member)?).is_none().then_some(());
         }
         let value = json.value()?;
@@ -204,126 +205,6 @@ fn values<'a, T: FromItem>(json: &mut Scanner<'a>, member: Member) -> Option<Mad
         Member::Responses => json.members(|json, _table| json.elements(&mut item))?,
     }
     Some(made)
-}
-
-/// Reads JSON as DynamoDB writes it: without spaces. Returns `None` at anything else, which may be valid.
-struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Scanner<'a> {
-    /// `None` if there is a control character, which no string may have.
-    fn new(text: &'a str) -> Option<Self> {
-        // Without an early end, the compiler checks many bytes at a time.
-        let has_control = text.bytes().fold(false, |found, byte| found | (byte < b' '));
-        (!has_control).then_some(Self { text, at: 0 })
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.at == self.text.len()
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = *self.text.as_bytes().get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then_some(())
-    }
-
-    /// Reads what stands between the brackets of an object or an array.
-    fn list(&mut self, [open, close]: [u8; 2], mut each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        self.expect(open)?;
-        if self.text.as_bytes().get(self.at) == Some(&close) {
-            self.at += 1;
-            return Some(());
-        }
-        loop {
-            each(self)?;
-            match self.next()? {
-                b',' => {}
-                end => return (end == close).then_some(()),
-            }
-        }
-    }
-
-    fn members(&mut self, mut each: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
-        self.list(*b"{}", |json| {
-            let name = json.plain()?;
-            json.expect(b':')?;
-            each(json, name)
-        })
-    }
-
-    fn elements(&mut self, each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        self.list(*b"[]", each)
-    }
-
-    fn string(&mut self) -> Option<JsonString<'a>> {
-        let (bytes, begin) = (self.text.as_bytes(), self.at);
-        self.expect(b'"')?;
-        let (mut escapes, mut has_code) = (Escapes::None, false);
-        loop {
-            self.at += memchr2(b'"', b'\\', bytes.get(self.at..)?)?;
-            if self.next()? == b'"' {
-                break;
-            }
-            match self.next()? {
-                b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => escapes = escapes.max(Escapes::Usual),
-                b'/' => escapes = Escapes::Unusual,
-                b'u' => (escapes, has_code) = (Escapes::Unusual, true),
-                _ => return None,
-            }
-        }
-        let string = JsonString { json: &self.text[begin..self.at], escapes };
-        // A code may be no code, or half of a surrogate pair.
-        (!has_code || string.decode().is_some()).then_some(string)
-    }
-
-    /// A string without an escape.
-    fn plain(&mut self) -> Option<&'a str> {
-        match self.string()? {
-            string @ JsonString { escapes: Escapes::None, .. } => Some(string.inside()),
-            _ => None,
-        }
-    }
-
-    /// Reads this if it comes next.
-    fn skip(&mut self, expected: &str) -> bool {
-        let is_next = self.text.as_bytes()[self.at..].starts_with(expected.as_bytes());
-        if is_next {
-            self.at += expected.len();
-        }
-        is_next
-    }
-
-    /// The JSON of any value.
-    fn value(&mut self) -> Option<&'a str> {
-        let mut values =
-            serde_json::Deserializer::from_str(self.text.get(self.at..)?).into_iter::<&RawValue>();
-        let value = values.next()?.ok()?.get();
-        self.at += values.byte_offset();
-        Some(value)
-    }
-
-    /// An attribute such as `{"S":"…"}`. None of ours has another type.
-    fn attribute(&mut self) -> Option<Attribute<'a>> {
-        if self.skip("{\"NULL\":true}") {
-            return Some(Attribute::Null);
-        }
-        let attribute = if self.skip("{\"S\":") {
-            Attribute::Text(self.string()?)
-        } else if self.skip("{\"N\":") {
-            Attribute::Number(self.plain()?)
-        } else {
-            return None;
-        };
-        self.expect(b'}')?;
-        Some(attribute)
-    }
 }
 
 /// Adds the value of an item. After an item that cannot be read, there are no more values. `None` if it cannot be
@@ -355,6 +236,22 @@ pub(crate) enum Attribute<'a> {
 }
 
 impl<'a> Attribute<'a> {
+    /// Reads one such as `{"S":"…"}`. None of ours has another type.
+    fn read(json: &mut Scanner<'a>) -> Option<Self> {
+        if json.skip("{\"NULL\":true}") {
+            return Some(Self::Null);
+        }
+        let attribute = if json.skip("{\"S\":") {
+            Self::Text(json.string()?)
+        } else if json.skip("{\"N\":") {
+            Self::Number(json.plain()?)
+        } else {
+            return None;
+        };
+        json.expect(b'}')?;
+        Some(attribute)
+    }
+
     /// A text, with its JSON for a list.
     pub(crate) fn json_text(self) -> Option<JsonText<'a>> {
         match self {
@@ -369,7 +266,7 @@ impl<'a> Attributes<'a> {
     fn read(&mut self, json: &mut Scanner<'a>) -> Option<()> {
         self.0.clear();
         json.members(|json, name| {
-            self.0.push((name, json.attribute()?));
+            self.0.push((name, Attribute::read(json)?));
             Some(())
         })
     }
@@ -411,56 +308,6 @@ impl<'a> Attributes<'a> {
             Attribute::Null => Some(AttributeValue::Null(true)),
         };
         self.0.iter().map(|(name, attribute)| Some(((*name).to_owned(), value(*attribute)?))).collect()
-    }
-}
-
-/// A string's JSON.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct JsonString<'a> {
-    /// With its quotes.
-    json: &'a str,
-    escapes: Escapes,
-}
-
-/// Which escapes a string's JSON has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Escapes {
-    None,
-    /// Those of lines and quotes, which `serde_json` writes too.
-    Usual,
-    /// Others, which `serde_json` writes differently or not at all.
-    Unusual,
-}
-
-impl<'a> JsonString<'a> {
-    /// What stands between the quotes.
-    fn inside(self) -> &'a str {
-        &self.json[1..self.json.len() - 1]
-    }
-
-    /// The text. `None` if it is none.
-    pub(crate) fn decode(self) -> Option<Cow<'a, str>> {
-        match self.escapes {
-            Escapes::None => Some(Cow::Borrowed(self.inside())),
-            Escapes::Usual | Escapes::Unusual => serde_json::from_str(self.json).ok().map(Cow::Owned),
-        }
-    }
-}
-
-/// A text, and its JSON as `serde_json` writes it.
-pub(crate) struct JsonText<'a> {
-    pub(crate) decoded: Cow<'a, str>,
-    pub(crate) json: Cow<'a, str>,
-}
-
-impl<'a> JsonText<'a> {
-    fn of(string: JsonString<'a>) -> Option<Self> {
-        let decoded = string.decode()?;
-        let json = match string.escapes {
-            Escapes::None | Escapes::Usual => Cow::Borrowed(string.json),
-            Escapes::Unusual => Cow::Owned(serde_json::to_string(&decoded).ok()?),
-        };
-        Some(Self { decoded, json })
     }
 }
 

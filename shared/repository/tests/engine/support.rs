@@ -69,7 +69,9 @@ impl Table {
 
     /// The tickets, as an instance with this policy sees them.
     pub(crate) fn tickets(&self, policy: Policy) -> Tickets {
-        Tickets::new(self.client.clone(), &self.name, self.clock.clone(), policy)
+        let tickets = Tickets::new(self.client.clone(), &self.name, self.clock.clone(), policy);
+        assert_eq!(tickets.table(), self.name);
+        tickets
     }
 
     /// An instance with its own client, and so its own connection.
