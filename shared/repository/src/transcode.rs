@@ -549,9 +549,9 @@ mod tests {
             "createdDate": {"N": "1764000000000"}, "updatedDate": {"N": "1764000000001"},
             "subject": {"S": "a \"quoted\"\n\u{1} / \u{2028} 😀"}, "ticketContent": {"S": ""},
         });
-        let body = json!({"Items": [ticket]}).to_string();
+        let body = json!({"Count": 1, "Items": [ticket], "ScannedCount": 2}).to_string();
         let (made, rest) = transcode::<Entry>(&body, Member::Items).unwrap();
-        assert_eq!(rest, b"{}");
+        assert_eq!(rest, br#"{"Count":1,"ScannedCount":2}"#);
         let made = made.unwrap();
         let value: Value = serde_json::from_str(&made[0].row.as_ref().unwrap().json).unwrap();
         assert_eq!(value["subject"], ticket["subject"]["S"]);
