@@ -157,10 +157,7 @@ impl Tickets {
         backoff: &mut Backoff,
     ) -> Result<Created> {
         loop {
-            let draft = match reserved.take() {
-                Some(draft) => draft,
-                None => self.draft(by, fields, backoff).await?,
-            };
+            let draft = self.draft(by, fields, reserved.take(), backoff).await?;
             match self.put_draft(&draft, backoff).await? {
                 Outcome::Written(()) => return Ok(draft.created()),
                 // A fresh id is taken: somebody wrote to the table without the counter. Take the next id.
@@ -201,10 +198,7 @@ impl Tickets {
                     }
                 }
             }
-            let draft = match unused.take() {
-                Some(draft) => draft,
-                None => self.draft(by, fields, backoff).await?,
-            };
+            let draft = self.draft(by, fields, unused.take(), backoff).await?;
             claim = match self.put_claim(request, &draft, claim.as_ref(), backoff).await {
                 Ok(Outcome::Written(())) => match self.put_draft(&draft, backoff).await? {
                     Outcome::Written(()) => return Ok(draft.created()),
@@ -233,9 +227,19 @@ impl Tickets {
         }
     }
 
-    /// Reserves an id for a ticket, and then sets its dates. A list that ends at an open id relies on this
-    /// order: whatever it leaves out is dated later than that id's reservation.
-    async fn draft(&self, by: &KeyId, fields: &TicketFields, backoff: &mut Backoff) -> Result<Draft> {
+    /// Reserves an id for a ticket, and then sets its dates; or returns the draft that is `reserved` already. A
+    /// list that ends at an open id relies on this order: whatever it leaves out is dated later than that id's
+    /// reservation.
+    async fn draft(
+        &self,
+        by: &KeyId,
+        fields: &TicketFields,
+        reserved: Option<Draft>,
+        backoff: &mut Backoff,
+    ) -> Result<Draft> {
+        if let Some(draft) = reserved {
+            return Ok(draft);
+        }
         let drafts = self.drafts(by, &[fields], backoff).await?;
         drafts.into_iter().next().ok_or_else(|| Error::internal("a reservation of no id"))
     }
