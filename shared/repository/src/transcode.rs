@@ -552,6 +552,7 @@ mod tests {
         let body = json!({"Count": 1, "Items": [ticket], "ScannedCount": 2}).to_string();
         let (made, rest) = transcode::<Entry>(&body, Member::Items).unwrap();
         assert_eq!(rest, br#"{"Count":1,"ScannedCount":2}"#);
+        assert!(agree::<Entry>(200, r#"{"Items":[],"Count":0}"#), "so does an empty page");
         let made = made.unwrap();
         let value: Value = serde_json::from_str(&made[0].row.as_ref().unwrap().json).unwrap();
         assert_eq!(value["subject"], ticket["subject"]["S"]);
