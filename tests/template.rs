@@ -241,6 +241,17 @@ fn every_parameter_that_a_function_is_configured_by_makes_a_new_version() {
 }
 
 #[test]
+fn the_benchmarks_give_the_allocator_the_template_s_settings() {
+    let template = template();
+    let variables = &template["Globals"]["Function"]["Environment"]["Variables"];
+    let targets = read("bench/targets.toml");
+    for name in ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] {
+        let setting = format!("{name} = \"{}\"", text(&variables[name]));
+        assert!(targets.contains(&setting), "bench/targets.toml does not have {setting}");
+    }
+}
+
+#[test]
 fn every_alarm_notifies_watches_something_that_is_there_and_has_a_paragraph() {
     let template = template();
     let operations = read("docs/operations.md");

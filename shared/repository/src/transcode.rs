@@ -229,6 +229,7 @@ pub(crate) struct Attributes<'a>(Vec<(&'a str, Attribute<'a>)>);
 /// An attribute's value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Attribute<'a> {
+    /// A string.
     Text(JsonString<'a>),
     /// A number.
     Number(&'a str),

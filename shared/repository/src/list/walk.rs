@@ -507,28 +507,23 @@ mod tests {
     /// A DynamoDB whose tickets from 2 to 251 come only after their buckets were read, some at each look.
     async fn coming(at_once: usize) -> (Tickets, Calls) {
         let (tickets, _) = scripted::engine(252).await;
-        let (there, client) = (tickets.clone(), tickets.client.clone());
-        let full: Vec<Value> = {
-            let mut items = Vec::new();
-            for id in 1..=252 {
-                let key = PrimaryKey::ticket(item::ticket_id(id).unwrap()).into_key();
-                let got = client.get_item().table_name("Tickets").set_key(Some(key)).send().await.unwrap();
-                items.push(serde_json::to_value(serde_dynamo::Item::from(got.item.unwrap())).unwrap());
-            }
-            items
-        };
-        drop(there);
+        let mut items = Vec::new();
+        for id in 1..=252 {
+            let key = PrimaryKey::ticket(item::ticket_id(id).unwrap());
+            let item = serde_dynamo::Item::from(tickets.read(key).await.unwrap().unwrap());
+            items.push(serde_json::to_value(item).unwrap());
+        }
         let id_of = |item: &Value| -> u64 { item["id"]["N"].as_str().unwrap().parse().unwrap() };
         scripted::tickets(move |operation, input| match operation {
             "Query" => {
                 let bucket = &input["ExpressionAttributeValues"][":bucket"];
                 let ends = |item: &&Value| [1, 252].contains(&id_of(item)) && &item["bucket"] == bucket;
-                scripted::ok(json!({"Items": full.iter().filter(ends).collect::<Vec<_>>()}))
+                scripted::ok(json!({"Items": items.iter().filter(ends).collect::<Vec<_>>()}))
             }
             "BatchGetItem" => {
                 let keys = input["RequestItems"]["Tickets"]["Keys"].as_array().unwrap();
                 let found: Vec<_> =
-                    keys.iter().take(at_once).map(|key| &full[id_of(key) as usize - 1]).collect();
+                    keys.iter().take(at_once).map(|key| &items[id_of(key) as usize - 1]).collect();
                 scripted::ok(json!({"Responses": {"Tickets": found}}))
             }
             _ => scripted::ok(json!({"Item": {
