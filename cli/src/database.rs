@@ -9,23 +9,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
-use aws_sdk_dynamodb::config::http::HttpRequest;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::ConnectorError;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use dynoxide::{Database, DynoxideError};
-use serde_json::json;
 use thiserror::Error;
+use tickets_engine::{Database, TARGET};
 use tickets_repository::History;
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 
 use crate::access_key::AccessKey;
 use crate::server::{self, private, read};
@@ -97,8 +90,7 @@ impl DatabaseServer {
 
     /// A client for this process: it hands requests to the engine, without a network between.
     pub fn http_client(&self) -> SharedHttpClient {
-        let connector = SharedHttpConnector::new(InProcess(self.database.clone()));
-        http_client_fn(move |_, _| connector.clone())
+        tickets_engine::http_client(&self.database)
     }
 
     pub fn url(&self) -> String {
@@ -127,108 +119,15 @@ async fn answer(State(door): State<Door>, request: Request) -> Response {
     };
     if parts.method != Method::POST || !door.key.has_signed(&parts, &body) {
         let message = "not signed with the access key of this run, which `tickets db` prints";
-        let (status, body) = refusal("UnrecognizedClientException", message);
-        return reply(status, body);
+        return reply(tickets_engine::refused("UnrecognizedClientException", message));
     }
     let target = parts.headers.get(TARGET).and_then(|target| target.to_str().ok());
-    let (status, body) = run(&door.database, target, &body);
-    reply(status, body)
+    reply(tickets_engine::answer(&door.database, target, &body))
 }
 
-/// The header that names the operation.
-const TARGET: &str = "x-amz-target";
-
-/// Carries out a request: the status and body of the response.
-fn run(database: &Database, target: Option<&str>, body: &[u8]) -> (StatusCode, String) {
-    let operation = target.and_then(|target| Some(target.split_once('.')?.1)).unwrap_or_default();
-    match call(database, operation, body) {
-        Ok(body) => (StatusCode::OK, body),
-        Err(Failure::Engine(error)) => {
-            let status = StatusCode::from_u16(error.status_code());
-            (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_json())
-        }
-        Err(Failure::Json(error)) => refusal("SerializationException", &error.to_string()),
-        Err(Failure::UnknownOperation) => refusal("UnknownOperationException", operation),
-    }
-}
-
-fn refusal(kind: &str, message: &str) -> (StatusCode, String) {
-    let body = json!({"__type": format!("com.amazon.coral.service#{kind}"), "message": message});
-    (StatusCode::BAD_REQUEST, body.to_string())
-}
-
-fn reply(status: StatusCode, body: String) -> Response {
+fn reply((status, body): (u16, String)) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
-}
-
-/// The engine as an HTTP connection of the SDK.
-struct InProcess(Database);
-
-impl fmt::Debug for InProcess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InProcess")
-    }
-}
-
-impl HttpConnector for InProcess {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let database = self.0.clone();
-        HttpConnectorFuture::new(async move {
-            // Others have a turn before and after, as with a network: a caller may be gone by either.
-            yield_now().await;
-            // The SDK sends JSON from memory. Of a stream the engine would say that it is no JSON.
-            let body = request.body().bytes().unwrap_or_default();
-            let (status, body) = run(&database, request.headers().get(TARGET), body);
-            yield_now().await;
-            match status.as_u16().try_into() {
-                Ok(status) => Ok(HttpResponse::new(status, body.into())),
-                Err(error) => Err(ConnectorError::other(Box::new(error), None)),
-            }
-        })
-    }
-}
-
-/// Why the engine did not carry out an operation.
-enum Failure {
-    Engine(DynoxideError),
-    Json(serde_json::Error),
-    UnknownOperation,
-}
-
-/// Defines `call`, which carries out one of these operations on a JSON request and returns the JSON response.
-macro_rules! operations {
-    ($($name:literal => $operation:ident,)*) => {
-        fn call(database: &Database, operation: &str, body: &[u8]) -> Result<String, Failure> {
-            match operation {
-                $($name => {
-                    let request = serde_json::from_slice(body).map_err(Failure::Json)?;
-                    let response = database.$operation(request).map_err(Failure::Engine)?;
-                    serde_json::to_string(&response).map_err(Failure::Json)
-                })*
-                _ => Err(Failure::UnknownOperation),
-            }
-        }
-    };
-}
-
-operations! {
-    "BatchGetItem" => batch_get_item,
-    "BatchWriteItem" => batch_write_item,
-    "CreateTable" => create_table,
-    "DeleteItem" => delete_item,
-    "DeleteTable" => delete_table,
-    "DescribeTable" => describe_table,
-    "DescribeTimeToLive" => describe_time_to_live,
-    "GetItem" => get_item,
-    "ListTables" => list_tables,
-    "PutItem" => put_item,
-    "Query" => query,
-    "Scan" => scan,
-    "TransactGetItems" => transact_get_items,
-    "TransactWriteItems" => transact_write_items,
-    "UpdateItem" => update_item,
-    "UpdateTable" => update_table,
-    "UpdateTimeToLive" => update_time_to_live,
 }
 
 /// The name of a database in memory that only this process can open, more than once.

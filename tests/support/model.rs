@@ -29,10 +29,10 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
-use dynoxide::{Database, DynoxideError};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use tickets_domain::Timestamp;
+use tickets_engine::{Database, Refusal};
 use tickets_repository::client::local_config;
 use tickets_repository::{dynamodb_client, schema};
 use tokio::sync::watch;
@@ -430,10 +430,10 @@ impl Model {
         let mut answer = match result {
             Ok(answer) => answer,
             Err(_) if spoilt => return (200, "{}".into()),
-            Err(error) => {
+            Err(refusal) => {
                 // A failed condition costs as much as a write.
                 self.state().written += 1.0;
-                return (error.status_code(), error.to_json());
+                return refusal.response();
             }
         };
         self.consume_after(operation, &body, &answer["ConsumedCapacity"]);
@@ -588,28 +588,12 @@ impl Model {
         }
     }
 
-    fn dispatch(&self, operation: &str, body: &Value) -> Result<Value, DynoxideError> {
-        fn parsed<T: serde::de::DeserializeOwned>(body: &Value) -> T {
-            serde_json::from_value(body.clone()).expect("a request")
-        }
-        fn shown(response: impl serde::Serialize) -> Value {
-            serde_json::to_value(response).expect("a response")
-        }
-        let database = &self.database;
-        Ok(match operation {
-            "GetItem" => shown(database.get_item(parsed(body))?),
-            "PutItem" => shown(database.put_item(parsed(body))?),
-            "UpdateItem" => shown(database.update_item(parsed(body))?),
-            "DeleteItem" => shown(database.delete_item(parsed(body))?),
-            "Query" => shown(database.query(parsed(body))?),
-            "BatchGetItem" => shown(database.batch_get_item(parsed(body))?),
-            "BatchWriteItem" => shown(database.batch_write_item(parsed(body))?),
-            "TransactWriteItems" => shown(database.transact_write_items(parsed(body))?),
-            "UpdateTimeToLive" => shown(database.update_time_to_live(parsed(body))?),
-            "DescribeTable" => shown(database.describe_table(parsed(body))?),
-            "CreateTable" => shown(database.create_table(parsed(body))?),
-            other => panic!("{other} is not expected of the product"),
-        })
+    fn dispatch(&self, operation: &str, body: &Value) -> Result<Value, Refusal> {
+        assert!(
+            !matches!(operation, "Scan" | "TransactGetItems"),
+            "{operation} is not expected of the product"
+        );
+        tickets_engine::call(&self.database, operation, body, serde_json::value::Serializer)
     }
 
     /// Remembers what a call has written, and when each index learns of it.

@@ -9,11 +9,10 @@ use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
-use dynoxide::{Database, DynoxideError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_json::value::Serializer;
 use serde_json::{Value, json};
 use tickets_domain::{Clock, JsonObject, PresetLists, Presets, TicketFields, TicketInput, Timestamp};
+use tickets_engine::Database;
 
 use crate::backoff::Backoff;
 use crate::client::{WRITE_DEADLINE, dynamodb_client, local_config};
@@ -83,7 +82,15 @@ pub(crate) fn tickets(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 's
 /// The tickets' table of the engine, with so many tickets, and the calls it gets.
 pub(crate) async fn engine(count: usize) -> (Tickets, Calls) {
     let database = Database::memory().unwrap();
-    let (tickets, calls) = tickets(move |operation, input| carry_out(&database, operation, input));
+    let (tickets, calls) = tickets(move |operation, input| {
+        match tickets_engine::call(&database, operation, input, Serializer) {
+            Ok(output) => ok(output),
+            Err(refusal) => {
+                let (status, body) = refusal.response();
+                (status, serde_json::from_str(&body).unwrap())
+            }
+        }
+    });
     schema::create_tables(&tickets.client, "Tickets", "ApiKeys").await.unwrap();
     append(&tickets, count).await;
     (tickets, calls)
@@ -114,30 +121,6 @@ pub(crate) fn fields(more: Value) -> TicketFields {
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets).unwrap()
-}
-
-fn carry_out(database: &Database, operation: &str, input: &Value) -> Answer {
-    fn call<I: DeserializeOwned, O: Serialize>(
-        input: &Value,
-        operation: impl FnOnce(I) -> Result<O, DynoxideError>,
-    ) -> Answer {
-        match operation(serde_json::from_value(input.clone()).unwrap()) {
-            Ok(output) => ok(serde_json::to_value(output).unwrap()),
-            Err(error) => (error.status_code(), serde_json::from_str(&error.to_json()).unwrap()),
-        }
-    }
-    match operation {
-        "BatchGetItem" => call(input, |input| database.batch_get_item(input)),
-        "BatchWriteItem" => call(input, |input| database.batch_write_item(input)),
-        "CreateTable" => call(input, |input| database.create_table(input)),
-        "DeleteItem" => call(input, |input| database.delete_item(input)),
-        "DescribeTable" => call(input, |input| database.describe_table(input)),
-        "GetItem" => call(input, |input| database.get_item(input)),
-        "PutItem" => call(input, |input| database.put_item(input)),
-        "Query" => call(input, |input| database.query(input)),
-        "UpdateItem" => call(input, |input| database.update_item(input)),
-        _ => panic!("{operation} is not used here"),
-    }
 }
 
 /// An HTTP client whose requests this answers, with a status and a body.

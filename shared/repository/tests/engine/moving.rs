@@ -173,7 +173,7 @@ async fn an_import_waits_for_writers_that_began_before_it_also_where_it_is_repea
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_beside_an_import_get_ids_of_their_own() {
     let table = Table::new(NOW).await;
-    let instances = join_all((0..4).map(|_| table.instance())).await;
+    let instances = (0..4).map(|_| table.instance()).collect::<Vec<_>>();
     let importers = [table.tickets(patient()), table.tickets(patient())];
     let moved = records(200..400);
     let writers = join_all(instances.iter().map(|tickets| async {

@@ -1,6 +1,5 @@
 //! Gives every test its own table, on the embedded engine or on the one that `TEST_DYNAMODB` names.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -10,6 +9,7 @@ use tickets_domain::{
     Clock, Continuation, Filter, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, Taken, TicketFields,
     TicketInput, Timestamp, Visibility,
 };
+use tickets_engine::Database;
 use tickets_repository::client::local_config;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Policy, Tickets, dynamodb_client, schema};
@@ -21,7 +21,26 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) api_keys: String,
     millis: Arc<AtomicI64>,
-    url: String,
+    engine: Engine,
+}
+
+enum Engine {
+    Embedded(Database),
+    /// At this URL.
+    Other(String),
+}
+
+impl Engine {
+    /// A client with connections of its own.
+    fn client(&self) -> Client {
+        dynamodb_client(&match self {
+            Self::Embedded(database) => {
+                let http_client = tickets_engine::http_client(database);
+                local_config("http://localhost").into_builder().http_client(http_client).build()
+            }
+            Self::Other(url) => local_config(url),
+        })
+    }
 }
 
 /// The other engine that the tests are to run on, if one is named. Known differences from AWS' documentation:
@@ -41,22 +60,14 @@ pub(crate) fn counts_units() -> bool {
     other_engine().is_none()
 }
 
-async fn embedded_engine() -> String {
-    let database = dynoxide::Database::memory().unwrap();
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(dynoxide::server::serve_on(listener, database));
-    url
-}
-
 impl Table {
     pub(crate) async fn new(now: &str) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let url = match other_engine() {
-            Some(url) => url,
-            None => embedded_engine().await,
+        let engine = match other_engine() {
+            Some(url) => Engine::Other(url),
+            None => Engine::Embedded(Database::memory().unwrap()),
         };
-        let client = dynamodb_client(&local_config(&url));
+        let client = engine.client();
         // Processes and tests share the other engine.
         let suffix = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let (name, api_keys) = (format!("Tickets-{suffix}"), format!("ApiKeys-{suffix}"));
@@ -64,7 +75,7 @@ impl Table {
         let millis = Arc::new(AtomicI64::new(time(now).millis()));
         let read = Arc::clone(&millis);
         let clock = Clock::new(move || Timestamp::from_millis(read.load(Ordering::Relaxed)).unwrap());
-        Self { client, clock, name, api_keys, millis, url }
+        Self { client, clock, name, api_keys, millis, engine }
     }
 
     /// The tickets, as an instance with this policy sees them.
@@ -74,10 +85,9 @@ impl Table {
         tickets
     }
 
-    /// An instance with its own client, and so its own connection.
-    pub(crate) async fn instance(&self) -> Tickets {
-        let client = dynamodb_client(&local_config(&self.url));
-        Tickets::new(client, &self.name, self.clock.clone(), Policy::default())
+    /// An instance with its own client.
+    pub(crate) fn instance(&self) -> Tickets {
+        Tickets::new(self.engine.client(), &self.name, self.clock.clone(), Policy::default())
     }
 
     pub(crate) fn set(&self, now: Timestamp) {

@@ -40,8 +40,8 @@ fn request(key: &str, says: u8) -> Idempotency {
 async fn a_hundred_concurrent_creators_get_ids_of_their_own_without_a_gap() {
     let table = Table::new(NOW).await;
     // Instances of their own, which really race; and one that many share, as in the local server.
-    let shared = table.instance().await;
-    let instances = join_all((0..10).map(|_| table.instance())).await;
+    let shared = table.instance();
+    let instances = (0..10).map(|_| table.instance()).collect::<Vec<_>>();
     let racing = instances.iter().map(|tickets| async {
         let mut ids = Vec::new();
         while ids.len() < 5 {
@@ -62,7 +62,7 @@ async fn a_hundred_concurrent_creators_get_ids_of_their_own_without_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_who_sees_a_ticket_sees_all_with_lower_ids() {
     let table = Table::new(NOW).await;
-    let writers = join_all((0..4).map(|_| table.instance())).await;
+    let writers = (0..4).map(|_| table.instance()).collect::<Vec<_>>();
     let write = async {
         join_all(writers.iter().map(|tickets| async {
             for _ in 0..25 {
@@ -72,7 +72,7 @@ async fn a_reader_who_sees_a_ticket_sees_all_with_lower_ids() {
         .await;
     };
     let read = async {
-        let reader = table.instance().await;
+        let reader = table.instance();
         let mut seen = 0;
         while seen < 100 {
             let (records, _) = page(&reader, &Filter::default()).await;
@@ -88,10 +88,10 @@ async fn a_reader_who_sees_a_ticket_sees_all_with_lower_ids() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_updates_of_different_fields_lose_none() {
     let table = Table::new(NOW).await;
-    let tickets = table.instance().await;
+    let tickets = table.instance();
     let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
     let names = ["owner", "users", "departments", "ticketSuppliers", "ticketContent"];
-    let instances = join_all(names.iter().map(|_| table.instance())).await;
+    let instances = names.iter().map(|_| table.instance()).collect::<Vec<_>>();
     let updates = instances.iter().zip(names).map(|(tickets, name)| async move {
         for round in 0..5 {
             change(tickets, id, &Precondition::None, json!({ name: format!("{name} {round}") }))
@@ -111,7 +111,7 @@ async fn concurrent_updates_of_different_fields_lose_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_concurrent_updates_of_one_version_one_wins() {
     let table = Table::new(NOW).await;
-    let tickets = table.instance().await;
+    let tickets = table.instance();
     let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
     let first = Precondition::OneOf(vec![Version::FIRST]);
     let updates = (0..10).map(|n| change(&tickets, id, &first, json!({"users": n.to_string()})));
@@ -123,7 +123,7 @@ async fn of_concurrent_updates_of_one_version_one_wins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_of_a_change_rises_even_when_the_clock_falls() {
     let table = Table::new(NOW).await;
-    let tickets = table.instance().await;
+    let tickets = table.instance();
     let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
     table.advance(-60_000);
     let changed = change(&tickets, created.id, &Precondition::None, json!({"users": "u"})).await.unwrap();
@@ -135,7 +135,7 @@ async fn the_time_of_a_change_rises_even_when_the_clock_falls() {
 async fn an_update_that_changes_nothing_writes_nothing() {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.instance().await.metered(meter.clone());
+    let tickets = table.instance().metered(meter.clone());
     let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
     table.advance(1000);
     meter.take();
@@ -177,7 +177,7 @@ async fn a_deleted_ticket_leaves_only_its_dates_which_expire() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_request_takes_effect_once() {
     let table = Table::new(NOW).await;
-    let instances = join_all((0..10).map(|_| table.instance())).await;
+    let instances = (0..10).map(|_| table.instance()).collect::<Vec<_>>();
     let named = request("k", 1);
     let by = writer();
     let creates = instances.iter().map(|tickets| tickets.create(&by, Visibility::All, &FIELDS, Some(&named)));
@@ -193,7 +193,7 @@ static FIELDS: std::sync::LazyLock<tickets_domain::TicketFields> = std::sync::La
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
     let table = Table::new(NOW).await;
-    let tickets = table.instance().await;
+    let tickets = table.instance();
     let first = tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 1))).await.unwrap();
     assert!(matches!(
         tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 2))).await,
@@ -221,7 +221,7 @@ async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tickets_in_bulk_and_one_by_one_stay_dense() {
     let table = Table::new(NOW).await;
-    let (bulk, single) = (table.instance().await, table.instance().await);
+    let (bulk, single) = (table.instance(), table.instance());
     let samples: Vec<_> =
         (0..20).map(|_| SeedTicket { fields: body(), created: time(NOW), updated: time(NOW) }).collect();
     let appends = async {
