@@ -119,13 +119,15 @@ async fn answer(State(door): State<Door>, request: Request) -> Response {
     };
     if parts.method != Method::POST || !door.key.has_signed(&parts, &body) {
         let message = "not signed with the access key of this run, which `tickets db` prints";
-        return reply(tickets_engine::refused("UnrecognizedClientException", message));
+        let (status, body) = tickets_engine::refused("UnrecognizedClientException", message);
+        return reply(status, body);
     }
     let target = parts.headers.get(TARGET).and_then(|target| target.to_str().ok());
-    reply(tickets_engine::answer(&door.database, target, &body))
+    let (status, body) = tickets_engine::answer(&door.database, target, &body);
+    reply(status, body)
 }
 
-fn reply((status, body): (u16, String)) -> Response {
+fn reply(status: u16, body: impl IntoResponse) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
 }

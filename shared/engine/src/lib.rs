@@ -51,15 +51,16 @@ pub fn refused(kind: &str, message: &str) -> (u16, String) {
 }
 
 /// Carries out the operation of a request: the status and body of the response.
-pub fn answer(database: &Database, target: Option<&str>, body: &[u8]) -> (u16, String) {
+pub fn answer(database: &Database, target: Option<&str>, body: &[u8]) -> (u16, Vec<u8>) {
     let operation = target.and_then(|target| Some(target.split_once('.')?.1)).unwrap_or_default();
+    let mut input = serde_json::Deserializer::from_slice(body);
     let mut output = Vec::new();
-    let (input, into) =
-        (&mut serde_json::Deserializer::from_slice(body), &mut serde_json::Serializer::new(&mut output));
-    let carried_out = call(database, operation, input, into);
-    match carried_out {
-        Ok(()) => (200, String::from_utf8_lossy(&output).into_owned()),
-        Err(refusal) => refusal.response(),
+    match call(database, operation, &mut input, &mut serde_json::Serializer::new(&mut output)) {
+        Ok(()) => (200, output),
+        Err(refusal) => {
+            let (status, body) = refusal.response();
+            (status, body.into_bytes())
+        }
     }
 }
 
