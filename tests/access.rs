@@ -17,7 +17,7 @@ use tickets_http::route::{
     self, BASE_PATH, CUSTOMER_TICKETS, DOCS, DOCUMENTS, OPENAPI, ROUTES, Route, TICKET, TICKET_CONFIGURATION,
     TICKET_HISTORY, TICKETS,
 };
-use tickets_repository::{Keys, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Keys, schema};
 use tower::ServiceExt;
 
 /// A route's path with and without the slash, for a ticket and a customer.
@@ -481,9 +481,9 @@ async fn a_key_expires_to_the_millisecond_and_a_revoked_one_ends_within_a_minute
         }
 
         assert_eq!(status(&revoked).await, 200);
-        let client = dynamodb_client(&api.database);
+        let dynamodb = DynamoDb::new(&api.database);
         let id = revoked.split('_').nth(1).unwrap().parse().unwrap();
-        Keys::new(client, schema::API_KEYS, clock.clone()).revoke(&id).await.unwrap();
+        Keys::new(dynamodb, schema::API_KEYS, clock.clone()).revoke(&id).await.unwrap();
         millis.fetch_add(60_000, Ordering::SeqCst);
         assert_eq!(status(&revoked).await, 401, "no instance remembers it for longer");
     }

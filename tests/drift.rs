@@ -33,7 +33,7 @@ use tickets_http::request::MAX_BODY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, ROUTES, Route};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{COUNTER, Keys, dynamodb_client, limit};
+use tickets_repository::{COUNTER, DynamoDb, Keys, limit};
 use tower::ServiceExt;
 
 /// Method, path and function of every route.
@@ -567,7 +567,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let watched = Watched { engine: engine.clone(), asked: Arc::default(), written: Arc::default() };
     let clock = Clock::system();
     let mut keys = Vec::new();
-    let store = Keys::new(dynamodb_client(&engine.sdk_config()), schema::API_KEYS, clock.clone());
+    let store = Keys::new(DynamoDb::new(&engine.sdk_config()), schema::API_KEYS, clock.clone());
     for customer in [None, Some(7.try_into().unwrap())] {
         let token = BearerToken::generate().unwrap();
         // The key has a limit, so each instance leases a part of it.

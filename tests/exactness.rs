@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use support::model::{Faults, Lie};
 use support::simulation::{Reply, Simulation, simulate};
 use support::stream::{Delivery, Stream};
-use tickets_repository::{Policy, dynamodb_client, schema};
+use tickets_repository::{Policy, schema};
 use tokio::task::JoinHandle;
 
 /// The part that is broken on purpose.
@@ -535,7 +535,7 @@ async fn exact(api: &Simulation, table: &Copy, told: &Acknowledged) -> Result<()
 /// Checks that every ticket's history has its versions from 1 on, once each and in order, and ends with the
 /// ticket's state. Of deleted tickets it may keep only who changed which fields, and when.
 async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
-    let client = dynamodb_client(&api.model.sdk_config());
+    let client = aws_sdk_dynamodb::Client::new(&api.model.sdk_config());
     for (id, record) in table {
         let (mut entries, mut more) = (Vec::new(), Some(String::new()));
         while let Some(query) = more {

@@ -55,7 +55,7 @@ impl World {
         let clock =
             Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
         let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
-        let tickets = Tickets::new(database.client().await, "Tickets", clock.clone(), policy);
+        let tickets = Tickets::new(database.dynamodb(), "Tickets", clock.clone(), policy);
         let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
         let exporter = Exporter::new(tickets.clone(), bucket, clock).with_part_bytes(part_bytes);
         let presets = Config::from_lookup(|_| None).unwrap().presets;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::model::Faults;
 use support::simulation::{Reply, Simulation, simulate};
-use tickets_repository::{Keys, Policy, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Keys, Policy, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -325,8 +325,8 @@ fn a_function_starts_although_connecting_ahead_fails_once() {
     each_seed(|api, _| async move {
         api.model.set(Faults { reset_before: 1.0, ..Faults::default() });
         let before = api.model.injected();
-        let client = dynamodb_client(&api.model.sdk_config());
-        Keys::new(client, schema::API_KEYS, api.clock.clone()).warm_up().await;
+        let dynamodb = DynamoDb::new(&api.model.sdk_config());
+        Keys::new(dynamodb, schema::API_KEYS, api.clock.clone()).warm_up().await;
         let faults = |of: std::collections::BTreeMap<&str, u64>| of.values().sum::<u64>();
         assert_eq!(faults(api.model.injected()) - faults(before), 1);
         api.model.set(Faults::default());

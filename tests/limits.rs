@@ -12,7 +12,7 @@ use support::model::{Faults, Model};
 use support::simulation::simulate;
 use support::{Answer, Api, Options, answer, time};
 use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyStore, Meter, Scope, Timestamp};
-use tickets_repository::{Keys, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Keys, schema};
 use tokio::time::Instant;
 
 /// The number of instances that check the same key, each with its own clock.
@@ -46,7 +46,7 @@ fn offer(
         let token = BearerToken::generate().unwrap();
         let limit = limit.map(|limit| limit.parse().unwrap());
         let key = ApiKey { limit, ..ApiKey::new(&token, Scope::ALL, clock.now()) };
-        Keys::new(dynamodb_client(&model.sdk_config()), schema::API_KEYS, clock.clone())
+        Keys::new(DynamoDb::new(&model.sdk_config()), schema::API_KEYS, clock.clone())
             .insert(&key)
             .await
             .unwrap();
@@ -57,7 +57,7 @@ fn offer(
             .map(|_| {
                 let (skew, clock) = (fastrand::i64(-SKEW..=SKEW), clock.clone());
                 let clock = Clock::new(move || Timestamp::from_millis(clock.now().millis() + skew).unwrap());
-                Rc::new(Keys::new(dynamodb_client(&model.sdk_config()), schema::API_KEYS, clock))
+                Rc::new(Keys::new(DynamoDb::new(&model.sdk_config()), schema::API_KEYS, clock))
             })
             .collect();
         let seen = Rc::new(RefCell::new(Vec::new()));
@@ -231,7 +231,7 @@ async fn a_rotated_key_has_two_secrets_for_a_while_and_stays_the_same_key() {
     millis.fetch_add(6_000, Ordering::SeqCst);
 
     let clock = api.app.as_ref().unwrap().clock.clone();
-    let admin = Keys::new(dynamodb_client(&api.database), &api.tables.1, clock.clone());
+    let admin = Keys::new(DynamoDb::new(&api.database), &api.tables.1, clock.clone());
     let renewed = BearerToken::renew(id.clone()).unwrap();
     admin.rotate(&renewed, clock.now().plus(Duration::from_secs(3600))).await.unwrap();
     let new = renewed.reveal();

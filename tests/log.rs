@@ -14,7 +14,7 @@ use tickets_cli::gateway::{Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
 use tickets_http::log::{Form, Log};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::{Keys, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Keys, schema};
 use tower::ServiceExt;
 
 /// Collects what is written to the log.
@@ -59,7 +59,7 @@ impl Watched {
     async fn start() -> Self {
         let (model, paper, clock) = (Model::new(1).await, Paper::default(), Clock::system());
         let key = BearerToken::generate().unwrap();
-        let store = Keys::new(dynamodb_client(&model.sdk_config()), schema::API_KEYS, clock.clone());
+        let store = Keys::new(DynamoDb::new(&model.sdk_config()), schema::API_KEYS, clock.clone());
         let limit = "1000/h".parse().ok();
         store.insert(&ApiKey { limit, ..ApiKey::new(&key, Scope::ALL, clock.now()) }).await.unwrap();
         let config = Config::from_lookup(|name| match name {

@@ -21,7 +21,7 @@ use tickets_cli::local::{Local, any_port};
 use tickets_domain::preset::PresetLists;
 use tickets_domain::{Clock, JsonObject, Presets, Record, TicketId, Timestamp};
 use tickets_repository::moving::{MovedIn, Room};
-use tickets_repository::{Policy, Tickets, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Policy, Tickets, schema};
 
 /// The commands, parsed as from a command line
 #[derive(Parser)]
@@ -302,12 +302,8 @@ fn a_move_beside_writers(seed: u64) -> [usize; 3] {
             assert!(lives < 500, "it never ends");
             let mortal = api.model.mortal();
             let clock: Clock = api.clock.clone();
-            let tickets = Tickets::new(
-                dynamodb_client(&mortal.sdk_config()),
-                schema::TICKETS,
-                clock,
-                Policy::default(),
-            );
+            let tickets =
+                Tickets::new(DynamoDb::new(&mortal.sdk_config()), schema::TICKETS, clock, Policy::default());
             let ended = tokio::select! {
                 ended = import(&tickets, &records) => ended,
                 () = mortal.death() => None,

@@ -12,7 +12,7 @@ use support::simulation::{Simulation, simulate};
 use support::{Answer, Api, Options, answer, time};
 use tickets_domain::{Clock, JsonObject, PresetLists, Presets, TicketInput, Timestamp};
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
-use tickets_repository::{Policy, Tickets, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Policy, Tickets, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -25,8 +25,8 @@ async fn api(most_keys: usize) -> Simulation {
 
 /// Appends `count` tickets of three customers, all created at `at`.
 async fn fill(api: &Simulation, count: u64, at: Timestamp) {
-    let client = dynamodb_client(&api.model.sdk_config());
-    let tickets = Tickets::new(client, schema::TICKETS, api.clock.clone(), Policy::default());
+    let dynamodb = DynamoDb::new(&api.model.sdk_config());
+    let tickets = Tickets::new(dynamodb, schema::TICKETS, api.clock.clone(), Policy::default());
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     let samples: Vec<_> = (0..count)
         .map(|n| {

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::{fmt, fs};
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_dynamodb::Client as Database;
 use clap::Args;
 use tickets_app::Config;
 use tickets_domain::BearerToken;
 use tickets_http::route::BASE_PATH;
 use tickets_repository::client::{is_on_this_machine, system_http_client};
-use tickets_repository::{client::dynamodb_client_with_any_clock, schema};
+use tickets_repository::{DynamoDb, schema};
 
 use crate::client::{Client, ClientError};
 use crate::error::CommandError;
@@ -71,10 +70,10 @@ pub struct Tables {
     pub api_keys_table: String,
 }
 
-/// An open database: its client, and the local server that it may need.
+/// An open database: its connection, and the local server that it may need.
 #[derive(Debug)]
 pub struct Opened {
-    pub client: Database,
+    pub dynamodb: DynamoDb,
     /// The local data, if the database is there.
     pub local: Option<Local>,
 }
@@ -90,17 +89,14 @@ impl Opened {
 /// the usual AWS configuration.
 pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<Opened, CommandError> {
     if let Some(url) = endpoint_url {
-        return Ok(Opened {
-            client: dynamodb_client_with_any_clock(&sdk_config(Some(url)).await?),
-            local: None,
-        });
+        return Ok(Opened { dynamodb: DynamoDb::for_people(&sdk_config(Some(url)).await?), local: None });
     }
     match data {
         Some(directory) => {
             let local = Local::open(directory, any_port()).await?;
-            Ok(Opened { client: local.client().await, local: Some(local) })
+            Ok(Opened { dynamodb: local.dynamodb(), local: Some(local) })
         }
-        None => Ok(Opened { client: dynamodb_client_with_any_clock(&sdk_config(None).await?), local: None }),
+        None => Ok(Opened { dynamodb: DynamoDb::for_people(&sdk_config(None).await?), local: None }),
     }
 }
 

@@ -6,10 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::Client;
 use thiserror::Error;
 use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope};
-use tickets_repository::{History, Keys, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, History, Keys, schema};
 
 use crate::access_key::AccessKey;
 use crate::database::{DatabaseError, DatabaseServer};
@@ -109,11 +108,11 @@ impl Local {
         own: Option<(DatabaseServer, Option<File>)>,
     ) -> Result<Self, LocalError> {
         let local = Self { url, key, own };
-        let client = local.client().await;
-        schema::create_tables(&client, schema::TICKETS, schema::API_KEYS).await?;
-        schema::create_history_table(&client, schema::HISTORY).await?;
+        let dynamodb = local.dynamodb();
+        schema::create_tables(&dynamodb, schema::TICKETS, schema::API_KEYS).await?;
+        schema::create_history_table(&dynamodb, schema::HISTORY).await?;
         for table in [schema::TICKETS, schema::HISTORY] {
-            schema::enable_expiry(&client, table).await?;
+            schema::enable_expiry(&dynamodb, table).await?;
         }
         Ok(local)
     }
@@ -127,8 +126,8 @@ impl Local {
         }
     }
 
-    pub async fn client(&self) -> Client {
-        dynamodb_client(&self.sdk_config())
+    pub fn dynamodb(&self) -> DynamoDb {
+        DynamoDb::new(&self.sdk_config())
     }
 
     /// Records every write to the tickets' table in the history, until the returned feed is dropped. `None`
@@ -136,7 +135,7 @@ impl Local {
     pub async fn feed(&self) -> Result<Option<Feed>, LocalError> {
         let Some((server, _)) = &self.own else { return Ok(None) };
         self.enable_stream().await?;
-        Ok(Some(server.feed(History::new(self.client().await, schema::HISTORY))?))
+        Ok(Some(server.feed(History::new(self.dynamodb(), schema::HISTORY))?))
     }
 
     /// Gives the tickets' table a stream, if it has none.
@@ -144,7 +143,7 @@ impl Local {
         if let Some((server, _)) = &self.own
             && !server.has_stream(schema::TICKETS)?
         {
-            schema::enable_stream(&self.client().await, schema::TICKETS).await?;
+            schema::enable_stream(&self.dynamodb(), schema::TICKETS).await?;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl From {
         }
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);
-        let tickets = Tickets::new(opened.client.clone(), table, Clock::system(), policy);
+        let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), policy);
         Ok(Source::Table(tickets, Box::new(opened)))
     }
 }

@@ -22,7 +22,7 @@ use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::client::local_config;
-use tickets_repository::{Keys, Tickets, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Keys, Tickets, schema};
 
 /// The options of an [`Api`].
 #[derive(Debug, Default)]
@@ -146,11 +146,11 @@ impl Api {
             config.tickets_table = format!("Tickets-{suffix}");
             config.api_keys_table = format!("ApiKeys-{suffix}");
             config.history_table = format!("History-{suffix}");
-            let client = dynamodb_client(&database);
-            schema::create_tables(&client, &config.tickets_table, &config.api_keys_table)
+            let dynamodb = DynamoDb::new(&database);
+            schema::create_tables(&dynamodb, &config.tickets_table, &config.api_keys_table)
                 .await
                 .expect("tables");
-            schema::create_history_table(&client, &config.history_table).await.expect("a table");
+            schema::create_history_table(&dynamodb, &config.history_table).await.expect("a table");
         }
         let tables = (config.tickets_table.clone(), config.api_keys_table.clone());
         let app = Arc::new(App::open(config, &database, options.clock.unwrap_or_else(Clock::system)));
@@ -181,15 +181,15 @@ impl Api {
         let token = BearerToken::generate().expect("randomness");
         let mut key = ApiKey::new(&token, Scope::ALL, clock.now());
         edit(&mut key);
-        let client = dynamodb_client(&self.database);
-        Keys::new(client, &self.tables.1, clock).insert(&key).await.expect("a stored key");
+        let dynamodb = DynamoDb::new(&self.database);
+        Keys::new(dynamodb, &self.tables.1, clock).insert(&key).await.expect("a stored key");
         token.reveal()
     }
 
     /// The tickets' table, accessed directly.
     pub async fn tickets(&self) -> Tickets {
-        let client = dynamodb_client(&self.database);
-        Tickets::new(client, &self.tables.0, Clock::system(), Default::default())
+        let dynamodb = DynamoDb::new(&self.database);
+        Tickets::new(dynamodb, &self.tables.0, Clock::system(), Default::default())
     }
 
     /// A request to `path` below the base URL, with the key.

@@ -34,7 +34,7 @@ use serde_json::{Map, Value, json};
 use tickets_domain::Timestamp;
 use tickets_engine::{Database, Refusal};
 use tickets_repository::client::local_config;
-use tickets_repository::{dynamodb_client, schema};
+use tickets_repository::{DynamoDb, schema};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -218,9 +218,9 @@ impl Model {
         };
         let database = Database::memory().expect("a database");
         let model = Self { database, state: Arc::new(Mutex::new(state)) };
-        let client = dynamodb_client(&model.sdk_config());
-        schema::create_tables(&client, schema::TICKETS, schema::API_KEYS).await.expect("tables");
-        schema::create_history_table(&client, schema::HISTORY).await.expect("a table");
+        let dynamodb = DynamoDb::new(&model.sdk_config());
+        schema::create_tables(&dynamodb, schema::TICKETS, schema::API_KEYS).await.expect("tables");
+        schema::create_history_table(&dynamodb, schema::HISTORY).await.expect("a table");
         model
     }
 

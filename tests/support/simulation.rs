@@ -14,7 +14,7 @@ use tickets_app::{App, Config};
 use tickets_cli::gateway::{Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, RateLimit, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::{Keys, Policy, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Keys, Policy, schema};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -86,7 +86,7 @@ impl Simulation {
         let clock = Clock::new(move || epoch.plus(start.elapsed()));
         let token = BearerToken::generate().expect("randomness");
         let key = ApiKey::new(&token, Scope::ALL, clock.now());
-        let keys = Keys::new(dynamodb_client(&model.sdk_config()), schema::API_KEYS, clock.clone());
+        let keys = Keys::new(DynamoDb::new(&model.sdk_config()), schema::API_KEYS, clock.clone());
         keys.insert(&key).await.expect("a stored key");
         Self { model, clock, policy, key: token.reveal(), idle: Rc::default() }
     }
@@ -95,7 +95,7 @@ impl Simulation {
     pub async fn other_caller(&self, limit: Option<RateLimit>) -> Self {
         let token = BearerToken::generate().expect("randomness");
         let key = ApiKey { limit, ..ApiKey::new(&token, Scope::ALL, self.clock.now()) };
-        let keys = Keys::new(dynamodb_client(&self.model.sdk_config()), schema::API_KEYS, self.clock.clone());
+        let keys = Keys::new(DynamoDb::new(&self.model.sdk_config()), schema::API_KEYS, self.clock.clone());
         keys.insert(&key).await.expect("a stored key");
         Self { key: token.reveal(), ..self.clone() }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use record_changes::Event;
 use serde_json::{Value, json};
-use tickets_repository::{History, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, History, schema};
 
 use crate::model::Model;
 
@@ -43,7 +43,7 @@ impl Stream {
     /// Delivers the model's stream from now on.
     pub fn start(model: &Model, rng: Rng, delivery: Delivery) -> Self {
         model.keep_stream();
-        let history = History::new(dynamodb_client(&model.sdk_config()), schema::HISTORY);
+        let history = History::new(DynamoDb::new(&model.sdk_config()), schema::HISTORY);
         let (pending, delivered, queue) = (VecDeque::new(), Vec::new(), Vec::new());
         Self { model: model.clone(), history, rng, delivery, pending, delivered, queue }
     }

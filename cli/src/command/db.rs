@@ -61,7 +61,7 @@ impl Db {
         let objects = (!self.in_memory).then(|| self.data.join("s3"));
         let storage = StorageServer::start(objects.as_deref(), self.listen_s3, local.key.clone()).await?;
         let clock = Clock::system();
-        let keys = Keys::new(local.client().await, schema::API_KEYS, clock.clone());
+        let keys = Keys::new(local.dynamodb(), schema::API_KEYS, clock.clone());
         let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
         let key = development_key(&keys, key_file.as_deref(), &clock).await?.reveal();
         if self.sample_key {

@@ -63,8 +63,8 @@ impl Erase {
         let policy = Config::from_env()?.policy;
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let tickets =
-            Tickets::new(opened.client.clone(), &self.tables.tickets_table, Clock::system(), policy);
-        let history = History::new(opened.client.clone(), &self.history_table);
+            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, Clock::system(), policy);
+        let history = History::new(opened.dynamodb.clone(), &self.history_table);
         if !self.is_meant(&tickets).await? {
             output::note(format!("ticket {} stays", self.id));
             return Ok(());

@@ -130,7 +130,7 @@ impl Import {
             Some(name) => {
                 let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
                 let name = if name.is_empty() { &self.tables.tickets_table } else { name };
-                let tickets = Tickets::new(opened.client.clone(), name, Clock::system(), config.policy);
+                let tickets = Tickets::new(opened.dynamodb.clone(), name, Clock::system(), config.policy);
                 self.move_in(&source, &tickets, &mut report, &progress).await
             }
         };

@@ -126,7 +126,7 @@ impl Keys {
         let data = self.data.or_else(|| local_data(&self.endpoint_url, &self.tables));
         let opened = open(self.endpoint_url.as_deref(), data.as_ref()).await?;
         let clock = Clock::system();
-        let store = Store::new(opened.client.clone(), self.tables.api_keys_table, clock.clone());
+        let store = Store::new(opened.dynamodb.clone(), self.tables.api_keys_table, clock.clone());
         match self.action {
             Action::Create(create) => create.run(&store, clock.now()).await,
             Action::List => list(&store, clock.now()).await,

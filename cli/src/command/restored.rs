@@ -39,7 +39,7 @@ impl Restored {
     pub async fn run(self) -> Result<(), CommandError> {
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);
-        let tickets = Tickets::new(opened.client.clone(), table, Clock::system(), policy);
+        let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), policy);
         let restored = match tickets.start_epoch(self.ahead).await {
             Err(Error::NotFound) => return Err(CommandError::NoTickets(table.clone())),
             restored => restored?,

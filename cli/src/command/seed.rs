@@ -78,7 +78,7 @@ impl Seed {
         let opened = open(self.endpoint_url.as_deref(), Some(&self.data)).await?;
         let clock = Clock::system();
         let tickets =
-            Tickets::new(opened.client.clone(), &self.tables.tickets_table, clock.clone(), config.policy);
+            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, clock.clone(), config.policy);
         let progress = progress_bar(self.quiet, "{human_pos}/{human_len} tickets, {per_sec}, {eta} left");
         progress.set_length(self.count);
         let mut rng = Rng::with_seed(self.random);

@@ -12,9 +12,9 @@ use std::time::Instant;
 use tickets_app::Config;
 use tickets_domain::{Clock, Meter, Result, Timestamp};
 use tickets_http::log::{Entry, Level, Log, Metrics};
+use tickets_repository::DynamoDb;
 use tickets_repository::Tickets;
 use tickets_repository::checkpoint::ExportKind;
-use tickets_repository::dynamodb_client;
 
 pub mod bucket;
 pub mod erase;
@@ -31,9 +31,9 @@ pub use export::Exporter;
 pub fn from_env() -> std::result::Result<(Exporter, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
     let clock = Clock::system();
-    let database = dynamodb_client(&config.sdk_config(config.endpoint_url.as_deref())?);
+    let dynamodb = DynamoDb::new(&config.sdk_config(config.endpoint_url.as_deref())?);
     let store = config.sdk_config(config.s3_endpoint_url.as_deref())?;
-    let tickets = Tickets::new(database, config.tickets_table, clock.clone(), config.policy);
+    let tickets = Tickets::new(dynamodb, config.tickets_table, clock.clone(), config.policy);
     let bucket = Bucket::open(config.export_bucket, &store);
     Ok((Exporter::new(tickets, bucket, clock), Log::to_cloud_watch(config.log)))
 }

@@ -11,7 +11,7 @@ use tickets_app::Config;
 use tickets_domain::{Clock, Error, Meter, Result, TicketId};
 use tickets_http::log::{Entry, Level, Log, Metrics};
 use tickets_repository::history::StreamedVersion;
-use tickets_repository::{History, dynamodb_client};
+use tickets_repository::{DynamoDb, History};
 
 pub mod event;
 
@@ -24,8 +24,8 @@ const AT_ONCE: usize = 16;
 /// The history and the log of a deployed function, from the environment.
 pub fn from_env() -> std::result::Result<(History, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
-    let client = dynamodb_client(&config.sdk_config(config.endpoint_url.as_deref())?);
-    Ok((History::new(client, config.history_table), Log::to_cloud_watch(config.log)))
+    let dynamodb = DynamoDb::new(&config.sdk_config(config.endpoint_url.as_deref())?);
+    Ok((History::new(dynamodb, config.history_table), Log::to_cloud_watch(config.log)))
 }
 
 /// Records a batch. The answer names the first failure: the stream delivers it, and all after it, again.

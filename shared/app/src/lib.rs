@@ -9,7 +9,7 @@ use tickets_domain::{Clock, Presets};
 use tickets_http::log::Log;
 use tickets_http::{Caller, Problem, Request, Response, Route, Service};
 use tickets_repository::client::is_secure;
-use tickets_repository::{History, Keys, Tickets, dynamodb_client};
+use tickets_repository::{DynamoDb, History, Keys, Tickets};
 
 mod aws;
 pub mod config;
@@ -36,7 +36,7 @@ pub struct App {
 }
 
 impl App {
-    /// The app of a deployed function: one client, built once, from the environment. It connects before the
+    /// The app of a deployed function: one DynamoDB client, built once, from the environment. It connects before the
     /// first request, while Lambda still gives a starting function whole processors (docs/performance.md has
     /// what that saves). Without TLS there is nothing to save.
     pub async fn from_env() -> Result<Self, InvalidConfig> {
@@ -52,12 +52,12 @@ impl App {
 
     /// The app with this configuration, database and clock. It logs nothing.
     pub fn open(config: Config, sdk_config: &SdkConfig, clock: Clock) -> Self {
-        let client = dynamodb_client(sdk_config);
+        let dynamodb = DynamoDb::new(sdk_config);
         Self {
-            tickets: Tickets::new(client.clone(), config.tickets_table, clock.clone(), config.policy),
-            history: History::new(client.clone(), config.history_table),
+            tickets: Tickets::new(dynamodb.clone(), config.tickets_table, clock.clone(), config.policy),
+            history: History::new(dynamodb.clone(), config.history_table),
             presets: config.presets,
-            keys: Keys::new(client, config.api_keys_table, clock.clone()),
+            keys: Keys::new(dynamodb, config.api_keys_table, clock.clone()),
             cors_origins: config.cors_origins,
             serve_docs: config.serve_docs,
             clock,

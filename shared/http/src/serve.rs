@@ -255,7 +255,8 @@ where
     let app = Arc::new(app);
     let answer = &answer;
     let mut adapter = Adapter::from(service_fn(move |event| {
-        let response = answer(Arc::clone(&app), event);
+        // Boxed, because the adapter and the runtime move it.
+        let response = Box::pin(answer(Arc::clone(&app), event));
         async move { Ok::<_, Infallible>(response.await) }
     }));
     lambda_runtime::run(service_fn(move |event: LambdaEvent<LambdaRequest>| {

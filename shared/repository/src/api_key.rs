@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+use aws_sdk_dynamodb::operation::put_item::PutItemInput;
+use aws_sdk_dynamodb::operation::scan::ScanInput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use tickets_domain::id::CustomerId;
@@ -15,7 +18,7 @@ use tickets_domain::{
 };
 
 use crate::capacity::Metering as _;
-use crate::client::one_attempt;
+use crate::dynamodb::DynamoDb;
 use crate::failure::Failure;
 use crate::item::{self, Item, millis};
 use crate::lease::Lease;
@@ -30,7 +33,7 @@ const MOST_REMEMBERED: usize = 1000;
 /// The table of API keys, with a short memory of lookups.
 #[derive(Debug)]
 pub struct Keys {
-    pub(crate) client: Client,
+    pub(crate) dynamodb: DynamoDb,
     pub(crate) table: String,
     pub(crate) clock: Clock,
     /// The result of each lookup, and its time.
@@ -39,28 +42,25 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub fn new(client: Client, table: impl Into<String>, clock: Clock) -> Self {
-        Self { client, table: table.into(), clock, memory: Mutex::default(), leases: Mutex::default() }
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock) -> Self {
+        Self { dynamodb, table: table.into(), clock, memory: Mutex::default(), leases: Mutex::default() }
     }
 
     /// Opens the connection to the database before the first caller waits for it: looks up a key that does
     /// not exist. Sends one attempt and reports no error: if it fails, the first request reports it.
     pub async fn warm_up(&self) {
-        let lookup = self.client.get_item().table_name(&self.table);
+        let lookup = GetItemInput::builder().table_name(&self.table);
         let lookup = lookup.key("keyId", AttributeValue::S("nobody".into()));
-        let _ = lookup.customize().config_override(one_attempt()).send().await;
+        let _ = self.dynamodb.once().send(lookup).await;
     }
 
     /// Stores a new key. It is an error if its id is taken.
     pub async fn insert(&self, key: &ApiKey) -> Result<()> {
-        self.client
-            .put_item()
+        let put = PutItemInput::builder()
             .table_name(&self.table)
             .set_item(Some(api_key_item(key)?))
-            .condition_expression("attribute_not_exists(keyId)")
-            .send()
-            .await
-            .map_err(Failure::of)?;
+            .condition_expression("attribute_not_exists(keyId)");
+        self.dynamodb.send(put).await.map_err(Failure::of)?;
         self.forget(&key.id);
         Ok(())
     }
@@ -71,14 +71,8 @@ impl Keys {
         let mut start = None;
         loop {
             #[expect(clippy::disallowed_methods, reason = "a person lists a small table; no request does")]
-            let output = self
-                .client
-                .scan()
-                .table_name(&self.table)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(Failure::of)?;
+            let scan = ScanInput::builder().table_name(&self.table).set_exclusive_start_key(start);
+            let output = self.dynamodb.send(scan).await.map_err(Failure::of)?;
             for item in output.items.unwrap_or_default() {
                 keys.push(api_key(item)?);
             }
@@ -95,18 +89,14 @@ impl Keys {
     /// # Errors
     /// [`Error::NotFound`] if no key has this id.
     pub async fn revoke(&self, id: &KeyId) -> Result<()> {
-        let sent = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .key("keyId", AttributeValue::S(id.to_string()))
             // Keep the time of the first revocation.
             .update_expression("SET revoked = if_not_exists(revoked, :now)")
             .condition_expression("attribute_exists(keyId)")
-            .expression_attribute_values(":now", AttributeValue::N(self.clock.now().millis().to_string()))
-            .send()
-            .await;
-        match sent {
+            .expression_attribute_values(":now", AttributeValue::N(self.clock.now().millis().to_string()));
+        match self.dynamodb.send(update).await {
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 Err(Error::NotFound)
             }
@@ -131,9 +121,7 @@ impl Keys {
             .filter(|key| key.revoked.is_none())
             .ok_or(Error::NotFound)?;
         let former = FormerSecretItem { hash: found.hash.clone(), ends: former_ends };
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .key("keyId", AttributeValue::S(token.id.to_string()))
             .condition_expression("#hash = :hash AND attribute_not_exists(revoked)")
@@ -148,7 +136,7 @@ impl Keys {
         } else {
             update.update_expression("SET #hash = :new REMOVE #former")
         };
-        match update.send().await {
+        match self.dynamodb.send(update).await {
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 Err(Error::Contended)
             }
@@ -202,9 +190,10 @@ impl Keys {
 
     /// Reads a key's item consistently: a key just made must work, and a miss would be remembered.
     pub(crate) async fn read(&self, id: &KeyId, meter: &Meter) -> Result<Option<Item>, Failure> {
-        let get = self.client.get_item().table_name(&self.table);
+        let get = GetItemInput::builder().table_name(&self.table);
         let get = get.key("keyId", AttributeValue::S(id.to_string())).consistent_read(true);
-        let output = get.set_return_consumed_capacity(meter.level()).send().await.map_err(Failure::of)?;
+        let get = get.set_return_consumed_capacity(meter.level());
+        let output = self.dynamodb.send(get).await.map_err(Failure::of)?;
         meter.read(output.consumed_capacity());
         Ok(output.item)
     }
@@ -328,7 +317,7 @@ mod tests {
 
     fn keys(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Keys, scripted::Calls) {
         let (tickets, calls) = scripted::tickets(move |operation, _| answer(operation));
-        (Keys::new(tickets.client, "ApiKeys", tickets.clock), calls)
+        (Keys::new(tickets.dynamodb, "ApiKeys", tickets.clock), calls)
     }
 
     fn now() -> Timestamp {

@@ -1,82 +1,69 @@
-//! The DynamoDB client, with its timeouts and retries, and the HTTP clients below it.
-//!
-//! Who calls, and where, is in the SDK's own `SdkConfig`.
+//! The HTTP clients, and what they trust. Who calls, and where, is in the SDK's own `SdkConfig`.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_runtime::auth::sigv4::SCHEME_ID;
 use aws_sdk_dynamodb::config::{
-    self, BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_types::SdkConfig;
+use aws_types::service_config::ServiceConfigKey;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::sign::{FewHeaders, Scheme};
-
-/// Every write, retries included, ends this long after it began. So it cannot take effect long after the
-/// `updatedDate` it carries. About a third of the default settle window.
-pub const WRITE_DEADLINE: Duration = Duration::from_secs(3);
-
-/// Inside a region a connection takes one or two milliseconds; a slower one will not come.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// DynamoDB answers in milliseconds, and a `Query` of a megabyte in tens of them. A slower attempt is better
-/// repeated.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Attempts of a read: in standard mode the SDK repeats throttled, failed and timed-out ones with jitter.
-const ATTEMPTS: u32 = 3;
-/// The SDK's default of one second suits batch jobs; here a caller waits.
-const FIRST_BACKOFF: Duration = Duration::from_millis(25);
-const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
-
 /// Servers on this machine have no region. Clients are told this one.
 pub const LOCAL_REGION: &str = "us-east-1";
 
-/// Configuration of a write: one attempt. After several, the SDK returns only the last error, which hides
-/// that an earlier attempt may have taken effect. The write loop repeats writes and keeps track of that.
-pub(crate) fn one_attempt() -> config::Builder {
-    config::Builder::new().retry_config(RetryConfig::disabled())
+/// The endpoint that a configuration names for a service by its id: an explicit one, the service's own, as
+/// `AWS_ENDPOINT_URL_S3` or in a profile, or that of all services (*Service-specific endpoints*, AWS SDKs and Tools
+/// Reference Guide).
+pub fn endpoint_url(sdk_config: &SdkConfig, service: &str) -> Option<String> {
+    let is_explicit = sdk_config.get_origin("endpoint_url").is_client_config();
+    let key = ServiceConfigKey::builder()
+        .service_id(service)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build();
+    let of_service = key.ok().filter(|_| !is_explicit);
+    of_service
+        .and_then(|key| sdk_config.service_config()?.load_config(key))
+        .or_else(|| sdk_config.endpoint_url().map(str::to_owned))
 }
 
-/// The DynamoDB client of a configuration, which has to have an HTTP client. Timeouts, retries and signatures
-/// are ours.
-pub fn dynamodb_client(sdk_config: &SdkConfig) -> Client {
-    let config = client_config(sdk_config).push_auth_scheme(Scheme::default()).interceptor(FewHeaders);
-    Client::from_conf(config.build())
+/// The domain of AWS' endpoints in a region (*AWS service endpoints*; the partitions of the SDK).
+pub fn domain(region: &str) -> &'static str {
+    match region.split_once('-') {
+        Some(("cn", _)) => "amazonaws.com.cn",
+        Some(("eusc", _)) => "amazonaws.eu",
+        Some(("us", rest)) if rest.starts_with("iso-") => "c2s.ic.gov",
+        Some(("us", rest)) if rest.starts_with("isob-") => "sc2s.sgov.gov",
+        Some(("us", rest)) if rest.starts_with("isof-") => "csp.hci.ic.gov",
+        Some(("eu", rest)) if rest.starts_with("isoe-") => "cloud.adc-e.uk",
+        _ => "amazonaws.com",
+    }
 }
 
-/// The same for people's machines, whose clocks may be wrong: the SDK's own signatures follow DynamoDB's clock.
-pub fn dynamodb_client_with_any_clock(sdk_config: &SdkConfig) -> Client {
-    Client::from_conf(client_config(sdk_config).build())
-}
-
-fn client_config(sdk_config: &SdkConfig) -> config::Builder {
-    config::Builder::from(sdk_config)
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(FIRST_BACKOFF)
-                .with_max_backoff(LONGEST_BACKOFF),
-        )
-        // Its own budget of retries: by default all clients of a process share one.
-        .retry_partition(RetryPartition::custom("tickets").build())
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .operation_timeout(WRITE_DEADLINE)
-                .build(),
-        )
-        // Each attempt has a timeout; watching its throughput would only cost.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+/// What a configuration brings to the calls of every service: who calls, by which HTTP client and which clock.
+pub fn caller(sdk_config: &SdkConfig) -> RuntimeComponentsBuilder {
+    let mut components = RuntimeComponentsBuilder::new("caller").with_http_client(sdk_config.http_client());
+    if let Some(credentials) = sdk_config.credentials_provider() {
+        components.set_identity_resolver(SCHEME_ID, credentials);
+    }
+    // If the configuration has none of these, the SDK's defaults stay.
+    if let Some(cache) = sdk_config.identity_cache() {
+        components.set_identity_cache(Some(cache));
+    }
+    if let Some(sleep) = sdk_config.sleep_impl() {
+        components.set_sleep_impl(Some(sleep));
+    }
+    if let Some(time) = sdk_config.time_source() {
+        components.set_time_source(Some(time));
+    }
+    components
 }
 
 /// The configuration for a server on this machine, which accepts dummy credentials.

@@ -15,7 +15,7 @@ use tickets_domain::idempotency::{self, Fingerprint, Idempotency};
 use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, TicketId, Timestamp, Visibility};
 
 use crate::backoff::Backoff;
-use crate::client::WRITE_DEADLINE;
+use crate::dynamodb::WRITE_DEADLINE;
 use crate::ids::Reservation;
 use crate::item::{self, Expiry, Item, Origin, WriteId, millis};
 use crate::primary_key::PrimaryKey;

@@ -13,8 +13,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemInput;
+use aws_sdk_dynamodb::operation::query::QueryInput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,7 @@ use tickets_domain::{
 };
 
 use crate::capacity::Metering as _;
+use crate::dynamodb::DynamoDb;
 use crate::failure::Failure;
 use crate::item::{self, Expiry, Item, WriteId, millis};
 use crate::primary_key::PrimaryKey;
@@ -40,7 +43,7 @@ const AT_ONCE: usize = 8;
 /// The table of the history.
 #[derive(Debug, Clone)]
 pub struct History {
-    client: Client,
+    dynamodb: DynamoDb,
     table: String,
     meter: Meter,
 }
@@ -164,8 +167,8 @@ impl From<EntryItem> for HistoryEntry {
 }
 
 impl History {
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), meter: Meter::default() }
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
+        Self { dynamodb, table: table.into(), meter: Meter::default() }
     }
 
     /// The same table, with a meter that counts what its calls consume.
@@ -182,15 +185,13 @@ impl History {
             self.erase_before(ticket, version.entry.version, expires).await?;
         }
         let entry = EntryItem::from(version);
-        let put = self
-            .client
-            .put_item()
+        let put = PutItemInput::builder()
             .table_name(&self.table)
             .set_item(Some(item::to_item(&entry)?))
             .condition_expression("attribute_not_exists(#version)")
             .expression_attribute_names("#version", "version")
             .set_return_consumed_capacity(self.meter.level());
-        match put.send().await {
+        match self.dynamodb.send(put).await {
             Ok(output) => {
                 self.meter.wrote(output.consumed_capacity());
                 Ok(())
@@ -206,9 +207,7 @@ impl History {
     async fn fill(&self, entry: EntryItem) -> Result<()> {
         let key = key(entry.ticket, entry.version);
         let known = item::to_item(entry)?;
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(key))
             .update_expression("SET #date = :date, #change = :change, #by = :by, #names = :names")
@@ -221,7 +220,7 @@ impl History {
                 .expression_attribute_names(format!("#{name}"), name)
                 .expression_attribute_values(format!(":{name}"), value)
         });
-        match update.send().await {
+        match self.dynamodb.send(update).await {
             Ok(output) => {
                 self.meter.wrote(output.consumed_capacity());
                 Ok(())
@@ -253,9 +252,7 @@ impl History {
     /// Removes the values from every version in the table, whatever an earlier deletion did.
     pub(crate) async fn erase_values(&self, ticket: TicketId) -> Result<()> {
         for version in self.versions_with(ticket, VALUES, true).await? {
-            let update = self
-                .client
-                .update_item()
+            let update = UpdateItemInput::builder()
                 .table_name(&self.table)
                 .set_key(Some(key(ticket.get(), version)))
                 .update_expression("REMOVE #values")
@@ -263,7 +260,7 @@ impl History {
                 .expression_attribute_names("#version", "version")
                 .expression_attribute_names("#values", VALUES)
                 .set_return_consumed_capacity(self.meter.level());
-            match update.send().await {
+            match self.dynamodb.send(update).await {
                 Ok(output) => self.meter.wrote(output.consumed_capacity()),
                 // TTL removed it first.
                 Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
@@ -283,9 +280,7 @@ impl History {
     ) -> Result<Vec<Version>> {
         let (mut versions, mut start) = (Vec::new(), None);
         loop {
-            let query = self
-                .client
-                .query()
+            let query = QueryInput::builder()
                 .table_name(&self.table)
                 .key_condition_expression("#ticket = :ticket")
                 .filter_expression("attribute_exists(#attribute)")
@@ -297,7 +292,7 @@ impl History {
                 .consistent_read(consistent)
                 .set_exclusive_start_key(start)
                 .set_return_consumed_capacity(self.meter.level());
-            let output = query.send().await.map_err(Failure::of)?;
+            let output = self.dynamodb.send(query).await.map_err(Failure::of)?;
             self.meter.read(output.consumed_capacity());
             versions.extend(output.items.iter().flatten().filter_map(item::version));
             start = output.last_evaluated_key;
@@ -308,9 +303,7 @@ impl History {
     }
 
     async fn erase(&self, ticket: TicketId, version: Version, expires: Expiry) -> Result<()> {
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(key(ticket.get(), version)))
             .update_expression("SET #expires = :expires REMOVE #values")
@@ -321,7 +314,7 @@ impl History {
                 serde_dynamo::to_attribute_value(expires).map_err(Error::internal)?,
             )
             .set_return_consumed_capacity(self.meter.level());
-        let output = update.send().await.map_err(Failure::of)?;
+        let output = self.dynamodb.send(update).await.map_err(Failure::of)?;
         self.meter.wrote(output.consumed_capacity());
         Ok(())
     }
@@ -344,9 +337,7 @@ impl History {
         loop {
             // One more than asked for tells whether there are more.
             let wanted = limit.map_or(MAX_LIMIT, |limit| limit + 1 - taken);
-            let query = self
-                .client
-                .query()
+            let query = QueryInput::builder()
                 .table_name(&self.table)
                 .key_condition_expression("#ticket = :ticket AND #version BETWEEN :first AND :last")
                 .expression_attribute_names("#ticket", "ticket")
@@ -357,7 +348,7 @@ impl History {
                 .set_limit(i32::try_from(wanted).ok())
                 .set_exclusive_start_key(start)
                 .set_return_consumed_capacity(self.meter.level());
-            let output = query.send().await.map_err(Failure::of)?;
+            let output = self.dynamodb.send(query).await.map_err(Failure::of)?;
             self.meter.read(output.consumed_capacity());
             // An item that a deletion left for a missing entry is not an entry.
             for item in output.items.into_iter().flatten().filter(|item| item.contains_key("date")) {
@@ -421,7 +412,7 @@ mod tests {
 
     fn history(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) -> (History, Calls) {
         let (tickets, calls) = scripted::tickets(answer);
-        (History::new(tickets.client, "History"), calls)
+        (History::new(tickets.dynamodb, "History"), calls)
     }
 
     fn version(change: ChangeKind, has_earlier: bool) -> StreamedVersion {

@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::Deserialize;
 use tickets_domain::{Epoch, Error, Result, Timestamp};
 
 use crate::backoff::Backoff;
 use crate::capacity::Metering as _;
-use crate::client::one_attempt;
 use crate::failure::Failure;
 use crate::item::{self, millis};
 use crate::month::Month;
@@ -113,9 +113,7 @@ impl Tickets {
             reserved: Option<Timestamp>,
         }
         let now = self.clock.now();
-        let sent = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(PrimaryKey::counter().into_key()))
             .update_expression(
@@ -131,12 +129,8 @@ impl Tickets {
             .expression_attribute_values(":month", AttributeValue::S(Month::of(now).to_string()))
             .expression_attribute_values(":epoch", AttributeValue::S(new_epoch().to_string()))
             .return_values(ReturnValue::UpdatedOld)
-            .set_return_consumed_capacity(self.meter.level())
-            .customize()
-            .config_override(one_attempt())
-            .send()
-            .await;
-        let output = match sent {
+            .set_return_consumed_capacity(self.meter.level());
+        let output = match self.dynamodb.once().send(update).await {
             Ok(output) => output,
             Err(error) => {
                 self.meter.add_lost();
@@ -155,18 +149,14 @@ impl Tickets {
 
     /// Lowers the counter's first month, to which lists of changes go back.
     pub(crate) async fn lower_first_month(&self, month: Month) -> Result<()> {
-        let sent = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(PrimaryKey::counter().into_key()))
             .update_expression("SET #month = :month")
             .condition_expression("#month > :month")
             .expression_attribute_names("#month", "firstMonth")
-            .expression_attribute_values(":month", AttributeValue::S(month.to_string()))
-            .send()
-            .await;
-        match sent {
+            .expression_attribute_values(":month", AttributeValue::S(month.to_string()));
+        match self.dynamodb.send(update).await {
             Err(error)
                 if !error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
             {
@@ -180,17 +170,15 @@ impl Tickets {
     /// over, and so do exports.
     pub async fn renew_epoch(&self) -> Result<Epoch> {
         let epoch = new_epoch();
-        let update = self.client.update_item().table_name(&self.table);
-        update
+        let update = UpdateItemInput::builder()
+            .table_name(&self.table)
             .set_key(Some(PrimaryKey::counter().into_key()))
             .update_expression("SET #epoch = :epoch")
             .condition_expression("attribute_exists(#last)")
             .expression_attribute_names("#last", "last")
             .expression_attribute_names("#epoch", "epoch")
-            .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()))
-            .send()
-            .await
-            .map_err(Failure::of)?;
+            .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()));
+        self.dynamodb.send(update).await.map_err(Failure::of)?;
         self.forget_checkpoints().await?;
         Ok(epoch)
     }
@@ -213,9 +201,7 @@ impl Tickets {
             let number = |number: u64| AttributeValue::N(number.to_string());
             let range = |(from, to): (u64, u64)| AttributeValue::L(vec![number(from), number(to)]);
             let skipped = skipped.into_iter().chain([(last + 1, skipped_to)]).map(range).collect();
-            let sent = self
-                .client
-                .update_item()
+            let update = UpdateItemInput::builder()
                 .table_name(&self.table)
                 .set_key(Some(PrimaryKey::counter().into_key()))
                 .update_expression("SET #last = :next, #epoch = :epoch, #skipped = :skipped")
@@ -226,12 +212,8 @@ impl Tickets {
                 .expression_attribute_values(":last", number(last))
                 .expression_attribute_values(":next", number(skipped_to))
                 .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()))
-                .expression_attribute_values(":skipped", AttributeValue::L(skipped))
-                .customize()
-                .config_override(one_attempt())
-                .send()
-                .await;
-            match sent {
+                .expression_attribute_values(":skipped", AttributeValue::L(skipped));
+            match self.dynamodb.once().send(update).await {
                 Ok(_) => {
                     self.forget_checkpoints().await?;
                     return Ok(Restored { last, skipped_to, epoch });

@@ -248,6 +248,7 @@ struct DepartureItem {
 }
 
 /// What `byStatus` projects of a ticket, besides its status.
+#[derive(Debug)]
 pub(crate) struct QueueKey {
     pub(crate) id: TicketId,
     pub(crate) customer: CustomerId,

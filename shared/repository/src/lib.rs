@@ -1,6 +1,7 @@
 //! Tickets and keys in DynamoDB.
 //!
-//! - [`client`]: the client, with its timeouts and retries; `sign`: the signatures of its requests;
+//! - [`dynamodb`]: how calls are sent, with their timeouts and retries; `sign`: their signatures; [`client`]: the HTTP clients
+//!   below; `transcode`: how their responses are read;
 //! - [`schema`]: the tables and their indexes;
 //! - `primary_key`, `item`: the keys of items, and their attributes;
 //! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;
@@ -19,6 +20,7 @@ mod capacity;
 pub mod checkpoint;
 pub mod client;
 mod create;
+pub mod dynamodb;
 pub mod erase;
 mod failure;
 pub mod history;
@@ -41,8 +43,8 @@ mod update;
 mod write;
 
 pub use api_key::Keys;
-pub use client::dynamodb_client;
 pub use create::Created;
+pub use dynamodb::DynamoDb;
 pub use history::History;
 pub use primary_key::{COUNTER, SHARDS};
 pub use tickets::{Policy, Tickets};

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use tickets_domain::error::Cause;
 use tickets_domain::{ApiKey, Error, Meter, Quota, RateLimit, Result, Timestamp};
@@ -19,7 +19,6 @@ use tokio::time::timeout;
 
 use crate::api_key::Keys;
 use crate::capacity::Metering as _;
-use crate::client::one_attempt;
 use crate::failure::Failure;
 use crate::item::Item;
 use crate::lease::{Lease, Leased};
@@ -122,9 +121,7 @@ impl Keys {
     ) -> Result<Outcome<Leased>, Failure> {
         let number = |number: i64| AttributeValue::N(number.to_string());
         let most = i64::from(limit.requests()) - i64::from(size);
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .key("keyId", AttributeValue::S(key.id.to_string()))
             .expression_attribute_names("#window", WINDOW)
@@ -149,7 +146,7 @@ impl Keys {
                 .condition_expression("#window = :window AND #leased <= :most")
                 .expression_attribute_values(":most", number(most))
         };
-        match update.customize().config_override(one_attempt()).send().await {
+        match self.dynamodb.once().send(update).await {
             Ok(output) => {
                 meter.wrote(output.consumed_capacity());
                 let leased = output.attributes.as_ref().and_then(|new| integer(new, LEASED));
@@ -176,9 +173,7 @@ impl Keys {
         if key.last_used.is_some_and(|last| noted_before <= last) {
             return;
         }
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .key("keyId", AttributeValue::S(key.id.to_string()))
             .update_expression("SET #used = :now")
@@ -190,7 +185,7 @@ impl Keys {
             .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
             .expression_attribute_values(":before", AttributeValue::N(noted_before.millis().to_string()))
             .set_return_consumed_capacity(meter.level());
-        let sent = timeout(LEASE_DEADLINE, update.customize().config_override(one_attempt()).send()).await;
+        let sent = timeout(LEASE_DEADLINE, self.dynamodb.once().send(update)).await;
         match sent {
             Ok(Ok(output)) => meter.wrote(output.consumed_capacity()),
             Ok(Err(_)) | Err(_) => meter.add_lost(),

@@ -15,12 +15,13 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::client::{WRITE_DEADLINE, one_attempt};
+use crate::dynamodb::WRITE_DEADLINE;
 use crate::failure::Failure;
 use crate::ids::new_epoch;
 use crate::item::{self, Item, Origin, WriteId};
@@ -193,9 +194,7 @@ impl Tickets {
         });
         let skipped = found.skipped.iter().copied().chain(leaps);
         let skipped = skipped.map(|(from, to)| AttributeValue::L(vec![number(from), number(to)]));
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(PrimaryKey::counter().into_key()))
             .update_expression(
@@ -219,7 +218,7 @@ impl Tickets {
                 .condition_expression("#last = :last")
                 .expression_attribute_values(":last", number(found.last))
         };
-        match update.customize().config_override(one_attempt()).send().await {
+        match self.dynamodb.once().send(update).await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>

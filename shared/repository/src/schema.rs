@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
+use aws_sdk_dynamodb::operation::create_table::{CreateTableInput, builders::CreateTableInputBuilder};
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableInput;
+use aws_sdk_dynamodb::operation::update_table::UpdateTableInput;
+use aws_sdk_dynamodb::operation::update_time_to_live::UpdateTimeToLiveInput;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
     TimeToLiveSpecification,
 };
 use tickets_domain::{Error, Result};
+
+use crate::dynamodb::DynamoDb;
 
 /// The name of the tickets' table if none is configured.
 pub const TICKETS: &str = "Tickets";
@@ -79,28 +83,28 @@ pub const INDEXES: [Index; 3] = [
 
 /// Creates the missing tables of a local database, and waits until they can be used. A deployment's tables
 /// come from the template.
-pub async fn create_tables(client: &Client, tickets: &str, api_keys: &str) -> Result<()> {
-    create(client, tickets, ticket_table(client, tickets).map_err(Error::internal)?).await?;
-    create(client, api_keys, key_table(client, api_keys).map_err(Error::internal)?).await
+pub async fn create_tables(dynamodb: &DynamoDb, tickets: &str, api_keys: &str) -> Result<()> {
+    create(dynamodb, tickets, ticket_table(tickets).map_err(Error::internal)?).await?;
+    create(dynamodb, api_keys, key_table(api_keys).map_err(Error::internal)?).await
 }
 
 /// Like [`create_tables`], for the history's table.
-pub async fn create_history_table(client: &Client, history: &str) -> Result<()> {
-    create(client, history, history_table(client, history).map_err(Error::internal)?).await
+pub async fn create_history_table(dynamodb: &DynamoDb, history: &str) -> Result<()> {
+    create(dynamodb, history, history_table(history).map_err(Error::internal)?).await
 }
 
 /// Gives the tickets' table a stream, if it has none. Not part of [`create_tables`], because not every engine
 /// has streams.
-pub async fn enable_stream(client: &Client, tickets: &str) -> Result<()> {
+pub async fn enable_stream(dynamodb: &DynamoDb, tickets: &str) -> Result<()> {
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(STREAM_VIEW).build();
     let stream = stream.map_err(Error::internal)?;
-    let enabled = client.update_table().table_name(tickets).stream_specification(stream).send().await;
-    enabled.map(drop).map_err(Error::internal)
+    let update = UpdateTableInput::builder().table_name(tickets).stream_specification(stream);
+    dynamodb.send(update).await.map(drop).map_err(Error::internal)
 }
 
-async fn until_active(client: &Client, table: &str) -> Result<()> {
+async fn until_active(dynamodb: &DynamoDb, table: &str) -> Result<()> {
     let mut waits = 0;
-    while !is_active(client, table).await? {
+    while !is_active(dynamodb, table).await? {
         if waits == 500 {
             return Err(Error::internal(format!("the table {table} is not ready after ten seconds")));
         }
@@ -110,21 +114,19 @@ async fn until_active(client: &Client, table: &str) -> Result<()> {
     Ok(())
 }
 
-async fn is_active(client: &Client, table: &str) -> Result<bool> {
-    let described = client.describe_table().table_name(table).send().await.map_err(Error::internal)?;
+async fn is_active(dynamodb: &DynamoDb, table: &str) -> Result<bool> {
+    let describe = DescribeTableInput::builder().table_name(table);
+    let described = dynamodb.send(describe).await.map_err(Error::internal)?;
     Ok(described.table.is_some_and(|table| table.table_status == Some(TableStatus::Active)))
 }
 
 /// Lets the database remove expired items.
-pub async fn enable_expiry(client: &Client, table: &str) -> Result<()> {
+pub async fn enable_expiry(dynamodb: &DynamoDb, table: &str) -> Result<()> {
     let ttl = TimeToLiveSpecification::builder().attribute_name(EXPIRES).enabled(true).build();
-    let enabled = client
-        .update_time_to_live()
+    let update = UpdateTimeToLiveInput::builder()
         .table_name(table)
-        .time_to_live_specification(ttl.map_err(Error::internal)?)
-        .send()
-        .await;
-    match enabled {
+        .time_to_live_specification(ttl.map_err(Error::internal)?);
+    match dynamodb.send(update).await {
         // It is already enabled since an earlier start.
         Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => Ok(()),
         Err(error) => Err(Error::internal(error)),
@@ -132,9 +134,9 @@ pub async fn enable_expiry(client: &Client, table: &str) -> Result<()> {
     }
 }
 
-fn ticket_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder, BuildError> {
+fn ticket_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
     let mut attributes: Vec<KeyAttribute> = TICKETS_KEY.to_vec();
-    let mut table = with_key(client.create_table().table_name(name), &TICKETS_KEY)?;
+    let mut table = with_key(CreateTableInput::builder().table_name(name), &TICKETS_KEY)?;
     for index in INDEXES {
         attributes.extend(index.key.iter().filter(|attribute| !TICKETS_KEY.contains(attribute)).cloned());
         let projection = Projection::builder()
@@ -150,12 +152,12 @@ fn ticket_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder,
     with_attributes(table, &attributes)
 }
 
-fn key_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder, BuildError> {
-    with_attributes(with_key(client.create_table().table_name(name), &API_KEYS_KEY)?, &API_KEYS_KEY)
+fn key_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
+    with_attributes(with_key(CreateTableInput::builder().table_name(name), &API_KEYS_KEY)?, &API_KEYS_KEY)
 }
 
-fn history_table(client: &Client, name: &str) -> Result<CreateTableFluentBuilder, BuildError> {
-    with_attributes(with_key(client.create_table().table_name(name), &HISTORY_KEY)?, &HISTORY_KEY)
+fn history_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
+    with_attributes(with_key(CreateTableInput::builder().table_name(name), &HISTORY_KEY)?, &HISTORY_KEY)
 }
 
 fn key_schema(key: &[KeyAttribute]) -> Result<Vec<KeySchemaElement>, BuildError> {
@@ -166,9 +168,9 @@ fn key_schema(key: &[KeyAttribute]) -> Result<Vec<KeySchemaElement>, BuildError>
 }
 
 fn with_key(
-    mut table: CreateTableFluentBuilder,
+    mut table: CreateTableInputBuilder,
     key: &[KeyAttribute],
-) -> Result<CreateTableFluentBuilder, BuildError> {
+) -> Result<CreateTableInputBuilder, BuildError> {
     for element in key_schema(key)? {
         table = table.key_schema(element);
     }
@@ -176,9 +178,9 @@ fn with_key(
 }
 
 fn with_attributes(
-    mut table: CreateTableFluentBuilder,
+    mut table: CreateTableInputBuilder,
     attributes: &[KeyAttribute],
-) -> Result<CreateTableFluentBuilder, BuildError> {
+) -> Result<CreateTableInputBuilder, BuildError> {
     for (name, kind) in attributes {
         let definition =
             AttributeDefinition::builder().attribute_name(*name).attribute_type(kind.clone()).build()?;
@@ -189,11 +191,11 @@ fn with_attributes(
 
 /// Creates a table and waits until it can be used. Does not describe an existing one: for that, the embedded
 /// engine counts all its items.
-async fn create(client: &Client, name: &str, table: CreateTableFluentBuilder) -> Result<()> {
-    match table.send().await {
+async fn create(dynamodb: &DynamoDb, name: &str, table: CreateTableInputBuilder) -> Result<()> {
+    match dynamodb.send(table).await {
         Err(SdkError::ServiceError(error)) if error.err().is_resource_in_use_exception() => Ok(()),
         Err(error) => Err(Error::internal(error)),
-        Ok(_) => until_active(client, name).await,
+        Ok(_) => until_active(dynamodb, name).await,
     }
 }
 
@@ -207,16 +209,16 @@ mod tests {
     use super::*;
     use crate::scripted::{self, Answer, ok, refused};
 
-    fn client(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Client, scripted::Calls) {
+    fn dynamodb(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (DynamoDb, scripted::Calls) {
         let (tickets, calls) = scripted::tickets(move |operation, _| answer(operation));
-        (tickets.client, calls)
+        (tickets.dynamodb, calls)
     }
 
     #[tokio::test(start_paused = true)]
     async fn expiry_that_is_enabled_already_is_no_error() {
         let enable = async |answer: fn() -> Answer| {
-            let (client, calls) = client(move |_| answer());
-            let enabled = enable_expiry(&client, "Tickets").await;
+            let (dynamodb, calls) = dynamodb(move |_| answer());
+            let enabled = enable_expiry(&dynamodb, "Tickets").await;
             let asked = json!({"AttributeName": "expires", "Enabled": true});
             assert_eq!(calls.of("UpdateTimeToLive")[0]["TimeToLiveSpecification"], asked);
             enabled
@@ -228,11 +230,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tables_that_are_there_are_left_alone() {
-        let (there, calls) = client(|_| refused("ResourceInUseException"));
+        let (there, calls) = dynamodb(|_| refused("ResourceInUseException"));
         create_tables(&there, "Tickets", "ApiKeys").await.unwrap();
         create_history_table(&there, "History").await.unwrap();
         assert_eq!((calls.of("CreateTable").len(), calls.of("DescribeTable").len()), (3, 0));
-        let (denied, calls) = client(|_| refused("AccessDeniedException"));
+        let (denied, calls) = dynamodb(|_| refused("AccessDeniedException"));
         assert!(create_tables(&denied, "Tickets", "ApiKeys").await.is_err());
         assert_eq!(calls.of("CreateTable").len(), 1);
     }
@@ -241,22 +243,22 @@ mod tests {
     async fn a_new_table_is_waited_for_ten_seconds_at_most() {
         let table = |status: &str| ok(json!({"Table": {"TableStatus": status}}));
         let looks = AtomicUsize::new(0);
-        let (slow, calls) = client(move |operation| match operation {
+        let (slow, calls) = dynamodb(move |operation| match operation {
             "DescribeTable" if looks.fetch_add(1, Ordering::Relaxed) < 3 => table("CREATING"),
             _ => table("ACTIVE"),
         });
         create_history_table(&slow, "History").await.unwrap();
         assert_eq!(calls.of("DescribeTable").len(), 4);
         let began = Instant::now();
-        let (stuck, _) = client(move |_| table("CREATING"));
+        let (stuck, _) = dynamodb(move |_| table("CREATING"));
         assert!(create_history_table(&stuck, "History").await.is_err());
         assert_eq!((Instant::now() - began).as_secs(), 10);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_shows_items_before_and_after() {
-        let (client, calls) = client(|_| ok(json!({})));
-        enable_stream(&client, "Tickets").await.unwrap();
+        let (dynamodb, calls) = dynamodb(|_| ok(json!({})));
+        enable_stream(&dynamodb, "Tickets").await.unwrap();
         let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
         assert_eq!(calls.of("UpdateTable")[0]["StreamSpecification"], stream);
     }

@@ -9,13 +9,15 @@ use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
+use aws_smithy_types::body::SdkBody;
 use serde_json::value::Serializer;
 use serde_json::{Value, json};
 use tickets_domain::{Clock, JsonObject, PresetLists, Presets, TicketFields, TicketInput, Timestamp};
 use tickets_engine::Database;
 
 use crate::backoff::Backoff;
-use crate::client::{WRITE_DEADLINE, dynamodb_client, local_config};
+use crate::client::local_config;
+use crate::dynamodb::{DynamoDb, WRITE_DEADLINE};
 use crate::schema;
 use crate::seed::{MAX_CHUNK, SeedTicket};
 use crate::tickets::{Policy, Tickets};
@@ -72,11 +74,11 @@ pub(crate) fn tickets(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 's
         let input = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
         let (status, output) = answer(operation, &input);
         noted.0.lock().unwrap().push((operation.to_owned(), input));
-        (status, output.to_string().into_bytes())
+        response(status, output.to_string())
     });
     let sdk_config = local_config("http://localhost").into_builder().http_client(http_client).build();
     let clock = Clock::new(|| Timestamp::from_millis(NOW).unwrap());
-    (Tickets::new(dynamodb_client(&sdk_config), "Tickets", clock, Policy::default()), calls)
+    (Tickets::new(DynamoDb::new(&sdk_config), "Tickets", clock, Policy::default()), calls)
 }
 
 /// The tickets' table of the engine, with so many tickets, and the calls it gets.
@@ -91,7 +93,7 @@ pub(crate) async fn engine(count: usize) -> (Tickets, Calls) {
             }
         }
     });
-    schema::create_tables(&tickets.client, "Tickets", "ApiKeys").await.unwrap();
+    schema::create_tables(&tickets.dynamodb, "Tickets", "ApiKeys").await.unwrap();
     append(&tickets, count).await;
     (tickets, calls)
 }
@@ -123,9 +125,13 @@ pub(crate) fn fields(more: Value) -> TicketFields {
     TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets).unwrap()
 }
 
-/// An HTTP client whose requests this answers, with a status and a body.
+pub(crate) fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
+    HttpResponse::new(status.try_into().unwrap(), body.into())
+}
+
+/// An HTTP client whose requests this answers.
 pub(crate) fn http_client(
-    answer: impl Fn(HttpRequest) -> (u16, Vec<u8>) + Send + Sync + 'static,
+    answer: impl Fn(HttpRequest) -> HttpResponse + Send + Sync + 'static,
 ) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Scripted(answer));
     http_client_fn(move |_, _| connector.clone())
@@ -139,9 +145,8 @@ impl<F> fmt::Debug for Scripted<F> {
     }
 }
 
-impl<F: Fn(HttpRequest) -> (u16, Vec<u8>) + Send + Sync> HttpConnector for Scripted<F> {
+impl<F: Fn(HttpRequest) -> HttpResponse + Send + Sync> HttpConnector for Scripted<F> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (status, body) = self.0(request);
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status.try_into().unwrap(), body.into())))
+        HttpConnectorFuture::ready(Ok(self.0(request)))
     }
 }

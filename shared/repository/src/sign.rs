@@ -11,19 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use aws_runtime::auth::sigv4::SCHEME_ID;
-use aws_runtime::invocation_id::InvocationIdInterceptor;
-use aws_runtime::request_info::RequestInfoInterceptor;
-use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_dynamodb::config::http::HttpRequest;
-use aws_sdk_dynamodb::config::interceptors::{
-    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
-};
-use aws_sdk_dynamodb::config::{ConfigBag, Credentials, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::config::{ConfigBag, Credentials, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use aws_smithy_runtime_api::client::auth::{AuthScheme, AuthSchemeEndpointConfig, AuthSchemeId, Sign};
 use aws_smithy_runtime_api::client::identity::{Identity, SharedIdentityResolver};
-use aws_smithy_runtime_api::client::interceptors::{disable_interceptor, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::runtime_components::GetIdentityResolver;
 use aws_types::SigningName;
 use aws_types::region::SigningRegion;
@@ -178,48 +171,13 @@ fn date_and_time(time: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())
 }
 
-/// Leaves out the headers by which the SDK describes itself and its attempts, which DynamoDB does not need:
-/// together they cost as much as the signature. A short `User-Agent` stays.
-#[derive(Debug)]
-pub(crate) struct FewHeaders;
-
-#[dyn_dispatch_hint]
-impl Intercept for FewHeaders {
-    fn name(&self) -> &'static str {
-        "FewHeaders"
-    }
-
-    fn read_before_execution(
-        &self,
-        _context: &BeforeSerializationInterceptorContextRef<'_>,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        const WHY: &str = "DynamoDB does not need the header";
-        let state = config.interceptor_state();
-        state.store_put(disable_interceptor::<UserAgentInterceptor>(WHY));
-        state.store_put(disable_interceptor::<InvocationIdInterceptor>(WHY));
-        state.store_put(disable_interceptor::<RequestInfoInterceptor>(WHY));
-        Ok(())
-    }
-
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let headers = context.request_mut().headers_mut();
-        headers.insert("user-agent", concat!("tickets/", env!("CARGO_PKG_VERSION"), " aws-sdk-rust"));
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
     use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedCredentialsProvider};
+    use aws_sdk_dynamodb::operation::get_item::GetItemInput;
     use aws_sdk_dynamodb::types::AttributeValue;
     use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
     use aws_sigv4::sign::v4;
@@ -228,8 +186,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dynamodb_client;
-    use crate::scripted::http_client;
+    use crate::dynamodb::DynamoDb;
+    use crate::scripted::{http_client, response};
 
     /// The request that a call makes.
     async fn request(url: &str, region: &str, credentials: &Credentials, key: &str) -> HttpRequest {
@@ -237,7 +195,7 @@ mod tests {
         let kept = Arc::clone(&sent);
         let answer = move |request| {
             *kept.lock().unwrap() = Some(request);
-            (200, b"{}".to_vec())
+            response(200, "{}")
         };
         let sdk_config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -246,8 +204,8 @@ mod tests {
             .http_client(http_client(answer))
             .endpoint_url(url)
             .build();
-        let get = dynamodb_client(&sdk_config).get_item().table_name("Tickets");
-        get.key("id", AttributeValue::S(key.to_owned())).send().await.unwrap();
+        let get = GetItemInput::builder().table_name("Tickets").key("id", AttributeValue::S(key.to_owned()));
+        DynamoDb::new(&sdk_config).send(get).await.unwrap();
         sent.lock().unwrap().take().unwrap()
     }
 

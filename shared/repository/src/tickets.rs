@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
+use aws_sdk_dynamodb::operation::get_item::{GetItemInput, builders::GetItemInputBuilder};
 use tickets_domain::{
     Clock, Error, Meter, RecordState, Result, Row, Ticket, TicketId, Timestamp, Version, Visibility,
 };
 
 use crate::capacity::Metering as _;
+use crate::dynamodb::DynamoDb;
 use crate::failure::Failure;
 use crate::item::{Item, Stored};
 use crate::list::Versioned;
 use crate::primary_key::PrimaryKey;
-use crate::transcode::{Member, Transcoder};
 
 /// What a deployment configures about keeping and listing tickets.
 #[derive(Debug, Clone)]
@@ -58,7 +57,7 @@ pub struct TicketJson {
 /// The tickets' table.
 #[derive(Debug, Clone)]
 pub struct Tickets {
-    pub(crate) client: Client,
+    pub(crate) dynamodb: DynamoDb,
     pub(crate) table: String,
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
@@ -66,8 +65,8 @@ pub struct Tickets {
 }
 
 impl Tickets {
-    pub fn new(client: Client, table: impl Into<String>, clock: Clock, policy: Policy) -> Self {
-        Self { client, table: table.into(), clock, policy, meter: Meter::default() }
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock, policy: Policy) -> Self {
+        Self { dynamodb, table: table.into(), clock, policy, meter: Meter::default() }
     }
 
     /// The same table, with a meter that counts what its calls consume.
@@ -89,11 +88,10 @@ impl Tickets {
     /// # Errors
     /// [`Error::NotFound`] if there is none, or the caller may not see it.
     pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<TicketJson> {
-        let transcoder = Transcoder::<Versioned>::new(Member::Item);
-        let call = self.item(PrimaryKey::ticket(id), true).customize().interceptor(transcoder.clone());
-        let output = call.send().await.map_err(Failure::of)?;
+        let get = self.item(PrimaryKey::ticket(id), true);
+        let (output, read) = self.dynamodb.read::<Versioned, _>(get).await.map_err(Failure::of)?;
         self.meter.read(output.consumed_capacity());
-        let found = transcoder.read(output.item.into_iter().collect())?.pop().ok_or(Error::NotFound)?;
+        let found = read?.pop().ok_or(Error::NotFound)?;
         let is_visible =
             |row: &Row| row.key.state == RecordState::Live && visibility.includes(row.key.customer);
         match (found.entry.row.filter(is_visible), found.version) {
@@ -113,13 +111,13 @@ impl Tickets {
     }
 
     async fn get_item(&self, key: PrimaryKey, consistent: bool) -> Result<Option<Item>> {
-        let output = self.item(key, consistent).send().await.map_err(Failure::of)?;
+        let output = self.dynamodb.send(self.item(key, consistent)).await.map_err(Failure::of)?;
         self.meter.read(output.consumed_capacity());
         Ok(output.item)
     }
 
-    fn item(&self, key: PrimaryKey, consistent: bool) -> GetItemFluentBuilder {
-        let get = self.client.get_item().table_name(&self.table).set_key(Some(key.into_key()));
+    fn item(&self, key: PrimaryKey, consistent: bool) -> GetItemInputBuilder {
+        let get = GetItemInput::builder().table_name(&self.table).set_key(Some(key.into_key()));
         get.consistent_read(consistent).set_return_consumed_capacity(self.meter.level())
     }
 }

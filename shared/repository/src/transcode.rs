@@ -1,9 +1,9 @@
 //! Reads DynamoDB's JSON directly into the rows and keys that lists need.
 //!
 //! The SDK turns each item into a map of attributes, which takes more time than the rest of a list. But a
-//! ticket's texts have the same JSON in the response as in a list. So [`Transcoder`] takes the items out of a
-//! response before the SDK reads it, and copies their texts unchanged. The SDK reads the rest: the last key,
-//! unprocessed keys, consumed capacity.
+//! ticket's texts have the same JSON in the response as in a list. So [`transcode`] takes the items out of a
+//! response, and copies their texts unchanged. The SDK reads the rest: the last key, unprocessed keys, consumed
+//! capacity ([`crate::dynamodb::DynamoDb::read`]).
 //!
 //! This quick way is for the common items: a ticket with valid fields, or the key of a record. Every other
 //! item becomes the SDK's map and goes the ordinary way ([`crate::item`]); so does a whole response with an
@@ -13,24 +13,15 @@ mod scanner;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
-use aws_sdk_dynamodb::config::interceptors::BeforeDeserializationInterceptorContextMut;
-use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-use aws_smithy_types::body::SdkBody;
-use http_body::{Body, Frame};
 use tickets_domain::Result;
 
 use crate::item::Item;
 use scanner::{JsonString, JsonText, Scanner};
 
 /// A type that is read from an item.
-pub(crate) trait FromItem: Send + Sized + 'static {
+pub(crate) trait FromItem: fmt::Debug + Send + Sync + Sized + 'static {
     /// The quick way, for common items. `None`: the ordinary way has to read it.
     fn from_attributes(attributes: &Attributes<'_>) -> Option<Self>;
 
@@ -60,117 +51,10 @@ impl Member {
 }
 
 /// The values read from the items of a response.
-type Made<T> = Result<Vec<T>>;
-
-/// Takes the items out of one call's response.
-pub(crate) struct Transcoder<T> {
-    member: Member,
-    /// `None` if the SDK has read the items.
-    made: Arc<Mutex<Option<Made<T>>>>,
-}
-
-impl<T> Clone for Transcoder<T> {
-    fn clone(&self) -> Self {
-        Self { member: self.member, made: Arc::clone(&self.made) }
-    }
-}
-
-impl<T> fmt::Debug for Transcoder<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transcoder").field("member", &self.member).finish_non_exhaustive()
-    }
-}
-
-impl<T: FromItem> Transcoder<T> {
-    /// A transcoder for a call whose items are in this member.
-    pub(crate) fn new(member: Member) -> Self {
-        Self { member, made: Arc::default() }
-    }
-
-    /// Returns the values read; if the SDK has read the items, reads `items`.
-    pub(crate) fn read(&self, items: Vec<Item>) -> Made<T> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
-        made.unwrap_or_else(|| items.into_iter().map(T::from_item).collect())
-    }
-
-    /// Takes the items out of a response. Returns the rest, for the SDK.
-    fn take(&self, response: Vec<u8>) -> Vec<u8> {
-        let read = std::str::from_utf8(&response).ok().and_then(|text| transcode(text, self.member));
-        let (made, rest) = match read {
-            Some((made, rest)) => (Some(made), rest),
-            None => (None, response),
-        };
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = made;
-        rest
-    }
-}
-
-#[dyn_dispatch_hint]
-impl<T: FromItem> Intercept for Transcoder<T> {
-    fn name(&self) -> &'static str {
-        "Transcoder"
-    }
-
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> std::result::Result<(), BoxError> {
-        let response = context.response_mut();
-        if response.status().is_success() {
-            let body = std::mem::replace(response.body_mut(), SdkBody::taken());
-            let size = usize::try_from(body.size_hint().lower()).unwrap_or_default().min(LARGEST_RESPONSE);
-            let rest = Rest { body, response: Some(Vec::with_capacity(size)), transcoder: self.clone() };
-            *response.body_mut() = SdkBody::from_body_1_x(rest);
-        }
-        Ok(())
-    }
-}
-
-/// The most that DynamoDB returns: a `BatchGetItem` of 16 MB.
-const LARGEST_RESPONSE: usize = 16 * 1024 * 1024;
-
-/// A response's body without its items. It is read whole before any part is passed on.
-struct Rest<T> {
-    body: SdkBody,
-    /// What has been read so far; `None` at the end.
-    response: Option<Vec<u8>>,
-    transcoder: Transcoder<T>,
-}
-
-impl<T: FromItem> Body for Rest<T> {
-    type Data = bytes::Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Self::Data>, BoxError>>> {
-        let this = &mut *self;
-        while let Some(response) = &mut this.response {
-            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        response.extend_from_slice(&data);
-                    }
-                }
-                Some(Err(error)) => {
-                    this.response = None;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {
-                    let rest = this.response.take().map(|response| this.transcoder.take(response));
-                    return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest.into()))));
-                }
-            }
-        }
-        Poll::Ready(None)
-    }
-}
+pub(crate) type Made<T> = Result<Vec<T>>;
 
 /// The values read from a response, and the rest of it. `None` if it has an unexpected form.
-fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Vec<u8>)> {
+pub(crate) fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Vec<u8>)> {
     let mut json = Scanner::new(response)?;
     let mut made = None;
     let mut rest = b"{".to_vec();
@@ -316,45 +200,64 @@ impl<'a> Attributes<'a> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use aws_sdk_dynamodb::Client;
-    use aws_sdk_dynamodb::config::retry::RetryConfig;
-    use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+    use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+    use aws_sdk_dynamodb::operation::query::QueryInput;
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use tickets_domain::RecordKey;
     use tickets_domain::ticket::TEXT_FIELDS;
 
     use super::*;
+    use crate::client::local_config;
+    use crate::dynamodb::{DynamoDb, Read};
     use crate::failure::Failure;
     use crate::list::{Entry, Versioned};
-    use crate::scripted::http_client;
+    use crate::scripted::{self, http_client};
 
-    /// A client of a DynamoDB that gives this answer to every call.
-    fn client(status: u16, body: &[u8]) -> Client {
+    /// A DynamoDB that gives this answer to every call.
+    fn dynamodb(status: u16, body: &[u8]) -> DynamoDb {
         let body = body.to_owned();
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
-            .retry_config(RetryConfig::disabled())
-            .http_client(http_client(move |_| (status, body.clone())));
-        Client::from_conf(config.build())
+        let http_client = http_client(move |_| scripted::response(status, body.clone()));
+        DynamoDb::new(&local_config("http://localhost").into_builder().http_client(http_client).build())
+            .once()
     }
 
     /// The result of a call: the values read, and what the SDK read of the rest; or the error.
     type Outcome<T> = std::result::Result<(std::result::Result<Vec<T>, String>, String), String>;
 
-    async fn get<T: FromItem>(client: &Client, transcoded: bool) -> Outcome<T> {
-        let transcoder = Transcoder::<T>::new(Member::Item);
-        let mut call =
-            client.get_item().table_name("Tickets").key("id", AttributeValue::N("1".into())).customize();
-        if transcoded {
-            call = call.interceptor(transcoder.clone());
+    /// Reads the items with us, or has the SDK read them.
+    async fn read<T: FromItem, C: Read>(
+        dynamodb: &DynamoDb,
+        call: C,
+        transcoded: bool,
+        rest: fn(&C::Output) -> String,
+    ) -> Outcome<T> {
+        let (output, made) = if transcoded {
+            dynamodb.read(call).await
+        } else {
+            dynamodb.send(call).await.map(|mut output| {
+                let items = C::items(&mut output).into_iter();
+                (output, items.map(T::from_item).collect())
+            })
         }
-        let output = call.send().await.map_err(|error| general(Failure::of(error)))?;
-        let rest = format!("{:?}", output.consumed_capacity);
-        let made = transcoder.read(output.item.into_iter().collect());
-        Ok((made.map_err(|error| error.to_string()), rest))
+        .map_err(|error| general(Failure::of(error)))?;
+        // Compare errors by their general text: of several mistakes, the order of a map decides which is
+        // named.
+        Ok((made.map_err(|error| error.to_string()), rest(&output)))
+    }
+
+    async fn get<T: FromItem>(dynamodb: &DynamoDb, transcoded: bool) -> Outcome<T> {
+        let get = GetItemInput::builder().table_name("Tickets").key("id", AttributeValue::N("1".into()));
+        read(dynamodb, get, transcoded, |output| format!("{:?}", output.consumed_capacity)).await
+    }
+
+    async fn query<T: FromItem>(dynamodb: &DynamoDb, transcoded: bool) -> Outcome<T> {
+        let query = QueryInput::builder().table_name("Tickets");
+        read(dynamodb, query, transcoded, |output| {
+            let last = output.last_evaluated_key.iter().flatten().collect::<BTreeMap<_, _>>();
+            format!("{:?} {} {last:?}", output.consumed_capacity, output.count)
+        })
+        .await
     }
 
     /// An error without what differs: after the quick way the SDK's error has less of the body in it, and other
@@ -365,30 +268,14 @@ mod tests {
         message.replace(|character: char| character.is_ascii_digit(), "")
     }
 
-    async fn query<T: FromItem>(client: &Client, transcoded: bool) -> Outcome<T> {
-        let transcoder = Transcoder::<T>::new(Member::Items);
-        let mut call = client.query().table_name("Tickets").customize();
-        if transcoded {
-            call = call.interceptor(transcoder.clone());
-        }
-        let output = call.send().await.map_err(|error| general(Failure::of(error)))?;
-        let last: Option<BTreeMap<_, _>> =
-            output.last_evaluated_key.clone().map(|last| last.into_iter().collect());
-        let rest = format!("{:?} {} {last:?}", output.consumed_capacity, output.count);
-        let made = transcoder.read(output.items.unwrap_or_default());
-        // Compare errors by their general text: of several mistakes, the order of a map decides which is
-        // named.
-        Ok((made.map_err(|error| error.to_string()), rest))
-    }
-
     /// Checks that both ways give the same. Returns whether the items went the quick way.
     fn agree<T: FromItem + PartialEq + fmt::Debug>(status: u16, body: impl AsRef<[u8]>) -> bool {
         let body = body.as_ref();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = client(status, body);
-        let both = [true, false].map(|transcoded| runtime.block_on(query::<T>(&client, transcoded)));
+        let dynamodb = dynamodb(status, body);
+        let both = [true, false].map(|transcoded| runtime.block_on(query::<T>(&dynamodb, transcoded)));
         assert_eq!(both[0], both[1], "{}", String::from_utf8_lossy(body));
-        let both = [true, false].map(|transcoded| runtime.block_on(get::<T>(&client, transcoded)));
+        let both = [true, false].map(|transcoded| runtime.block_on(get::<T>(&dynamodb, transcoded)));
         assert_eq!(both[0], both[1], "{}", String::from_utf8_lossy(body));
         std::str::from_utf8(body).is_ok_and(|body| transcode::<T>(body, Member::Items).is_some())
     }

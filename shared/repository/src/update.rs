@@ -4,7 +4,7 @@ use tickets_domain::id::Precondition;
 use tickets_domain::{Departure, Error, KeyId, Record, Result, Ticket, TicketId, Timestamp, Visibility};
 
 use crate::backoff::Backoff;
-use crate::client::WRITE_DEADLINE;
+use crate::dynamodb::WRITE_DEADLINE;
 use crate::item::{self, Origin, WriteId};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::{Tickets, visible};

@@ -7,8 +7,7 @@
 
 use std::future::Future;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemInput, builders::PutItemInputBuilder};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use tickets_domain::error::Cause;
 use tickets_domain::{Error, Result, TicketId, Timestamp, Version};
@@ -16,7 +15,6 @@ use tokio::time::timeout_at;
 
 use crate::backoff::Backoff;
 use crate::capacity::Metering as _;
-use crate::client::one_attempt;
 use crate::failure::Failure;
 use crate::item::{self, Item, WriteId};
 use crate::primary_key::PrimaryKey;
@@ -121,9 +119,9 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    fn apply(self, put: PutItemFluentBuilder) -> PutItemFluentBuilder {
+    fn apply(self, put: PutItemInputBuilder) -> PutItemInputBuilder {
         let number = |number: u64| AttributeValue::N(number.to_string());
-        let equal = |put: PutItemFluentBuilder, name: &str, value: u64| {
+        let equal = |put: PutItemInputBuilder, name: &str, value: u64| {
             put.condition_expression("#value = :value")
                 .expression_attribute_names("#value", name)
                 .expression_attribute_values(":value", number(value))
@@ -196,14 +194,12 @@ impl Tickets {
     }
 
     async fn put_once(&self, put: &Put) -> Result<Attempt<()>> {
-        let request = self
-            .client
-            .put_item()
+        let request = PutItemInput::builder()
             .table_name(&self.table)
             .set_item(Some(put.item.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .set_return_consumed_capacity(self.meter.level());
-        let sent = put.condition.apply(request).customize().config_override(one_attempt()).send().await;
+        let sent = self.dynamodb.once().send(put.condition.apply(request)).await;
         match sent.map_err(|error| match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => Ok(failed.item.clone()),
             _ => Err(Failure::of(error)),

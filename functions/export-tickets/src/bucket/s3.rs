@@ -18,7 +18,6 @@ use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptio
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::Layer;
@@ -29,7 +28,7 @@ use aws_types::region::{Region, SigningRegion};
 use aws_types::{SdkConfig, SigningName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use tickets_repository::client::is_on_this_machine;
+use tickets_repository::client::{caller, domain, endpoint_url, is_on_this_machine};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for the largest object, even on Lambda's slowest network.
@@ -181,29 +180,15 @@ fn of_caller(sdk_config: &SdkConfig) -> StaticRuntimePlugin {
         },
     });
     let schemes = StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID]);
-    let mut components = RuntimeComponentsBuilder::new("S3")
+    let components = caller(sdk_config)
         .with_auth_scheme(SigV4AuthScheme::new())
-        .with_auth_scheme_option_resolver(Some(schemes))
-        .with_http_client(sdk_config.http_client());
-    if let Some(credentials) = sdk_config.credentials_provider() {
-        components.set_identity_resolver(SCHEME_ID, credentials);
-    }
-    // If the configuration has none of these, the SDK's defaults stay.
-    if let Some(cache) = sdk_config.identity_cache() {
-        components.set_identity_cache(Some(cache));
-    }
-    if let Some(sleep) = sdk_config.sleep_impl() {
-        components.set_sleep_impl(Some(sleep));
-    }
-    if let Some(time) = sdk_config.time_source() {
-        components.set_time_source(Some(time));
-    }
+        .with_auth_scheme_option_resolver(Some(schemes));
     StaticRuntimePlugin::new().with_config(config.freeze()).with_runtime_components(components)
 }
 
 /// The URL of a bucket: its own host, or a path where it cannot have one.
 fn url(bucket: &str, sdk_config: &SdkConfig) -> String {
-    let given = sdk_config.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
+    let given = endpoint_url(sdk_config, "S3").map(|url| url.trim_end_matches('/').to_owned());
     let endpoint = given.unwrap_or_else(|| {
         let region = sdk_config.region().map_or("us-east-1", Region::as_ref);
         let fips = if sdk_config.use_fips() == Some(true) { "-fips" } else { "" };
@@ -220,26 +205,28 @@ fn url(bucket: &str, sdk_config: &SdkConfig) -> String {
     }
 }
 
-/// The domain of AWS' endpoints in a region (*AWS service endpoints*).
-fn domain(region: &str) -> &'static str {
-    match region.split_once('-') {
-        Some(("cn", _)) => "amazonaws.com.cn",
-        Some(("eusc", _)) => "amazonaws.eu",
-        _ => "amazonaws.com",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use aws_types::sdk_config::Builder;
+    use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
     use super::*;
+
+    /// A profile that names an endpoint for S3 only.
+    #[derive(Debug)]
+    struct Profile;
+
+    impl LoadServiceConfig for Profile {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            (key.service_id() == "S3").then(|| "http://127.0.0.1:9000".to_owned())
+        }
+    }
 
     #[test]
     fn a_bucket_has_its_own_host_where_it_can() {
         let aws = |region: &'static str| SdkConfig::builder().region(Region::new(region));
         let at = |url: &str| SdkConfig::builder().endpoint_url(url);
-        let cases: [(&str, Builder, &str); 10] = [
+        let cases: [(&str, Builder, &str); 11] = [
             ("exports", aws("eu-west-1"), "https://exports.s3.eu-west-1.amazonaws.com"),
             ("exports", aws("cn-north-1"), "https://exports.s3.cn-north-1.amazonaws.com.cn"),
             ("exports", aws("eusc-de-east-1"), "https://exports.s3.eusc-de-east-1.amazonaws.eu"),
@@ -254,6 +241,7 @@ mod tests {
             ("exports", at("https://objects.example.com/"), "https://exports.objects.example.com"),
             ("exports", at("http://127.0.0.1:9000/"), "http://127.0.0.1:9000/exports"),
             ("exports", at("http://localhost:9000"), "http://localhost:9000/exports"),
+            ("exports", aws("eu-west-1").service_config(Profile), "http://127.0.0.1:9000/exports"),
         ];
         for (bucket, config, expected) in cases {
             assert_eq!(url(bucket, &config.build()), expected);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures::future::try_join_all;
 use tickets_domain::error::Cause;
@@ -14,7 +15,6 @@ use crate::capacity::Metering as _;
 use crate::failure::Failure;
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
-use crate::transcode::{Member, Transcoder};
 
 /// How long a list waits for throttled keys before it gives up.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
@@ -108,20 +108,12 @@ impl Tickets {
         let mut keys: Vec<_> = keys.into_iter().map(PrimaryKey::into_key).collect();
         loop {
             let wanted = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys)).build();
-            let transcoder = Transcoder::new(Member::Responses);
-            let output = self
-                .client
-                .batch_get_item()
+            let get = BatchGetItemInput::builder()
                 .request_items(&self.table, wanted.map_err(Error::internal)?)
-                .set_return_consumed_capacity(self.meter.level())
-                .customize()
-                .interceptor(transcoder.clone())
-                .send()
-                .await
-                .map_err(Failure::of)?;
+                .set_return_consumed_capacity(self.meter.level());
+            let (output, read) = self.dynamodb.read(get).await.map_err(Failure::of)?;
             self.meter.read(output.consumed_capacity());
-            let items = output.responses.into_iter().flat_map(HashMap::into_values).flatten();
-            entries.extend(transcoder.read(items.collect())?);
+            entries.extend(read?);
             keys = output
                 .unprocessed_keys
                 .into_iter()

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::query::{QueryInput, builders::QueryInputBuilder};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::try_join_all;
 use tickets_domain::id::CustomerId;
@@ -18,7 +18,7 @@ use crate::month::Month;
 use crate::primary_key::{SHARDS, month_shard, status_shard};
 use crate::schema::{BY_CUSTOMER, BY_STATUS, BY_UPDATED};
 use crate::tickets::Tickets;
-use crate::transcode::{FromItem, Member, Transcoder};
+use crate::transcode::FromItem;
 
 /// Keys in no order; `end` if there are no more.
 pub(super) struct KeyPage {
@@ -49,7 +49,7 @@ impl Tickets {
     /// The next page of a query, of at most `limit` items.
     pub(super) async fn query<T: FromItem>(
         &self,
-        query: QueryFluentBuilder,
+        query: QueryInputBuilder,
         position: &mut Position,
         limit: usize,
     ) -> Result<Vec<T>> {
@@ -61,21 +61,16 @@ impl Tickets {
                 return Ok(Vec::new());
             }
         };
-        let transcoder = Transcoder::new(Member::Items);
-        let output = query
+        let query = query
             .table_name(&self.table)
             .set_exclusive_start_key(start)
             // A page ends at a megabyte, before it reaches a larger limit.
             .set_limit(i32::try_from(limit).ok().filter(|limit| *limit < 10_000))
-            .set_return_consumed_capacity(self.meter.level())
-            .customize()
-            .interceptor(transcoder.clone())
-            .send()
-            .await
-            .map_err(Failure::of)?;
+            .set_return_consumed_capacity(self.meter.level());
+        let (output, read) = self.dynamodb.read(query).await.map_err(Failure::of)?;
         self.meter.read(output.consumed_capacity());
         *position = Position::after(output.last_evaluated_key);
-        transcoder.read(output.items.unwrap_or_default())
+        read
     }
 }
 
@@ -185,10 +180,7 @@ impl CustomerKeys<'_> {
 
     async fn next(&mut self, limit: usize) -> Result<OrderedPage> {
         let number = |value: u64| AttributeValue::N(value.to_string());
-        let query = self
-            .tickets
-            .client
-            .query()
+        let query = QueryInput::builder()
             .index_name(BY_CUSTOMER)
             .key_condition_expression("#customer = :customer AND #id > :after")
             .expression_attribute_names("#customer", "customerID")
@@ -285,9 +277,7 @@ impl StatusShard {
         filter: &Filter,
         limit: usize,
     ) -> Result<(usize, Option<u64>)> {
-        let query = tickets
-            .client
-            .query()
+        let query = QueryInput::builder()
             .index_name(BY_STATUS)
             .key_condition_expression("#status = :status AND #id > :after")
             .expression_attribute_names("#status", "statusShard")
@@ -355,10 +345,9 @@ fn fresh_shards() -> Vec<Position> {
 }
 
 impl Tickets {
-    fn changed_in(&self, month_shard: &str, since: Timestamp, until: Timestamp) -> QueryFluentBuilder {
+    fn changed_in(&self, month_shard: &str, since: Timestamp, until: Timestamp) -> QueryInputBuilder {
         let millis = |time: Timestamp| AttributeValue::N(time.millis().to_string());
-        self.client
-            .query()
+        QueryInput::builder()
             .index_name(BY_UPDATED)
             .key_condition_expression("#month = :month AND #updated BETWEEN :since AND :until")
             .expression_attribute_names("#month", "updatedMonth")
@@ -596,10 +585,10 @@ mod tests {
         {
             let (tickets, calls) = scripted::tickets(|_, _| ok(json!({"Items": []})));
             let mut position = Position::Start;
-            let read = tickets.query::<RecordKey>(tickets.client.query(), &mut position, limit).await;
+            let read = tickets.query::<RecordKey>(QueryInput::builder(), &mut position, limit).await;
             assert!(read.unwrap().is_empty() && position.is_end());
             assert_eq!(calls.of("Query")[0]["Limit"], asked);
-            let read = tickets.query::<RecordKey>(tickets.client.query(), &mut position, limit).await;
+            let read = tickets.query::<RecordKey>(QueryInput::builder(), &mut position, limit).await;
             assert!(read.unwrap().is_empty() && position.is_end() && calls.of("Query").len() == 1);
         }
     }

@@ -28,9 +28,9 @@ impl Recorded {
     async fn new() -> Self {
         let table = Table::new(NOW).await;
         let name = table.name.replace("Tickets", "History");
-        schema::create_history_table(&table.client, &name).await.unwrap();
+        schema::create_history_table(&table.dynamodb, &name).await.unwrap();
         let tickets = table.tickets(Policy::default());
-        let history = History::new(table.client.clone(), &name);
+        let history = History::new(table.dynamodb.clone(), &name);
         Self { table, tickets, history, name }
     }
 

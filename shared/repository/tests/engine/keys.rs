@@ -20,7 +20,7 @@ fn key(table: &Table) -> ApiKey {
 }
 
 fn keys(table: &Table) -> Keys {
-    Keys::new(table.client.clone(), &table.api_keys, table.clock.clone())
+    Keys::new(table.dynamodb.clone(), &table.api_keys, table.clock.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::Client;
+use aws_types::SdkConfig;
 use serde_json::json;
 use tickets_domain::{
     Clock, Continuation, Filter, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, Taken, TicketFields,
@@ -12,11 +13,13 @@ use tickets_domain::{
 use tickets_engine::Database;
 use tickets_repository::client::local_config;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
-use tickets_repository::{Policy, Tickets, dynamodb_client, schema};
+use tickets_repository::{DynamoDb, Policy, Tickets, schema};
 
 /// Tables of a test, and a clock that stands still until it is moved.
 pub(crate) struct Table {
+    /// The SDK's own client, for what tests read and write directly.
     pub(crate) client: Client,
+    pub(crate) dynamodb: DynamoDb,
     pub(crate) clock: Clock,
     pub(crate) name: String,
     pub(crate) api_keys: String,
@@ -31,15 +34,15 @@ enum Engine {
 }
 
 impl Engine {
-    /// A client with connections of its own.
-    fn client(&self) -> Client {
-        dynamodb_client(&match self {
+    /// A configuration with connections of its own.
+    fn sdk_config(&self) -> SdkConfig {
+        match self {
             Self::Embedded(database) => {
                 let http_client = tickets_engine::http_client(database);
                 local_config("http://localhost").into_builder().http_client(http_client).build()
             }
             Self::Other(url) => local_config(url),
-        })
+        }
     }
 }
 
@@ -67,27 +70,29 @@ impl Table {
             Some(url) => Engine::Other(url),
             None => Engine::Embedded(Database::memory().unwrap()),
         };
-        let client = engine.client();
+        let sdk_config = engine.sdk_config();
+        let (client, dynamodb) = (Client::new(&sdk_config), DynamoDb::new(&sdk_config));
         // Processes and tests share the other engine.
         let suffix = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let (name, api_keys) = (format!("Tickets-{suffix}"), format!("ApiKeys-{suffix}"));
-        schema::create_tables(&client, &name, &api_keys).await.unwrap();
+        schema::create_tables(&dynamodb, &name, &api_keys).await.unwrap();
         let millis = Arc::new(AtomicI64::new(time(now).millis()));
         let read = Arc::clone(&millis);
         let clock = Clock::new(move || Timestamp::from_millis(read.load(Ordering::Relaxed)).unwrap());
-        Self { client, clock, name, api_keys, millis, engine }
+        Self { client, dynamodb, clock, name, api_keys, millis, engine }
     }
 
     /// The tickets, as an instance with this policy sees them.
     pub(crate) fn tickets(&self, policy: Policy) -> Tickets {
-        let tickets = Tickets::new(self.client.clone(), &self.name, self.clock.clone(), policy);
+        let tickets = Tickets::new(self.dynamodb.clone(), &self.name, self.clock.clone(), policy);
         assert_eq!(tickets.table(), self.name);
         tickets
     }
 
-    /// An instance with its own client.
+    /// An instance with its own connections.
     pub(crate) fn instance(&self) -> Tickets {
-        Tickets::new(self.engine.client(), &self.name, self.clock.clone(), Policy::default())
+        let dynamodb = DynamoDb::new(&self.engine.sdk_config());
+        Tickets::new(dynamodb, &self.name, self.clock.clone(), Policy::default())
     }
 
     pub(crate) fn set(&self, now: Timestamp) {
