@@ -662,33 +662,33 @@ fn is_noticed(sabotage: Sabotage, first: u64) {
 
 #[test]
 fn a_settle_window_of_zero_is_noticed() {
-    is_noticed(Sabotage::NoSettling, 1);
+    is_noticed(Sabotage::NoSettling, 2);
 }
 
 #[test]
 fn a_settled_horizon_that_moves_is_noticed() {
-    is_noticed(Sabotage::MovingHorizon, 11);
+    is_noticed(Sabotage::MovingHorizon, 18);
 }
 
 #[test]
 fn the_sync_until_of_a_later_page_is_noticed() {
-    is_noticed(Sabotage::LastSyncUntil, 22);
+    is_noticed(Sabotage::LastSyncUntil, 46);
 }
 
 #[test]
 fn a_fetch_that_is_not_consistent_is_noticed() {
     // Longer than the settle window: DynamoDB sets no limit to how old such a read may be.
-    is_noticed(Sabotage::Lie(Lie::StaleFetch(2 * SETTLE)), 2);
+    is_noticed(Sabotage::Lie(Lie::StaleFetch(2 * SETTLE)), 10);
 }
 
 #[test]
 fn a_list_that_passes_an_open_id_is_noticed() {
-    is_noticed(Sabotage::Lie(Lie::ClosedIds), 2);
+    is_noticed(Sabotage::Lie(Lie::ClosedIds), 4);
 }
 
 #[test]
 fn a_claim_taken_over_without_the_void_is_noticed() {
-    is_noticed(Sabotage::Lie(Lie::NoVoids), 7);
+    is_noticed(Sabotage::Lie(Lie::NoVoids), 15);
 }
 
 /// A create begins and waits for its id. Meanwhile another writer reserves the id before it and dies, so a
@@ -748,7 +748,7 @@ fn departures_that_are_not_written_are_noticed() {
 
 #[test]
 fn a_departure_believed_without_a_look_at_the_ticket_is_noticed() {
-    is_noticed(Sabotage::Lie(Lie::BelievedDepartures), 16);
+    is_noticed(Sabotage::Lie(Lie::BelievedDepartures), 32);
 }
 
 #[test]
@@ -758,7 +758,7 @@ fn a_shard_left_out_of_a_merge_is_noticed() {
 
 #[test]
 fn a_history_entry_that_overwrites_another_is_noticed() {
-    is_noticed(Sabotage::Lie(Lie::RepeatedEntries), 1);
+    is_noticed(Sabotage::Lie(Lie::RepeatedEntries), 2);
 }
 
 #[test]
@@ -768,5 +768,5 @@ fn a_deletion_that_does_not_erase_what_is_still_to_come_is_noticed() {
 
 #[test]
 fn a_failed_record_that_is_not_delivered_again_is_noticed() {
-    is_noticed(Sabotage::FailuresIgnored, 1);
+    is_noticed(Sabotage::FailuresIgnored, 3);
 }

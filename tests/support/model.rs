@@ -415,7 +415,7 @@ impl Model {
         if operation == "Query" && body["IndexName"].is_string() {
             let mut state = self.state();
             *state.injected.entry("index read").or_default() += 1;
-            return (200, state.indexes.query(&body).to_string());
+            return (200, state.indexes.query(&body));
         }
         let mut left = Value::Null;
         if operation == "BatchGetItem" && self.happens("unprocessed", faults.unprocessed) {
