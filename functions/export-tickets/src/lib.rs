@@ -12,9 +12,8 @@ use std::time::Instant;
 use tickets_app::Config;
 use tickets_domain::{Clock, Meter, Result, Timestamp};
 use tickets_http::log::{Entry, Level, Log, Metrics};
-use tickets_repository::DynamoDb;
-use tickets_repository::Tickets;
 use tickets_repository::checkpoint::ExportKind;
+use tickets_repository::{DynamoDb, Tickets};
 
 pub mod bucket;
 pub mod erase;

@@ -36,9 +36,9 @@ pub struct App {
 }
 
 impl App {
-    /// The app of a deployed function: one DynamoDB client, built once, from the environment. It connects before the
-    /// first request, while Lambda still gives a starting function whole processors (docs/performance.md has
-    /// what that saves). Without TLS there is nothing to save.
+    /// The app of a deployed function, built once, from the environment. It connects to DynamoDB before the first
+    /// request, while Lambda still gives a starting function whole processors (docs/performance.md has what that
+    /// saves). Without TLS there is nothing to save.
     pub async fn from_env() -> Result<Self, InvalidConfig> {
         let config = Config::from_env()?;
         let sdk_config = config.sdk_config(config.endpoint_url.as_deref())?;

@@ -18,9 +18,9 @@ use rustls::pki_types::pem::PemObject;
 /// Servers on this machine have no region. Clients are told this one.
 pub const LOCAL_REGION: &str = "us-east-1";
 
-/// The endpoint that a configuration names for a service by its id: an explicit one, the service's own, as
-/// `AWS_ENDPOINT_URL_S3` or in a profile, or that of all services (*Service-specific endpoints*, AWS SDKs and Tools
-/// Reference Guide).
+/// The endpoint that a configuration names for a service, which is given by its id in the SDK. One set in code
+/// comes first, then the service's own (`AWS_ENDPOINT_URL_S3`, or in a profile), then that of all services
+/// (*Service-specific endpoints*, AWS SDKs and Tools Reference Guide).
 pub fn endpoint_url(sdk_config: &SdkConfig, service: &str) -> Option<String> {
     let is_explicit = sdk_config.get_origin("endpoint_url").is_client_config();
     let key = ServiceConfigKey::builder()

@@ -1,9 +1,9 @@
 //! DynamoDB's operations, sent with only those of the SDK's steps that they need.
 //!
 //! For every call the SDK's client also measures, notes which of its features are used, and finds the endpoint
-//! anew: a sixth of what a warm get computes (docs/performance.md, "What a warm request computes"). [`DynamoDb`]
-//! sends the SDK's own operations through the SDK's own orchestrator without that. Inputs, outputs, errors and
-//! their JSON are the SDK's, and so are connections, identity, timeouts and retries.
+//! anew. That is a sixth of what a warm get computes (docs/performance.md, "What a warm request computes").
+//! [`DynamoDb`] sends the SDK's own operations through the SDK's own orchestrator without it. Inputs, outputs,
+//! errors and their JSON are the SDK's, and so is what connects, finds credentials, times out and repeats.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -75,23 +75,24 @@ const SERVICE: &str = "DynamoDB";
 /// An operation's answer.
 pub(crate) type Sent<T, E> = Result<T, SdkError<E, HttpResponse>>;
 
-/// DynamoDB, as one caller reaches it.
+/// DynamoDB with an endpoint, credentials and connections. Clones share them.
 #[derive(Debug, Clone)]
 pub struct DynamoDb {
     plugins: RuntimePlugins,
 }
 
 impl DynamoDb {
-    /// The DynamoDB of a configuration, which has to have an HTTP client. Timeouts, retries and signatures are
-    /// ours.
+    /// The DynamoDB of a function's configuration, which has to have an HTTP client. Timeouts, retries and
+    /// signatures are ours. FIPS and dual-stack endpoints are not known here: no function's configuration asks
+    /// for them.
     pub fn new(sdk_config: &SdkConfig) -> Self {
         Self::with(sdk_config, plain_endpoint(sdk_config), |components| {
             components.with_auth_scheme(Scheme::default())
         })
     }
 
-    /// The same for people's machines. Their clocks may be wrong: the SDK's own signatures follow DynamoDB's clock.
-    /// Their profiles may ask for FIPS or IPv6: the endpoint is found by the SDK's rules.
+    /// The DynamoDB of a person's configuration. The machine's clock may be wrong, so the SDK signs: it corrects
+    /// for that. The profile may ask for FIPS or dual stack, so the SDK's rules find the endpoint.
     pub fn for_people(sdk_config: &SdkConfig) -> Self {
         Self::with(sdk_config, endpoint_by_rules(sdk_config), |components| {
             components
@@ -122,8 +123,9 @@ impl DynamoDb {
         Self { plugins }
     }
 
-    /// The same, but for writes: with one attempt. After several, the SDK returns only the last error, which hides
-    /// that an earlier attempt may have taken effect. The write loop repeats writes and keeps track of that.
+    /// The same, with one attempt for each call: for writes. After several attempts the SDK returns only the
+    /// last error, which hides that an earlier one may have taken effect. The write loop repeats writes and
+    /// keeps track of that.
     pub(crate) fn once(&self) -> Self {
         static ONE_ATTEMPT: LazyLock<SharedRuntimePlugin> = LazyLock::new(|| {
             let mut layer = Layer::new("one attempt");
@@ -138,7 +140,7 @@ impl DynamoDb {
         invoke(self.plugins.clone().with_operation_plugin(C::operation().plugin.clone()), call).await
     }
 
-    /// Sends a call that reads items, and returns its output without them, and what was read of them.
+    /// Sends a call that returns items. Returns its output without them, and the values read from them.
     pub(crate) async fn read<T: FromItem, C: Read>(&self, call: C) -> Sent<(C::Output, Made<T>), C::Error> {
         let operation = C::operation();
         let mut layer = Layer::new("items");
@@ -152,10 +154,10 @@ impl DynamoDb {
     }
 }
 
-/// Sends a call with plugins whose deserializer makes this output.
+/// Sends a call. The deserializer among the plugins has to make an `O`.
 #[expect(
     clippy::expect_used,
-    reason = "the operation's deserializer makes its types, and so does `Reader` by it"
+    reason = "both deserializers, the operation's and `Reader`, make the types that `send` and `read` name"
 )]
 async fn invoke<C: Call, O: fmt::Debug + Send + Sync + 'static>(
     plugins: RuntimePlugins,
@@ -196,8 +198,8 @@ fn settings(sdk_config: &SdkConfig) -> FrozenLayer {
     layer.freeze()
 }
 
-/// DynamoDB's endpoint in a region, or the one that is configured. The SDK's rules would compile all partitions'
-/// regular expressions first, a fifth of what a cold start computes.
+/// The endpoint that is configured, or DynamoDB's in the region. Not by the SDK's rules: they first compile
+/// the regular expressions of all partitions, a fifth of what a cold start computes.
 fn plain_endpoint(sdk_config: &SdkConfig) -> Result<Endpoint, String> {
     let region = sdk_config.region().map(Region::as_ref);
     let of_region = || region.map(|region| format!("https://dynamodb.{region}.{}", domain(region)));
@@ -205,8 +207,8 @@ fn plain_endpoint(sdk_config: &SdkConfig) -> Result<Endpoint, String> {
     Ok(Endpoint::builder().url(url).build())
 }
 
-/// The endpoint that the SDK's rules name. An account's own is not used, as a function's credentials could not
-/// name it either.
+/// The endpoint that the SDK's rules name. They are not told the account, whose own endpoint would only be
+/// another way to the same tables.
 fn endpoint_by_rules(sdk_config: &SdkConfig) -> Result<Endpoint, String> {
     let params = Params::builder()
         .set_region(sdk_config.region().map(ToString::to_string))
@@ -229,7 +231,7 @@ impl ResolveEndpoint for Resolved {
     }
 }
 
-/// A short `User-Agent`, instead of the SDK's description of itself, which DynamoDB does not need.
+/// Sets a short `User-Agent`. The SDK's own describes it at length, which DynamoDB does not need.
 #[derive(Debug)]
 struct UserAgent;
 
@@ -418,6 +420,7 @@ mod tests {
     use aws_smithy_runtime_api::client::http::{
         HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
     };
+    use aws_types::origin::Origin;
     use aws_types::sdk_config::Builder;
     use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
     use serde_json::json;
@@ -502,8 +505,13 @@ mod tests {
             "us-isof-south-1",
         ];
         let configured = || {
+            let in_code = || aws("eu-west-1").endpoint_url("http://127.0.0.1:8000");
+            let mut in_a_file = in_code().service_config(Profile);
+            in_a_file.insert_origin("endpoint_url", Origin::shared_config());
             [
-                aws("eu-west-1").endpoint_url("http://127.0.0.1:8000"),
+                in_code(),
+                in_code().service_config(Profile),
+                in_a_file,
                 aws("eu-west-1").endpoint_url("https://dynamodb.example.com/base"),
                 aws("eu-west-1").service_config(Profile),
             ]

@@ -1,7 +1,7 @@
 //! Tickets and keys in DynamoDB.
 //!
-//! - [`dynamodb`]: how calls are sent, with their timeouts and retries; `sign`: their signatures; [`client`]: the HTTP clients
-//!   below; `transcode`: how their responses are read;
+//! - [`dynamodb`]: how calls are sent, with their timeouts and retries; `sign`: their signatures;
+//! - [`client`]: the HTTP clients below; `transcode`: how items are read from responses;
 //! - [`schema`]: the tables and their indexes;
 //! - `primary_key`, `item`: the keys of items, and their attributes;
 //! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;

@@ -125,6 +125,7 @@ pub(crate) fn fields(more: Value) -> TicketFields {
     TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets).unwrap()
 }
 
+/// A response with this status and body.
 pub(crate) fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
     HttpResponse::new(status.try_into().unwrap(), body.into())
 }
