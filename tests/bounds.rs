@@ -150,3 +150,49 @@ async fn a_batch_lists_its_first_mistakes_and_each_row_counts_the_rest() {
         );
     }
 }
+
+/// A value that is as deep as a body can be: each string is JSON again, under a name by which `serde_json` reads
+/// it with a new limit of depth.
+fn deep(most: usize) -> String {
+    let mut value = "1".to_owned();
+    for escaped in std::iter::repeat(["\\u005c", "\\u0022"]) {
+        let text = value.replace('\\', escaped[0]).replace('"', escaped[1]);
+        let (open, close) = ("[".repeat(120), "]".repeat(120));
+        let deeper = format!(r#"{open}{{"$serde_json::private::RawValue":"{text}"}}{close}"#);
+        if deeper.len() > most {
+            break;
+        }
+        value = deeper;
+    }
+    value
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_deep_a_body_is_its_field_is_named_and_the_server_goes_on() {
+    for api in Api::each().await {
+        let id = api.create(&json!({"customerID": 1, "subject": "s"})).await;
+        let deep =
+            [deep(60_000), deep(1_000_000), format!("{}1{}", "[".repeat(900_000), "]".repeat(900_000))];
+        for value in deep {
+            let body = format!(r#"{{"customerID":1,"subject":{value}}}"#);
+            for (method, path, body) in [
+                (Method::POST, "/tickets/", body.clone()),
+                (Method::PATCH, &*format!("/tickets/{id}"), body.clone()),
+                (Method::POST, "/tickets/", format!("[{body}]")),
+            ] {
+                let request = api.request(method, path).header(CONTENT_TYPE, "application/json").body(body);
+                let refused = answer(request).await;
+                let errors = match refused.status {
+                    207 => refused.json()[0]["problem"]["errors"].clone(),
+                    _ => refused.json()["errors"].clone(),
+                };
+                let right = json!([{"field": "subject", "detail": "must be a string, not an array"}]);
+                assert_eq!(errors, right, "{}", refused.text);
+            }
+        }
+        let magic = json!({"customerID": {"$serde_json::private::RawValue": "42"}, "subject": "s"});
+        let refused = answer(api.request(Method::POST, "/tickets/").json(&magic)).await;
+        assert_eq!(refused.json()["errors"][0]["detail"], "must be a number, not an object");
+        assert_eq!(api.get(&format!("/tickets/{id}")).await.status, 200);
+    }
+}

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use thiserror::Error;
+use tickets_domain::json::{self, Json};
 use tickets_domain::{
     BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, TicketId, Timestamp, Version, Violation,
 };
@@ -192,7 +193,8 @@ impl Client {
 
     /// The API's configuration: the values of the preset fields, and every limit.
     pub async fn configuration(&self) -> Result<Value, ClientError> {
-        self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?.json()
+        let answer = self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?;
+        answer.json().map(|Json(configuration)| configuration)
     }
 
     /// The values that preset fields may have.
@@ -385,7 +387,7 @@ impl Answer {
 
     /// The answer's problem, as an error.
     fn refused(self) -> ClientError {
-        let problem = serde_json::from_slice(&self.body);
+        let problem = json::value(&self.body);
         match problem.and_then(|problem| refusal(self.status, problem)) {
             Ok(refusal) => refusal,
             Err(_) => ClientError::Strange { url: self.url, reason: format!("it says {}", self.status) },
@@ -445,7 +447,7 @@ struct ConfiguredPresets {
 struct BatchRow {
     status: u16,
     ticket: Option<BatchTicket>,
-    problem: Option<Value>,
+    problem: Option<Json>,
 }
 
 #[derive(Deserialize)]
@@ -463,7 +465,9 @@ impl BatchRow {
         let status = StatusCode::from_u16(self.status).map_err(|error| error.to_string())?;
         match (self.ticket, self.problem) {
             (Some(ticket), _) => Ok(Ok(ticket.created_date.parse().map_err(|_| ticket.created_date)?)),
-            (None, Some(problem)) => Ok(Err(refusal(status, problem).map_err(|error| error.to_string())?)),
+            (None, Some(Json(problem))) => {
+                Ok(Err(refusal(status, problem).map_err(|error| error.to_string())?))
+            }
             (None, None) => Err(format!("a row is {status} and nothing else")),
         }
     }

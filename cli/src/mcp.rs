@@ -3,6 +3,7 @@
 
 mod arguments;
 mod tool;
+mod transport;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::client::{Client, ClientError};
 use crate::output::note;
 use tool::Tool;
+pub(crate) use transport::Lines;
 
 /// The time limit of the first request to the API: a client waits about a minute for its server to start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);

@@ -10,9 +10,9 @@ use std::{fmt, mem};
 use comfy_table::{Table, presets};
 use console::Style;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use tickets_domain::Version;
+use tickets_domain::{Version, json};
 
 use crate::command::export::COLUMNS;
 
@@ -146,7 +146,7 @@ pub fn print_json(text: &str) -> io::Result<()> {
 /// # Errors
 /// If the ticket is not a JSON object.
 pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
-    let fields: Map<String, Value> = serde_json::from_str(ticket.get())?;
+    let fields = json::object(ticket.get().as_bytes())?;
     let mut text = Text::default();
     let mut line = |name: &str, value: &str| {
         // Indent further lines of a text below the first.

@@ -17,15 +17,20 @@ use super::{assert_problem, id, three, ticket};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_no_json_object_is_refused() {
     for api in Api::each().await {
-        for body in ["", "[]", "null", "{", "{\"a\":1}}", "not json", "{\"a\":\"\\ud800\"}"] {
+        for body in ["", "[]", "null", "{", "{\"a\":1}}", "not json"] {
             let request =
                 api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(body);
             assert_problem(&answer(request).await, 400, &[]);
         }
-        let twice = r#"{"customerID": 1, "subject": "a", "subject": "b"}"#;
-        let request =
-            api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(twice);
-        assert_problem(&answer(request).await, 422, &["subject"]);
+        for (body, field) in [
+            (r#"{"customerID": 1, "subject": "a", "subject": "b"}"#, "subject"),
+            (r#"{"customerID": 1, "subject": "\ud800"}"#, "subject"),
+            (r#"{"customerID": 1e400, "subject": "a"}"#, "customerID"),
+        ] {
+            let request =
+                api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(body);
+            assert_problem(&answer(request).await, 422, &[field]);
+        }
         let latin1 = b"{\"customerID\": 1, \"subject\": \"\xfc\"}".to_vec();
         if api.app.is_none() {
             // cargo-lambda itself refuses a body that is not UTF-8; API Gateway passes it on in base64.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tickets_domain::{Continuation, ListEnd};
+use tickets_domain::{Continuation, ListEnd, json};
 
 use crate::client::Row;
 use crate::error::CommandError;
@@ -217,7 +217,7 @@ impl Export {
             csv.write_record(&columns)?;
         }
         for row in rows {
-            let record: Value = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
+            let record = json::value(row.json.get().as_bytes()).map_err(io::Error::from)?;
             let cell = |column: &&str| match &record[*column] {
                 Value::Null => String::new(),
                 Value::String(text) => escaped(text).into_owned(),

@@ -6,8 +6,9 @@ use std::io;
 use clap::Args;
 use console::Style;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use tickets_domain::json::Members;
 use tickets_domain::{ChangeKind, TicketId};
 
 use super::show::to_the_second;
@@ -37,7 +38,7 @@ struct Shown {
     date: String,
     change: ChangeKind,
     by: String,
-    fields: Map<String, Value>,
+    fields: Members,
 }
 
 impl History {
@@ -93,13 +94,13 @@ fn timeline(entries: &[Shown]) -> Text {
         text =
             text.and(format!("{}  ", sanitize(&date))).styled(change.0, change.1).and(format!("  by {by}"));
         if is_deleted {
-            let names: Vec<_> = entry.fields.keys().map(|name| sanitize(name)).collect();
+            let names: Vec<_> = entry.fields.0.keys().map(|name| sanitize(name)).collect();
             if !names.is_empty() {
                 text.push(format!("\n    {}", names.join(", ")));
             }
             continue;
         }
-        for (name, after) in &entry.fields {
+        for (name, after) in &entry.fields.0 {
             let from = match before.insert(name, after) {
                 _ if entry.change == ChangeKind::Created => String::new(),
                 Some(from) => format!("{} → ", value(from)),

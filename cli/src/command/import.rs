@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 use tickets_app::Config;
 use tickets_domain::input::ASSIGNED;
-use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation};
+use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation, json};
 use tickets_repository::Tickets;
 
 use super::export::{COLUMNS, LEFT, unescaped};
@@ -359,7 +359,7 @@ fn plain(cells: &[(Rc<str>, String)], losses: &mut Losses) -> String {
 
 /// The body without the fields that the service assigns.
 fn without_assigned(body: String) -> String {
-    match serde_json::from_str::<Map<String, Value>>(&body) {
+    match json::object(body.as_bytes()) {
         Ok(mut members) => {
             members.retain(|name, _| !ASSIGNED.contains(&name.as_str()));
             Value::from(members).to_string()

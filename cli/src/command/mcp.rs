@@ -5,11 +5,12 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
+use tokio::io::BufReader;
 
 use super::change::random_key;
 use crate::connect::Api;
 use crate::error::CommandError;
-use crate::mcp::Server;
+use crate::mcp::{Lines, Server};
 use crate::output::note;
 
 /// Serve the tickets to an agent: a Model Context Protocol server over standard input and output
@@ -36,7 +37,7 @@ impl Mcp {
         }
         let server = Server::new(self.api.client()?, self.read_only, random_key("mcp")?);
         server.begin().await?;
-        match server.serve(rmcp::transport::stdio()).await {
+        match server.serve(Lines::new(BufReader::new(tokio::io::stdin()), tokio::io::stdout())).await {
             Ok(running) => {
                 running.waiting().await.map(drop).map_err(|error| CommandError::Mcp(error.to_string()))
             }

@@ -10,7 +10,7 @@ use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::ASSIGNED;
 use tickets_domain::text::SUBJECT_CHARACTERS;
-use tickets_domain::{ListEnd, Scope, TicketId, Version};
+use tickets_domain::{ListEnd, Scope, TicketId, Version, json};
 use tickets_http::list::query;
 
 use super::arguments::{Arguments, scalar};
@@ -295,7 +295,7 @@ fn versioned(answered: &Answered) -> Result<Value, ToolError> {
 }
 
 fn parsed(json: &RawValue) -> Result<Value, ToolError> {
-    serde_json::from_str(json.get())
+    json::value(json.get().as_bytes())
         .map_err(|error| ClientError::Strange { url: "the answer".into(), reason: error.to_string() }.into())
 }
 

@@ -127,7 +127,7 @@ impl TicketInput {
     pub(crate) fn deleted(object: &mut JsonObject) -> Option<CustomerId> {
         for (field, _) in TEXT_FIELDS {
             let given = object.has(field);
-            let _ = object.ignore(field);
+            object.ignore(field);
             if given {
                 object.refuse(field, "is given, but a deleted ticket has none");
             }

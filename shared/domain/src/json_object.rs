@@ -1,5 +1,8 @@
 //! A JSON object whose fields are taken out one by one. Every mistake is noted, and members that
 //! nobody took are refused by name.
+//!
+//! A member's value stays JSON text until its field is taken, and no field takes an array or an object. So
+//! nothing parses what is nested, however deep it is, and a value that cannot be read is a mistake of its field.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +11,6 @@ use std::fmt;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, MOST_VIOLATIONS, Result, Violation, Violations, shortened};
@@ -82,7 +84,7 @@ impl<'de> Deserialize<'de> for Rows<'de> {
 /// The members of a JSON object, and the violations noted so far.
 #[derive(Debug)]
 pub struct JsonObject {
-    members: BTreeMap<String, Value>,
+    members: BTreeMap<String, Box<RawValue>>,
     known: Vec<&'static str>,
     pub(crate) violations: Violations,
 }
@@ -123,21 +125,31 @@ impl JsonObject {
         Ok(rows.into_iter().map(|row| Self::parse(row.get().as_bytes())).collect())
     }
 
-    /// A hash of the body's content. Spacing and the order of members do not change it.
+    /// A hash of the body's content. The order of members, the spacing between them and the way that a text is
+    /// escaped do not change it.
     pub fn fingerprint(&self) -> Fingerprint {
-        // A map of strings to JSON values always has a JSON text.
-        let text = serde_json::to_vec(&self.members).unwrap_or_default();
-        Fingerprint::new(Sha256::digest(&text).into())
+        let mut hash = Sha256::new();
+        for (at, (name, value)) in self.members.iter().enumerate() {
+            hash.update(if at == 0 { "{" } else { "," });
+            hash.update(canonical(name));
+            hash.update(":");
+            match string(value) {
+                Ok(text) => hash.update(canonical(&text)),
+                Err(_) => hash.update(value.get()),
+            }
+        }
+        hash.update("}");
+        Fingerprint::new(hash.finalize().into())
     }
 
     /// Whether the body gives this field a value.
     pub fn has(&self, field: &str) -> bool {
-        self.members.get(field).is_some_and(|value| !value.is_null())
+        self.members.get(field).is_some_and(|value| Kind::of(value) != Kind::Null)
     }
 
     /// Whether the body has this field, and it is `null`.
     pub(crate) fn is_null(&self, field: &str) -> bool {
-        self.members.get(field).is_some_and(Value::is_null)
+        self.members.get(field).is_some_and(|value| Kind::of(value) == Kind::Null)
     }
 
     /// Notes a violation if the field, which is not taken yet, has no value.
@@ -158,9 +170,9 @@ impl JsonObject {
         field: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Patch<T> {
-        self.take(field, |value| match value {
-            Value::String(text) => parse(&text).map_err(|error| error.to_string()),
-            other => Err(format!("must be a string, not {}", kind(&other))),
+        self.take(field, |value| match Kind::of(value) {
+            Kind::String => parse(&string(value)?).map_err(|error| error.to_string()),
+            other => Err(format!("must be a string, not {other}")),
         })
     }
 
@@ -170,10 +182,10 @@ impl JsonObject {
         field: &'static str,
         parse: impl FnOnce(u64) -> Result<T, E>,
     ) -> Patch<T> {
-        self.take(field, |value| match value {
+        self.take(field, |value| match Kind::of(value) {
             // Any other number becomes zero, which every parser refuses, naming the range.
-            Value::Number(number) => parse(whole(&number).unwrap_or(0)).map_err(|error| error.to_string()),
-            other => Err(format!("must be a number, not {}", kind(&other))),
+            Kind::Number => parse(whole(value.get()).unwrap_or(0)).map_err(|error| error.to_string()),
+            other => Err(format!("must be a number, not {other}")),
         })
     }
 
@@ -182,23 +194,28 @@ impl JsonObject {
         self.text(field, |text| Ok::<_, String>(text.to_owned()))
     }
 
-    /// Takes a field of any kind.
-    pub(crate) fn ignore(&mut self, field: &'static str) -> Patch<Value> {
-        self.take(field, Ok)
+    /// Takes a field of any kind, and drops its value.
+    pub(crate) fn ignore(&mut self, field: &'static str) {
+        self.known.push(field);
+        self.members.remove(field);
     }
 
-    fn take<T>(&mut self, field: &'static str, parse: impl FnOnce(Value) -> Result<T, String>) -> Patch<T> {
+    fn take<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&RawValue) -> Result<T, String>,
+    ) -> Patch<T> {
         self.known.push(field);
-        match self.members.remove(field) {
-            None => Patch::Absent,
-            Some(Value::Null) => Patch::Null,
-            Some(value) => match parse(value) {
-                Ok(value) => Patch::Value(value),
-                Err(detail) => {
-                    self.refuse(field, detail);
-                    Patch::Absent
-                }
-            },
+        let Some(value) = self.members.remove(field) else { return Patch::Absent };
+        if Kind::of(&value) == Kind::Null {
+            return Patch::Null;
+        }
+        match parse(&value) {
+            Ok(value) => Patch::Value(value),
+            Err(detail) => {
+                self.refuse(field, detail);
+                Patch::Absent
+            }
         }
     }
 
@@ -223,24 +240,74 @@ impl JsonObject {
     }
 }
 
-/// The whole number, however it is written: 7.0 is as whole as 7 (JSON Schema Validation 2020-12,
-/// section 6.1.1).
-fn whole(number: &Number) -> Option<u64> {
-    // A number with a point or an exponent may be parsed one unit in the last place off. From 2^52 on the
-    // result would be another whole number; below, it is not a whole number and so is refused.
-    const EXACT: f64 = (1u64 << 52) as f64;
-    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..EXACT).contains(float));
-    number.as_u64().or_else(|| float().map(|float| float as u64))
+/// The whole number that a JSON number is, however it is written: 7.0 and 70e-1 are as whole as 7 (JSON Schema
+/// Validation 2020-12, section 6.1.1). Decided on the text, because a floating-point number is rounded.
+fn whole(number: &str) -> Option<u64> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [integer, fraction].concat();
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    let zeros = exponent.parse::<i64>().ok()? - i64::try_from(fraction.len()).ok()?
+        + i64::try_from(digits.len() - significant.len()).ok()?;
+    // A `u64` has at most 20 digits.
+    let zeros = usize::try_from(zeros).ok().filter(|zeros| *zeros <= 20)?;
+    format!("{significant}{:0<zeros$}", "").parse().ok()
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+/// The text of a JSON string.
+fn string(value: &RawValue) -> Result<String, String> {
+    serde_json::from_str(value.get()).map_err(|error| match Kind::of(value) {
+        Kind::String => {
+            "has an escape like \\ud83d without its other half, which is not a character".to_owned()
+        }
+        _ => error.to_string(),
+    })
+}
+
+/// A text as `serde_json` writes it.
+fn canonical(text: &str) -> String {
+    // A string always has a JSON text.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// What a JSON value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Null,
+    Boolean,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl Kind {
+    /// Decided by the first byte, which differs for each kind. The parser has checked the rest.
+    fn of(value: &RawValue) -> Self {
+        match value.get().as_bytes().first() {
+            Some(b'n') => Self::Null,
+            Some(b't' | b'f') => Self::Boolean,
+            Some(b'"') => Self::String,
+            Some(b'[') => Self::Array,
+            Some(b'{') => Self::Object,
+            Some(_) | None => Self::Number,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Boolean => "a boolean",
+            Self::Number => "a number",
+            Self::String => "a string",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        })
     }
 }
 
@@ -250,7 +317,7 @@ const MOST_UNKNOWN: usize = 2 * MOST_VIOLATIONS;
 
 /// An object's members, and the names that occur more than once, which `serde_json` alone would not report.
 struct Members {
-    members: BTreeMap<String, Value>,
+    members: BTreeMap<String, Box<RawValue>>,
     twice: BTreeSet<String>,
     left_out: usize,
 }
@@ -309,8 +376,44 @@ mod tests {
             assert!(matches!(JsonObject::parse(body.as_bytes()), Err(Error::MalformedBody(_))), "{body}");
         }
         assert!(matches!(JsonObject::parse(b"{\"a\":\"\xff\"}"), Err(Error::MalformedBody(_))));
-        let deep = format!("{}{}", "{\"a\":".repeat(200), "}".repeat(200));
-        assert!(matches!(JsonObject::parse(deep.as_bytes()), Err(Error::MalformedBody(_))));
+    }
+
+    /// The names that `serde_json` gives a meaning when it parses its own values.
+    const MAGIC: [&str; 2] = ["$serde_json::private::RawValue", "$serde_json::private::Number"];
+
+    #[test]
+    fn a_name_that_serde_json_gives_a_meaning_is_a_name_like_others() {
+        for name in MAGIC {
+            let body =
+                format!(r#"{{"subject":{{"{name}":"\"a\""}},"customerID":{{"{name}":"42"}},"{name}":"1"}}"#);
+            let mut object = JsonObject::parse(body.as_bytes()).unwrap();
+            assert_eq!(object.raw_text("subject"), Patch::Absent);
+            assert_eq!(object.number("customerID", Ok::<_, String>), Patch::Absent);
+            let violations: Vec<_> = object.into_violations().into_iter().collect();
+            assert_eq!(violations[0], Violation::new("subject", "must be a string, not an object"));
+            assert_eq!(violations[1], Violation::new("customerID", "must be a number, not an object"));
+            assert_eq!(violations[2].field, name);
+        }
+    }
+
+    #[test]
+    fn however_deep_a_value_is_only_its_kind_is_looked_at() {
+        for (open, close, kind) in [("{\"a\":", "}", "an object"), ("[", "]", "an array")] {
+            let deep = format!(r#"{{"a":{}1{}}}"#, open.repeat(200_000), close.repeat(200_000));
+            let mut object = JsonObject::parse(deep.as_bytes()).unwrap();
+            object.fingerprint();
+            assert_eq!(object.raw_text("a"), Patch::Absent);
+            let violation = object.into_violations().into_iter().next().unwrap();
+            assert_eq!(violation, Violation::new("a", format!("must be a string, not {kind}")));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_half_of_a_surrogate_pair_is_a_mistake_of_its_field() {
+        let mut object = JsonObject::parse(br#"{"a":"x\ud83d","b":"\ud83d\ude00"}"#).unwrap();
+        assert_eq!(object.raw_text("a"), Patch::Absent);
+        assert_eq!(object.raw_text("b"), Patch::Value("\u{1f600}".to_owned()));
+        assert_eq!(object.into_violations().into_iter().next().unwrap().field, "a");
     }
 
     #[test]
@@ -343,6 +446,14 @@ mod tests {
         let print = |body: &str| JsonObject::parse(body.as_bytes()).unwrap().fingerprint();
         assert_eq!(print(r#"{"a":1,"b":"x"}"#), print(r#" { "b" : "x", "a" : 1 } "#));
         assert_ne!(print(r#"{"a":1}"#), print(r#"{"a":2}"#));
+        assert_ne!(print(r#"{"a":"1"}"#), print(r#"{"a":1}"#));
+        assert_eq!(print(r#"{"a":"\u0062/"}"#), print(r#"{"a":"b\/"}"#));
+        let hash = Sha256::digest(br#"{"a":1,"b":"x"}"#);
+        assert_eq!(
+            print(r#"{"b":"x","a":1}"#),
+            Fingerprint::new(hash.into()),
+            "stored for a day: it must not change"
+        );
     }
 
     #[test]
@@ -404,29 +515,53 @@ mod tests {
         assert_eq!(object.raw_text("a"), Patch::Null);
         assert_eq!(object.raw_text("b"), Patch::Value("x".to_owned()));
         assert_eq!(object.raw_text("z"), Patch::Absent);
-        assert_eq!(object.ignore("c"), Patch::Value(serde_json::json!([1])));
+        object.ignore("c");
         assert!(object.into_violations().is_empty(), "and what was taken is known");
     }
 
     #[test]
-    fn a_whole_number_is_taken_however_it_is_written() {
-        for (text, number) in [("7", 7), ("7.0", 7), ("7e0", 7), ("1", 1), ("4e15", 4_000_000_000_000_000)] {
-            let mut object = JsonObject::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
-            assert_eq!(object.number("a", Ok::<_, String>), Patch::Value(number), "{text}");
+    fn a_whole_number_is_taken_however_it_is_written_and_no_other_number_is() {
+        for (text, number) in [
+            ("7", Some(7)),
+            ("7.0", Some(7)),
+            ("7e0", Some(7)),
+            ("0.7E+1", Some(7)),
+            ("700.00e-2", Some(7)),
+            ("0", Some(0)),
+            ("0.0e9", Some(0)),
+            ("9007199254740991.0", Some(9_007_199_254_740_991)),
+            ("90071992547409910e-1", Some(9_007_199_254_740_991)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("0.99999999999999999999", None),
+            ("4503599627370496.5", None),
+            ("-7", None),
+            ("7.5", None),
+            ("7e-1", None),
+            ("1e400", None),
+            ("1e-400", None),
+            ("1e99999999999999999999", None),
+        ] {
+            assert_eq!(whole(text), number, "{text}");
         }
     }
 
     #[test]
-    fn a_number_that_may_not_be_read_exactly_is_refused() {
-        for text in ["9007199254740991.0", "4503599627370496.0", "9e15", "90071992547409910e-1"] {
+    fn a_number_that_is_not_whole_names_its_field() {
+        for text in ["1e400", "0.99999999999999999999", "-1"] {
             let mut object = JsonObject::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
             assert_eq!(object.number("a", CustomerId::try_from), Patch::Absent, "{text}");
+            assert_eq!(object.into_violations().into_iter().next().unwrap().field, "a");
         }
-        let mut object = JsonObject::parse(br#"{"a":9007199254740991}"#).unwrap();
-        assert_eq!(object.number("a", Ok::<_, String>), Patch::Value(9_007_199_254_740_991));
     }
 
     proptest! {
+        #[test]
+        fn a_whole_number_is_what_its_digits_say(number in any::<u64>(), zeros in 0usize..4, shift in 0usize..4) {
+            let written = format!("{number}{:0<shift$}.{:0<zeros$}0e-{shift}", "", "");
+            prop_assert_eq!(whole(&written), Some(number), "{}", written);
+        }
+
         #[test]
         fn no_body_makes_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(object) = JsonObject::parse(&body) {

@@ -4,6 +4,7 @@
 //! - [`id`], [`time`], [`text`], [`preset`]: the values of a ticket's fields;
 //! - [`ticket`]: the ticket, its tombstone once it is deleted, and the records that lists return;
 //! - [`json_object`], [`input`]: parse a JSON object into a new ticket or a change; report all mistakes;
+//! - [`json`]: JSON that others wrote, as values in which no name has a meaning;
 //! - [`moved`]: parses a JSON object into a record that keeps its id and dates from elsewhere;
 //! - [`filter`], [`work_queue`]: which tickets a list holds;
 //! - [`list`], [`continuation`]: how a page of a list ends, and what the next page needs to know;
@@ -24,6 +25,7 @@ pub mod history;
 pub mod id;
 pub mod idempotency;
 pub mod input;
+pub mod json;
 pub mod json_object;
 pub mod key;
 pub mod limit;

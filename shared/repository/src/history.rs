@@ -20,8 +20,9 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::json::Members;
 use tickets_domain::{
     ChangeKind, Error, HistoryEntry, KeyId, Meter, Record, RecordState, Result, Taken, TicketId, Timestamp,
     Version, Visibility,
@@ -93,7 +94,7 @@ struct EntryItem {
     names: Vec<String>,
     /// The values of the fields that were not cleared; absent once erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    values: Option<Map<String, Value>>,
+    values: Option<Members>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<Expiry>,
 }
@@ -143,7 +144,7 @@ impl From<StreamedVersion> for EntryItem {
             change: entry.change,
             by: entry.by,
             names,
-            values: Some(values),
+            values: Some(Members(values)),
             expires,
         }
     }
@@ -151,7 +152,7 @@ impl From<StreamedVersion> for EntryItem {
 
 impl From<EntryItem> for HistoryEntry {
     fn from(item: EntryItem) -> Self {
-        let mut values = item.values.unwrap_or_default();
+        let Members(mut values) = item.values.unwrap_or_default();
         let field = |name: String| {
             let value = values.remove(&name).unwrap_or(Value::Null);
             (name, value)

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use tickets_domain::Violation;
+use tickets_domain::{Violation, json};
 
 use super::input::{Format, Input};
 use crate::error::CommandError;
@@ -217,7 +217,7 @@ pub(super) fn flattened(json: &str) -> Result<Vec<(Rc<str>, String)>, Violation>
         };
         cells.push((name.into(), text));
     }
-    let members: Map<String, Value> = serde_json::from_str(json)
+    let members = json::object(json.as_bytes())
         .map_err(|error| Violation::new("line", format!("is not a JSON object: {error}")))?;
     let mut cells = Vec::new();
     for (name, value) in members {
