@@ -89,14 +89,14 @@ impl Opened {
 /// the usual AWS configuration.
 pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<Opened, CommandError> {
     if let Some(url) = endpoint_url {
-        return Ok(Opened { dynamodb: DynamoDb::for_people(&sdk_config(Some(url)).await?), local: None });
+        return Ok(Opened { dynamodb: DynamoDb::new(&sdk_config(Some(url)).await?), local: None });
     }
     match data {
         Some(directory) => {
             let local = Local::open(directory, any_port()).await?;
             Ok(Opened { dynamodb: local.dynamodb(), local: Some(local) })
         }
-        None => Ok(Opened { dynamodb: DynamoDb::for_people(&sdk_config(None).await?), local: None }),
+        None => Ok(Opened { dynamodb: DynamoDb::new(&sdk_config(None).await?), local: None }),
     }
 }
 

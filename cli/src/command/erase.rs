@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use export_tickets::{Bucket, erase};
+use serde::Deserialize as _;
 use tickets_app::{Config, EXPORT_BUCKET};
 use tickets_domain::{Clock, Error, KeyId, TicketId, Visibility};
 use tickets_repository::erase::Found;
@@ -120,7 +121,8 @@ impl Erase {
         }
         let question = match tickets.get(self.id, Visibility::All).await {
             Ok(ticket) => {
-                let shown: Shown = serde_json::from_str(&ticket.json).map_err(io::Error::from)?;
+                let shown =
+                    serde_json::to_value(&ticket).and_then(Shown::deserialize).map_err(io::Error::from)?;
                 format!(
                     "ticket {}, customer {}{}\nerase it, for good?",
                     self.id,

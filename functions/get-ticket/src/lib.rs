@@ -13,5 +13,5 @@ pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
     let id = request.ticket_id()?;
     let ticket = app.tickets.metered(request.meter()).get(id, caller.visibility()).await?;
-    reply::ticket(&request, ticket.version, ticket.json)
+    reply::ticket(&request, &ticket)
 }

@@ -6,7 +6,7 @@ use lambda_http::http::header::{
 };
 use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use tickets_domain::{Error, Ticket, TicketId, Version};
+use tickets_domain::{Error, Ticket, TicketId};
 
 use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::log::Failure;
@@ -60,14 +60,15 @@ pub fn page(html: String, security_policy: &str) -> Result<Response, Problem> {
 ///
 /// # Errors
 /// 400 if `If-None-Match` is malformed.
-pub fn ticket(request: &Request, version: Version, ticket: String) -> Result<Response, Problem> {
+pub fn ticket(request: &Request, ticket: &Ticket) -> Result<Response, Problem> {
+    let version = ticket.version;
     if request.has(version)? {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().insert(ETAG, etag::of(version));
         return Ok(response);
     }
-    let mut response = json(ticket);
+    let mut response = of(ticket)?;
     response.headers_mut().insert(ETAG, etag::of(version));
     Ok(response)
 }

@@ -4,11 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::get_item::GetItemInput;
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::scan::ScanInput;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use tickets_domain::id::CustomerId;
@@ -17,8 +13,7 @@ use tickets_domain::{
     ApiKey, BearerToken, Clock, Error, KeyId, KeyStore, Meter, Quota, RateLimit, Result, Scope, Timestamp,
 };
 
-use crate::capacity::Metering as _;
-use crate::dynamodb::DynamoDb;
+use crate::dynamodb::{DynamoDb, WriteError};
 use crate::failure::Failure;
 use crate::item::{self, Item, millis};
 use crate::lease::Lease;
@@ -49,18 +44,19 @@ impl Keys {
     /// Opens the connection to the database before the first caller waits for it: looks up a key that does
     /// not exist. Sends one attempt and reports no error: if it fails, the first request reports it.
     pub async fn warm_up(&self) {
-        let lookup = GetItemInput::builder().table_name(&self.table);
-        let lookup = lookup.key("keyId", AttributeValue::S("nobody".into()));
-        let _ = self.dynamodb.once().send(lookup).await;
+        let lookup = self.dynamodb.once().get_item().table_name(&self.table);
+        let _ = lookup.key("keyId", AttributeValue::S("nobody".into())).send().await;
     }
 
     /// Stores a new key. It is an error if its id is taken.
     pub async fn insert(&self, key: &ApiKey) -> Result<()> {
-        let put = PutItemInput::builder()
+        let put = self
+            .dynamodb
+            .put_item()
             .table_name(&self.table)
             .set_item(Some(api_key_item(key)?))
             .condition_expression("attribute_not_exists(keyId)");
-        self.dynamodb.send(put).await.map_err(Failure::of)?;
+        self.dynamodb.wrote(put.send().await)?;
         self.forget(&key.id);
         Ok(())
     }
@@ -71,8 +67,8 @@ impl Keys {
         let mut start = None;
         loop {
             #[expect(clippy::disallowed_methods, reason = "a person lists a small table; no request does")]
-            let scan = ScanInput::builder().table_name(&self.table).set_exclusive_start_key(start);
-            let output = self.dynamodb.send(scan).await.map_err(Failure::of)?;
+            let scan = self.dynamodb.client().scan().table_name(&self.table).set_exclusive_start_key(start);
+            let output = scan.send().await.map_err(Failure::of)?;
             for item in output.items.unwrap_or_default() {
                 keys.push(api_key(item)?);
             }
@@ -89,18 +85,15 @@ impl Keys {
     /// # Errors
     /// [`Error::NotFound`] if no key has this id.
     pub async fn revoke(&self, id: &KeyId) -> Result<()> {
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .key("keyId", AttributeValue::S(id.to_string()))
+        let update = self
+            .update_item(&self.dynamodb, id)
             // Keep the time of the first revocation.
             .update_expression("SET revoked = if_not_exists(revoked, :now)")
             .condition_expression("attribute_exists(keyId)")
             .expression_attribute_values(":now", AttributeValue::N(self.clock.now().millis().to_string()));
-        match self.dynamodb.send(update).await {
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                Err(Error::NotFound)
-            }
-            Err(error) => Err(Failure::of(error).into()),
+        match self.dynamodb.wrote(update.send().await) {
+            Err(WriteError::ConditionFailed(_)) => Err(Error::NotFound),
+            Err(error) => Err(error.into()),
             Ok(_) => {
                 self.forget(id);
                 Ok(())
@@ -121,9 +114,8 @@ impl Keys {
             .filter(|key| key.revoked.is_none())
             .ok_or(Error::NotFound)?;
         let former = FormerSecretItem { hash: found.hash.clone(), ends: former_ends };
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .key("keyId", AttributeValue::S(token.id.to_string()))
+        let update = self
+            .update_item(&self.dynamodb, &token.id)
             .condition_expression("#hash = :hash AND attribute_not_exists(revoked)")
             .expression_attribute_names("#hash", "hash")
             .expression_attribute_names("#former", "former")
@@ -136,11 +128,9 @@ impl Keys {
         } else {
             update.update_expression("SET #hash = :new REMOVE #former")
         };
-        match self.dynamodb.send(update).await {
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                Err(Error::Contended)
-            }
-            Err(error) => Err(Failure::of(error).into()),
+        match self.dynamodb.wrote(update.send().await) {
+            Err(WriteError::ConditionFailed(_)) => Err(Error::Contended),
+            Err(error) => Err(error.into()),
             Ok(_) => {
                 self.forget(&token.id);
                 Ok(())
@@ -188,14 +178,17 @@ impl Keys {
         }
     }
 
+    /// An update of a key's item.
+    pub(crate) fn update_item(&self, dynamodb: &DynamoDb, id: &KeyId) -> UpdateItemFluentBuilder {
+        dynamodb.update_item().table_name(&self.table).key("keyId", AttributeValue::S(id.to_string()))
+    }
+
     /// Reads a key's item consistently: a key just made must work, and a miss would be remembered.
     pub(crate) async fn read(&self, id: &KeyId, meter: &Meter) -> Result<Option<Item>, Failure> {
-        let get = GetItemInput::builder().table_name(&self.table);
+        let dynamodb = self.dynamodb.metered(meter.clone());
+        let get = dynamodb.get_item().table_name(&self.table);
         let get = get.key("keyId", AttributeValue::S(id.to_string())).consistent_read(true);
-        let get = get.set_return_consumed_capacity(meter.level());
-        let output = self.dynamodb.send(get).await.map_err(Failure::of)?;
-        meter.read(output.consumed_capacity());
-        Ok(output.item)
+        Ok(dynamodb.read(get.send().await)?.item)
     }
 
     async fn look_up(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {

@@ -1,19 +1,17 @@
 //! Checkpoints of exports, stored beside the tickets. Every step is written on the condition that nobody took
 //! another since the last read: of two runs at the same time, one goes on and the other notices.
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemInput;
 use serde::{Deserialize, Serialize};
 use tickets_domain::export::{Checkpoint, Part, Pass, Range};
 use tickets_domain::{Error, KeyId, Result, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WRITE_DEADLINE;
 use crate::failure::Failure;
 use crate::item::{self, WriteId, millis};
 use crate::primary_key::PrimaryKey;
 pub use crate::primary_key::{CHECKPOINTS, ExportKind};
 use crate::tickets::Tickets;
-use crate::write::{Condition, Outcome, Put};
+use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
 
 /// A checkpoint as it was read. Its revision is the condition for the next write.
 #[derive(Debug, Clone)]
@@ -123,9 +121,9 @@ impl Tickets {
     /// Deletes the checkpoints, so that exports begin anew.
     pub(crate) async fn forget_checkpoints(&self) -> Result<()> {
         for export in [ExportKind::Scheduled, ExportKind::Again] {
-            let delete = DeleteItemInput::builder().table_name(&self.table);
+            let delete = self.dynamodb.client().delete_item().table_name(&self.table);
             let key = PrimaryKey::checkpoint(export).into_key();
-            self.dynamodb.send(delete.set_key(Some(key))).await.map_err(Failure::of)?;
+            delete.set_key(Some(key)).send().await.map_err(Failure::of)?;
         }
         Ok(())
     }

@@ -8,7 +8,14 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as _, HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use rustls::RootCertStore;
@@ -127,6 +134,32 @@ pub fn system_http_client() -> SharedHttpClient {
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
         connector.tls_provider(TLS).build()
     })
+}
+
+/// The same client, whose responses are read whole before the SDK gets them. So that lists can take the items out
+/// of a response; DynamoDB's are 16 MB at most.
+pub(crate) fn in_memory(client: SharedHttpClient) -> SharedHttpClient {
+    http_client_fn(move |settings, components| {
+        SharedHttpConnector::new(InMemory(client.http_connector(settings, components)))
+    })
+}
+
+#[derive(Debug)]
+struct InMemory(SharedHttpConnector);
+
+impl HttpConnector for InMemory {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let response = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            let mut response = response.await?;
+            if response.body().bytes().is_none() {
+                let body = ByteStream::new(response.take_body()).collect().await;
+                let body = body.map_err(|error| ConnectorError::io(error.into()))?;
+                *response.body_mut() = SdkBody::from(body.into_bytes());
+            }
+            Ok(response)
+        })
+    }
 }
 
 /// True for HTTPS, and when no endpoint is set.

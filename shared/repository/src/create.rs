@@ -15,12 +15,11 @@ use tickets_domain::idempotency::{self, Fingerprint, Idempotency};
 use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, TicketId, Timestamp, Visibility};
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WRITE_DEADLINE;
 use crate::ids::Reservation;
 use crate::item::{self, Expiry, Item, Origin, WriteId, millis};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
-use crate::write::{Condition, Outcome, Put};
+use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
 
 /// How long a repeated request waits for the ticket of the first one before it puts a void. A create takes
 /// milliseconds.
@@ -73,7 +72,19 @@ struct ClaimItem {
     expires: Expiry,
 }
 
-/// The state of a claim.
+/// How far a request with an idempotency key has come.
+enum Claiming {
+    /// Another request holds the key: wait for its ticket, or make sure that there will be none.
+    Found(ClaimItem),
+    /// The key can be claimed. A claim whose id is dead is replaced.
+    Free { dead: Option<ClaimItem> },
+    /// This request holds the key for its draft: put the ticket.
+    Held(Draft),
+    /// Another request was faster: look again at the claim that is there now.
+    Lost(Option<ClaimItem>),
+}
+
+/// What has become of another request's claim.
 enum Claimed {
     /// Its ticket exists, or did.
     Created,
@@ -144,7 +155,9 @@ impl Tickets {
     ) -> Result<Option<ClaimItem>> {
         visibility.admit(fields.customer)?;
         match request {
-            Some(request) => self.glance(PrimaryKey::claim(request)).await?.map(claim_of).transpose(),
+            Some(request) => {
+                self.read_eventually(PrimaryKey::claim(request)).await?.map(claim_of).transpose()
+            }
             None => Ok(None),
         }
     }
@@ -167,63 +180,77 @@ impl Tickets {
         }
     }
 
-    /// `claim` is the claim found for the request; `unused` is a ticket whose reserved id is not used yet.
+    /// `claim` is the claim found for the request; `reserved` a ticket whose id is reserved already.
     async fn create_claimed(
         &self,
         by: &KeyId,
         fields: &TicketFields,
         request: &Idempotency,
-        mut claim: Option<ClaimItem>,
-        mut unused: Option<Draft>,
+        claim: Option<ClaimItem>,
+        mut reserved: Option<Draft>,
         backoff: &mut Backoff,
     ) -> Result<Created> {
+        let mut state = self.claiming(claim);
         loop {
-            claim = claim.filter(|claim: &ClaimItem| !claim.expires.has_passed(self.clock.now()));
-            if let Some(found) = &claim {
-                let settled = if found.fingerprint == request.fingerprint {
-                    self.await_claimed(by, found, backoff).await
-                } else {
-                    Err(Error::IdempotencyKeyReused)
-                };
-                match settled {
-                    Ok(Claimed::Void) => {}
-                    settled => {
-                        if let Some(draft) = unused {
-                            self.give_up(&draft).await;
+            state = match state {
+                Claiming::Found(claim) => match self.await_claimed(by, request, &claim, backoff).await {
+                    Ok(Claimed::Void) => Claiming::Free { dead: Some(claim) },
+                    Ok(Claimed::Created) => {
+                        self.give_up_reserved(reserved).await;
+                        self.dynamodb.meter().add_replay();
+                        return replay(&claim, fields);
+                    }
+                    Err(error) => {
+                        self.give_up_reserved(reserved).await;
+                        return Err(error);
+                    }
+                },
+                Claiming::Free { dead } => {
+                    let draft = self.draft(by, fields, reserved.take(), backoff).await?;
+                    match self.put_claim(request, &draft, dead.as_ref(), backoff).await {
+                        Ok(Outcome::Written(())) => Claiming::Held(draft),
+                        Ok(Outcome::Refused(found)) => {
+                            reserved = Some(draft);
+                            Claiming::Lost(found.map(claim_of).transpose()?)
                         }
-                        return settled.and_then(|_| {
-                            self.meter.add_replay();
-                            replay(found, fields)
-                        });
+                        Err(error) => {
+                            // The claim may have been written. A dead id tells whoever finds it that there is
+                            // no ticket.
+                            let dead = self.give_up(&draft).await.is_some();
+                            return Err(if dead { no_effect(error) } else { error });
+                        }
                     }
                 }
-            }
-            let draft = self.draft(by, fields, unused.take(), backoff).await?;
-            claim = match self.put_claim(request, &draft, claim.as_ref(), backoff).await {
-                Ok(Outcome::Written(())) => match self.put_draft(&draft, backoff).await? {
+                Claiming::Held(draft) => match self.put_draft(&draft, backoff).await? {
                     Outcome::Written(()) => return Ok(draft.created()),
                     // A void refused it: another request waited for this one, and may hold the claim by now.
                     Outcome::Refused(_) => {
-                        self.read(PrimaryKey::claim(request)).await?.map(claim_of).transpose()?
+                        let found = self.read(PrimaryKey::claim(request)).await?;
+                        Claiming::Lost(found.map(claim_of).transpose()?)
                     }
                 },
-                Ok(Outcome::Refused(found)) => {
-                    unused = Some(draft);
-                    found.map(claim_of).transpose()?
-                }
-                Err(error) => {
-                    // The claim may have been written. A dead id tells whoever finds it that there is no
-                    // ticket.
-                    let dead = self.give_up(&draft).await.is_some();
-                    return Err(if dead { no_effect(error) } else { error });
+                Claiming::Lost(claim) => {
+                    if !backoff.wait().await {
+                        self.give_up_reserved(reserved).await;
+                        return Err(Error::IdempotencyKeyInUse);
+                    }
+                    self.claiming(claim)
                 }
             };
-            if !backoff.wait().await {
-                if let Some(draft) = unused {
-                    self.give_up(&draft).await;
-                }
-                return Err(Error::IdempotencyKeyInUse);
-            }
+        }
+    }
+
+    /// Where a request begins that found this claim.
+    fn claiming(&self, claim: Option<ClaimItem>) -> Claiming {
+        match claim.filter(|claim| !claim.expires.has_passed(self.clock.now())) {
+            Some(claim) => Claiming::Found(claim),
+            None => Claiming::Free { dead: None },
+        }
+    }
+
+    async fn give_up_reserved(&self, reserved: Option<Draft>) {
+        if let Some(draft) = reserved {
+            self.give_up(&draft).await;
         }
     }
 
@@ -353,8 +380,21 @@ impl Tickets {
         self.put(&put, backoff).await
     }
 
-    /// Waits a moment for the ticket of a claim; then makes sure, by a void, that it will never come.
-    async fn await_claimed(&self, by: &KeyId, claim: &ClaimItem, backoff: &mut Backoff) -> Result<Claimed> {
+    /// Waits a moment for the ticket of another request's claim; then makes sure, by a void, that it will never
+    /// come.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if the other request had other content.
+    async fn await_claimed(
+        &self,
+        by: &KeyId,
+        request: &Idempotency,
+        claim: &ClaimItem,
+        backoff: &mut Backoff,
+    ) -> Result<Claimed> {
+        if claim.fingerprint != request.fingerprint {
+            return Err(Error::IdempotencyKeyReused);
+        }
         let id = item::ticket_id(claim.ticket)?;
         let mut wait = Backoff::waiting(CLAIM_WAIT);
         loop {

@@ -68,11 +68,16 @@ mod tests {
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
+    use crate::dynamodb::WriteError;
     use crate::write::Attempt;
 
     fn answered(code: &str, status: u16) -> SdkError<PutItemError, HttpResponse> {
         let error = PutItemError::generic(ErrorMetadata::builder().code(code).message("why").build());
         SdkError::service_error(error, HttpResponse::new(status.try_into().unwrap(), SdkBody::empty()))
+    }
+
+    fn attempt(failure: Failure) -> Result<Attempt<()>, Error> {
+        Attempt::of(Err(WriteError::Failed(failure)))
     }
 
     fn unanswered() -> [SdkError<PutItemError, HttpResponse>; 2] {
@@ -88,19 +93,19 @@ mod tests {
         {
             let failure = Failure::of(answered(code, 400));
             assert!(matches!(&failure, Failure::Throttled(cause) if cause.0.to_string().contains("why")));
-            let attempt = failure.into_attempt::<()>();
+            let attempt = attempt(failure);
             assert!(matches!(attempt, Ok(Attempt::Retry(Error::Throttled(_)))), "{code}");
             assert!(matches!(Error::from(Failure::of(answered(code, 400))), Error::Throttled(_)));
         }
         let conflict = || Failure::of(answered("TransactionConflictException", 400));
-        assert!(matches!(conflict().into_attempt::<()>(), Ok(Attempt::Retry(Error::Contended))));
+        assert!(matches!(attempt(conflict()), Ok(Attempt::Retry(Error::Contended))));
         assert!(matches!(Error::from(conflict()), Error::Contended));
     }
 
     #[test]
     fn the_effect_of_an_unanswered_write_is_unknown() {
         for error in unanswered().into_iter().chain([answered("InternalServerError", 500)]) {
-            assert!(matches!(Failure::of(error).into_attempt::<()>(), Ok(Attempt::Unknown(_))));
+            assert!(matches!(attempt(Failure::of(error)), Ok(Attempt::Unknown(_))));
         }
         for error in unanswered() {
             assert!(matches!(Error::from(Failure::of(error)), Error::Unavailable(_)), "a read has none");
@@ -112,7 +117,7 @@ mod tests {
         for error in [answered("ValidationException", 400), SdkError::construction_failure("no")] {
             let failure = Failure::of(error);
             assert!(matches!(&failure, Failure::Fault(_)));
-            assert!(matches!(failure.into_attempt::<()>(), Err(Error::Internal(_))));
+            assert!(matches!(attempt(failure), Err(Error::Internal(_))));
         }
         assert!(matches!(Error::from(Failure::of(answered("AccessDenied", 400))), Error::Internal(_)));
     }

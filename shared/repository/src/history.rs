@@ -11,12 +11,9 @@
 //! A put with values and an erasure write the same item, one after the other: no order brings a value back.
 //! The deletion's own entry is put last: once it exists, no earlier version has values.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::query::QueryInput;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -28,9 +25,7 @@ use tickets_domain::{
     Version, Visibility,
 };
 
-use crate::capacity::Metering as _;
-use crate::dynamodb::DynamoDb;
-use crate::failure::Failure;
+use crate::dynamodb::{DynamoDb, WriteError};
 use crate::item::{self, Expiry, Item, WriteId, millis};
 use crate::primary_key::PrimaryKey;
 use crate::schema::EXPIRES;
@@ -46,7 +41,6 @@ const AT_ONCE: usize = 8;
 pub struct History {
     dynamodb: DynamoDb,
     table: String,
-    meter: Meter,
 }
 
 /// A record of the tickets' table's stream: an item before and after a write.
@@ -168,14 +162,15 @@ impl From<EntryItem> for HistoryEntry {
 }
 
 impl History {
+    /// Its writes may be repeated: each takes effect once.
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
-        Self { dynamodb, table: table.into(), meter: Meter::default() }
+        Self { dynamodb: dynamodb.repeating_writes(), table: table.into() }
     }
 
     /// The same table, with a meter that counts what its calls consume.
     #[must_use]
     pub fn metered(&self, meter: Meter) -> Self {
-        Self { meter, ..self.clone() }
+        Self { dynamodb: self.dynamodb.metered(meter), ..self.clone() }
     }
 
     /// Makes sure that a version has an entry, however often and in whatever order this is called. The SDK
@@ -186,21 +181,17 @@ impl History {
             self.erase_before(ticket, version.entry.version, expires).await?;
         }
         let entry = EntryItem::from(version);
-        let put = PutItemInput::builder()
+        let put = self
+            .dynamodb
+            .put_item()
             .table_name(&self.table)
             .set_item(Some(item::to_item(&entry)?))
             .condition_expression("attribute_not_exists(#version)")
-            .expression_attribute_names("#version", "version")
-            .set_return_consumed_capacity(self.meter.level());
-        match self.dynamodb.send(put).await {
-            Ok(output) => {
-                self.meter.wrote(output.consumed_capacity());
-                Ok(())
-            }
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                self.fill(entry).await
-            }
-            Err(error) => Err(Failure::of(error).into()),
+            .expression_attribute_names("#version", "version");
+        match self.dynamodb.wrote(put.send().await) {
+            Ok(_) => Ok(()),
+            Err(WriteError::ConditionFailed(_)) => self.fill(entry).await,
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -208,29 +199,21 @@ impl History {
     async fn fill(&self, entry: EntryItem) -> Result<()> {
         let key = key(entry.ticket, entry.version);
         let known = item::to_item(entry)?;
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(key))
+        let update = self
+            .update_item(key)
             .update_expression("SET #date = :date, #change = :change, #by = :by, #names = :names")
             .condition_expression("attribute_exists(#version) AND attribute_not_exists(#date)")
-            .expression_attribute_names("#version", "version")
-            .set_return_consumed_capacity(self.meter.level());
+            .expression_attribute_names("#version", "version");
         let update = ["date", "change", "by", "names"].into_iter().fold(update, |update, name| {
             let value = known.get(name).cloned().unwrap_or(AttributeValue::Null(true));
             update
                 .expression_attribute_names(format!("#{name}"), name)
                 .expression_attribute_values(format!(":{name}"), value)
         });
-        match self.dynamodb.send(update).await {
-            Ok(output) => {
-                self.meter.wrote(output.consumed_capacity());
-                Ok(())
-            }
-            // The entry was recorded before.
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                Ok(())
-            }
-            Err(error) => Err(Failure::of(error).into()),
+        match self.dynamodb.wrote(update.send().await) {
+            // If the condition failed, the entry was recorded before.
+            Ok(_) | Err(WriteError::ConditionFailed(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -253,20 +236,16 @@ impl History {
     /// Removes the values from every version in the table, whatever an earlier deletion did.
     pub(crate) async fn erase_values(&self, ticket: TicketId) -> Result<()> {
         for version in self.versions_with(ticket, VALUES, true).await? {
-            let update = UpdateItemInput::builder()
-                .table_name(&self.table)
-                .set_key(Some(key(ticket.get(), version)))
+            let update = self
+                .update_item(key(ticket.get(), version))
                 .update_expression("REMOVE #values")
                 .condition_expression("attribute_exists(#version)")
                 .expression_attribute_names("#version", "version")
-                .expression_attribute_names("#values", VALUES)
-                .set_return_consumed_capacity(self.meter.level());
-            match self.dynamodb.send(update).await {
-                Ok(output) => self.meter.wrote(output.consumed_capacity()),
-                // TTL removed it first.
-                Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                }
-                Err(error) => return Err(Failure::of(error).into()),
+                .expression_attribute_names("#values", VALUES);
+            match self.dynamodb.wrote(update.send().await) {
+                // If the condition failed, TTL removed it first.
+                Ok(_) | Err(WriteError::ConditionFailed(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -281,7 +260,9 @@ impl History {
     ) -> Result<Vec<Version>> {
         let (mut versions, mut start) = (Vec::new(), None);
         loop {
-            let query = QueryInput::builder()
+            let query = self
+                .dynamodb
+                .query()
                 .table_name(&self.table)
                 .key_condition_expression("#ticket = :ticket")
                 .filter_expression("attribute_exists(#attribute)")
@@ -291,10 +272,8 @@ impl History {
                 .expression_attribute_names("#attribute", attribute)
                 .expression_attribute_values(":ticket", AttributeValue::N(ticket.to_string()))
                 .consistent_read(consistent)
-                .set_exclusive_start_key(start)
-                .set_return_consumed_capacity(self.meter.level());
-            let output = self.dynamodb.send(query).await.map_err(Failure::of)?;
-            self.meter.read(output.consumed_capacity());
+                .set_exclusive_start_key(start);
+            let output = self.dynamodb.read(query.send().await)?;
             versions.extend(output.items.iter().flatten().filter_map(item::version));
             start = output.last_evaluated_key;
             if start.is_none() {
@@ -304,20 +283,21 @@ impl History {
     }
 
     async fn erase(&self, ticket: TicketId, version: Version, expires: Expiry) -> Result<()> {
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(key(ticket.get(), version)))
+        let update = self
+            .update_item(key(ticket.get(), version))
             .update_expression("SET #expires = :expires REMOVE #values")
             .expression_attribute_names("#expires", EXPIRES)
             .expression_attribute_names("#values", VALUES)
             .expression_attribute_values(
                 ":expires",
                 serde_dynamo::to_attribute_value(expires).map_err(Error::internal)?,
-            )
-            .set_return_consumed_capacity(self.meter.level());
-        let output = self.dynamodb.send(update).await.map_err(Failure::of)?;
-        self.meter.wrote(output.consumed_capacity());
+            );
+        self.dynamodb.wrote(update.send().await)?;
         Ok(())
+    }
+
+    fn update_item(&self, key: Item) -> UpdateItemFluentBuilder {
+        self.dynamodb.update_item().table_name(&self.table).set_key(Some(key))
     }
 
     /// Passes the entries of a range after version `after` to `take`, ascending, until `take` is full or
@@ -338,7 +318,9 @@ impl History {
         loop {
             // One more than asked for tells whether there are more.
             let wanted = limit.map_or(MAX_LIMIT, |limit| limit + 1 - taken);
-            let query = QueryInput::builder()
+            let query = self
+                .dynamodb
+                .query()
                 .table_name(&self.table)
                 .key_condition_expression("#ticket = :ticket AND #version BETWEEN :first AND :last")
                 .expression_attribute_names("#ticket", "ticket")
@@ -347,10 +329,8 @@ impl History {
                 .expression_attribute_values(":first", number(first))
                 .expression_attribute_values(":last", number(range.last.get()))
                 .set_limit(i32::try_from(wanted).ok())
-                .set_exclusive_start_key(start)
-                .set_return_consumed_capacity(self.meter.level());
-            let output = self.dynamodb.send(query).await.map_err(Failure::of)?;
-            self.meter.read(output.consumed_capacity());
+                .set_exclusive_start_key(start);
+            let output = self.dynamodb.read(query.send().await)?;
             // An item that a deletion left for a missing entry is not an entry.
             for item in output.items.into_iter().flatten().filter(|item| item.contains_key("date")) {
                 let entry = HistoryEntry::from(item::from_item::<EntryItem>(item)?);
@@ -368,8 +348,8 @@ impl History {
     }
 }
 
-fn key(ticket: u64, version: Version) -> HashMap<String, AttributeValue> {
-    HashMap::from([
+fn key(ticket: u64, version: Version) -> Item {
+    Item::from([
         ("ticket".into(), AttributeValue::N(ticket.to_string())),
         ("version".into(), AttributeValue::N(version.get().to_string())),
     ])

@@ -7,14 +7,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::Deserialize;
 use tickets_domain::{Epoch, Error, Result, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::capacity::Metering as _;
-use crate::failure::Failure;
+use crate::dynamodb::WriteError;
 use crate::item::{self, millis};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
@@ -113,9 +112,8 @@ impl Tickets {
             reserved: Option<Timestamp>,
         }
         let now = self.clock.now();
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(PrimaryKey::counter().into_key()))
+        let update = self
+            .update_counter()
             .update_expression(
                 "ADD #last :count SET #reserved = :now, #month = if_not_exists(#month, :month), \
                  #epoch = if_not_exists(#epoch, :epoch)",
@@ -128,41 +126,35 @@ impl Tickets {
             .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
             .expression_attribute_values(":month", AttributeValue::S(Month::of(now).to_string()))
             .expression_attribute_values(":epoch", AttributeValue::S(new_epoch().to_string()))
-            .return_values(ReturnValue::UpdatedOld)
-            .set_return_consumed_capacity(self.meter.level());
-        let output = match self.dynamodb.once().send(update).await {
+            .return_values(ReturnValue::UpdatedOld);
+        let output = match self.dynamodb.wrote(update.send().await) {
             Ok(output) => output,
-            Err(error) => {
-                self.meter.add_lost();
-                return Failure::of(error).into_attempt();
-            }
+            Err(error) => return Attempt::of(Err(error)),
         };
-        self.meter.wrote(output.consumed_capacity());
         let old = output.attributes.filter(|old| !old.is_empty());
         let old = old.map(item::from_item).transpose()?.unwrap_or(Old { last: 0, reserved: None });
-        Ok(Attempt::Written(Reservation {
-            first: old.last + 1,
-            previous_reserved: old.reserved,
-            reserved: now,
-        }))
+        let Old { last, reserved } = old;
+        Ok(Attempt::Written(Reservation { first: last + 1, previous_reserved: reserved, reserved: now }))
+    }
+
+    /// An update of the counter.
+    pub(crate) fn update_counter(&self) -> UpdateItemFluentBuilder {
+        let key = PrimaryKey::counter().into_key();
+        self.dynamodb.update_item().table_name(&self.table).set_key(Some(key))
     }
 
     /// Lowers the counter's first month, to which lists of changes go back.
     pub(crate) async fn lower_first_month(&self, month: Month) -> Result<()> {
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(PrimaryKey::counter().into_key()))
+        let update = self
+            .update_counter()
             .update_expression("SET #month = :month")
             .condition_expression("#month > :month")
             .expression_attribute_names("#month", "firstMonth")
             .expression_attribute_values(":month", AttributeValue::S(month.to_string()));
-        match self.dynamodb.send(update).await {
-            Err(error)
-                if !error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Err(Failure::of(error).into())
-            }
-            _ => Ok(()),
+        match self.dynamodb.wrote(update.send().await) {
+            // It is as low already.
+            Ok(_) | Err(WriteError::ConditionFailed(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -170,15 +162,14 @@ impl Tickets {
     /// over, and so do exports.
     pub async fn renew_epoch(&self) -> Result<Epoch> {
         let epoch = new_epoch();
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(PrimaryKey::counter().into_key()))
+        let update = self
+            .update_counter()
             .update_expression("SET #epoch = :epoch")
             .condition_expression("attribute_exists(#last)")
             .expression_attribute_names("#last", "last")
             .expression_attribute_names("#epoch", "epoch")
             .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()));
-        self.dynamodb.send(update).await.map_err(Failure::of)?;
+        self.dynamodb.wrote(update.send().await)?;
         self.forget_checkpoints().await?;
         Ok(epoch)
     }
@@ -201,9 +192,8 @@ impl Tickets {
             let number = |number: u64| AttributeValue::N(number.to_string());
             let range = |(from, to): (u64, u64)| AttributeValue::L(vec![number(from), number(to)]);
             let skipped = skipped.into_iter().chain([(last + 1, skipped_to)]).map(range).collect();
-            let update = UpdateItemInput::builder()
-                .table_name(&self.table)
-                .set_key(Some(PrimaryKey::counter().into_key()))
+            let update = self
+                .update_counter()
                 .update_expression("SET #last = :next, #epoch = :epoch, #skipped = :skipped")
                 .condition_expression("#last = :last")
                 .expression_attribute_names("#last", "last")
@@ -213,22 +203,14 @@ impl Tickets {
                 .expression_attribute_values(":next", number(skipped_to))
                 .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()))
                 .expression_attribute_values(":skipped", AttributeValue::L(skipped));
-            match self.dynamodb.once().send(update).await {
+            match self.dynamodb.wrote(update.send().await) {
                 Ok(_) => {
                     self.forget_checkpoints().await?;
                     return Ok(Restored { last, skipped_to, epoch });
                 }
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-                {
-                    if !backoff.wait().await {
-                        return Err(Error::Contended);
-                    }
-                }
+                Err(WriteError::ConditionFailed(_)) if backoff.wait().await => {}
                 // It may have taken effect. Another run only skips more ids.
-                Err(error) => return Err(Failure::of(error).into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }

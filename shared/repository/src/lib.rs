@@ -1,7 +1,7 @@
 //! Tickets and keys in DynamoDB.
 //!
-//! - [`dynamodb`]: how calls are sent, with their timeouts and retries; `sign`: their signatures;
-//! - [`client`]: the HTTP clients below; `transcode`: how items are read from responses;
+//! - [`dynamodb`]: the SDK's client, its timeouts and retries, and what calls consume; [`client`]: the HTTP clients
+//!   below; `transcode`: how lists read items from responses;
 //! - [`schema`]: the tables and their indexes;
 //! - `primary_key`, `item`: the keys of items, and their attributes;
 //! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;
@@ -9,14 +9,12 @@
 //! - `create`, `update`, `list`, [`seed`], [`moving`]: [`Tickets`]' calls, one file per subject;
 //! - [`erase`]: removes a ticket's content from table and history;
 //! - [`history`]: what happened to each ticket, made from the table's stream;
-//! - [`api_key`]: the keys, with [`limit`] for those with a limit, and `lease` for an instance's part of it; [`checkpoint`]: how far exports have come;
-//! - `capacity`: what calls cost.
+//! - [`api_key`]: the keys, with [`limit`] for those with a limit, and `lease` for an instance's part of it; [`checkpoint`]: how far exports have come.
 //!
-//! This crate knows nothing of HTTP.
+//! This crate knows nothing of the API's requests and responses.
 
 pub mod api_key;
 mod backoff;
-mod capacity;
 pub mod checkpoint;
 pub mod client;
 mod create;
@@ -36,7 +34,6 @@ pub mod schema;
 #[cfg(test)]
 mod scripted;
 pub mod seed;
-mod sign;
 pub mod tickets;
 mod transcode;
 mod update;

@@ -11,18 +11,15 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use tickets_domain::error::Cause;
 use tickets_domain::{ApiKey, Error, Meter, Quota, RateLimit, Result, Timestamp};
 use tokio::time::timeout;
 
 use crate::api_key::Keys;
-use crate::capacity::Metering as _;
-use crate::failure::Failure;
+use crate::dynamodb::WriteError;
 use crate::item::Item;
 use crate::lease::{Lease, Leased};
-use crate::write::Outcome;
 
 /// When the current window began. Functions may write only these three attributes (template.yaml).
 pub const WINDOW: &str = "limitWindow";
@@ -84,16 +81,16 @@ impl Keys {
         let none = |window, unleased| Leased { window, count: 0, unleased, opened: false };
         for _ in 0..ATTEMPTS {
             let found = match self.lease_once(key, limit, window, (size, opens), meter).await {
-                Ok(Outcome::Written(leased)) => return Ok(leased),
-                Ok(Outcome::Refused(Some(found))) => found,
-                // Not every engine returns the item that refused.
-                Ok(Outcome::Refused(None)) => match self.read(&key.id, meter).await {
+                Ok(leased) => return Ok(leased),
+                Err(WriteError::ConditionFailed(Some(found))) => found,
+                // Not every engine returns the item that is there.
+                Err(WriteError::ConditionFailed(None)) => match self.read(&key.id, meter).await {
                     Ok(Some(found)) => found,
                     // The key is gone; its next lookup tells.
                     Ok(None) => return Ok(none(window, 0)),
                     Err(failure) => return Err(failure.into_cause()),
                 },
-                Err(failure) => return Err(failure.into_cause()),
+                Err(WriteError::Failed(failure)) => return Err(failure.into_cause()),
             };
             let begun = integer(&found, WINDOW).and_then(|millis| Timestamp::from_millis(millis).ok());
             opens = begun.is_none_or(|begun| begun < window);
@@ -118,21 +115,19 @@ impl Keys {
         window: Timestamp,
         (size, opens): (u32, bool),
         meter: &Meter,
-    ) -> Result<Outcome<Leased>, Failure> {
+    ) -> Result<Leased, WriteError> {
         let number = |number: i64| AttributeValue::N(number.to_string());
         let most = i64::from(limit.requests()) - i64::from(size);
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .key("keyId", AttributeValue::S(key.id.to_string()))
+        let dynamodb = self.dynamodb.metered(meter.clone());
+        let update = self
+            .update_item(&dynamodb, &key.id)
             .expression_attribute_names("#window", WINDOW)
             .expression_attribute_names("#leased", LEASED)
             .expression_attribute_names("#used", LAST_USED)
             .expression_attribute_values(":window", number(window.millis()))
             .expression_attribute_values(":size", number(size.into()))
             .expression_attribute_values(":now", number(self.clock.now().millis()))
-            .return_values(ReturnValue::UpdatedNew)
-            .set_return_consumed_capacity(meter.level())
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .return_values(ReturnValue::UpdatedNew);
         let update = if opens {
             update
                 .update_expression("SET #window = :window, #leased = :size, #used = :now")
@@ -146,24 +141,11 @@ impl Keys {
                 .condition_expression("#window = :window AND #leased <= :most")
                 .expression_attribute_values(":most", number(most))
         };
-        match self.dynamodb.once().send(update).await {
-            Ok(output) => {
-                meter.wrote(output.consumed_capacity());
-                let leased = output.attributes.as_ref().and_then(|new| integer(new, LEASED));
-                let leased = leased.unwrap_or(i64::from(size));
-                let unleased = u32::try_from(i64::from(limit.requests()) - leased).unwrap_or_default();
-                Ok(Outcome::Written(Leased { window, count: size, unleased, opened: opens }))
-            }
-            Err(error) => {
-                meter.add_lost();
-                match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                        Ok(Outcome::Refused(failed.item.clone()))
-                    }
-                    _ => Err(Failure::of(error)),
-                }
-            }
-        }
+        let output = dynamodb.wrote(update.send().await)?;
+        let leased = output.attributes.as_ref().and_then(|new| integer(new, LEASED));
+        let leased = leased.unwrap_or(i64::from(size));
+        let unleased = u32::try_from(i64::from(limit.requests()) - leased).unwrap_or_default();
+        Ok(Leased { window, count: size, unleased, opened: opens })
     }
 
     /// Notes that a key is in use, if the last note is over an hour old. A failure does not matter.
@@ -173,9 +155,9 @@ impl Keys {
         if key.last_used.is_some_and(|last| noted_before <= last) {
             return;
         }
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .key("keyId", AttributeValue::S(key.id.to_string()))
+        let dynamodb = self.dynamodb.metered(meter.clone());
+        let update = self
+            .update_item(&dynamodb, &key.id)
             .update_expression("SET #used = :now")
             // Another instance may have noted it: what this one remembers is up to a minute old.
             .condition_expression(
@@ -183,12 +165,10 @@ impl Keys {
             )
             .expression_attribute_names("#used", LAST_USED)
             .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
-            .expression_attribute_values(":before", AttributeValue::N(noted_before.millis().to_string()))
-            .set_return_consumed_capacity(meter.level());
-        let sent = timeout(LEASE_DEADLINE, self.dynamodb.once().send(update)).await;
-        match sent {
-            Ok(Ok(output)) => meter.wrote(output.consumed_capacity()),
-            Ok(Err(_)) | Err(_) => meter.add_lost(),
+            .expression_attribute_values(":before", AttributeValue::N(noted_before.millis().to_string()));
+        match timeout(LEASE_DEADLINE, update.send()).await {
+            Ok(sent) => drop(dynamodb.wrote(sent)),
+            Err(_) => meter.add_lost(),
         }
         self.remember_use(&key.id, now);
     }

@@ -25,7 +25,7 @@ use tickets_domain::{
 
 use crate::ids::Counter;
 use crate::tickets::Tickets;
-pub(crate) use entry::{Entry, Versioned};
+pub(crate) use entry::Entry;
 use fetch::Fetched;
 pub(crate) use fetch::left_unprocessed;
 use keys::{ChangedKeys, KeyPage, OrderedKeys};

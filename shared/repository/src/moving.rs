@@ -15,20 +15,17 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WRITE_DEADLINE;
-use crate::failure::Failure;
 use crate::ids::new_epoch;
 use crate::item::{self, Item, Origin, WriteId};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
-use crate::write::{Condition, Outcome, Put};
+use crate::write::{Attempt, Condition, Outcome, Put, WRITE_DEADLINE};
 
 /// A gap of so many ids is left out of the range: a list would read ten empty buckets to cross it.
 const LEAP: u64 = 10_000;
@@ -194,9 +191,8 @@ impl Tickets {
         });
         let skipped = found.skipped.iter().copied().chain(leaps);
         let skipped = skipped.map(|(from, to)| AttributeValue::L(vec![number(from), number(to)]));
-        let update = UpdateItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(PrimaryKey::counter().into_key()))
+        let update = self
+            .update_counter()
             .update_expression(
                 "SET #last = :next, #moved = :moved, #skipped = :skipped, \
                  #month = if_not_exists(#month, :month), #epoch = if_not_exists(#epoch, :epoch)",
@@ -218,18 +214,10 @@ impl Tickets {
                 .condition_expression("#last = :last")
                 .expression_attribute_values(":last", number(found.last))
         };
-        match self.dynamodb.once().send(update).await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => match Failure::of(error) {
-                // If it was moved, the next attempt finds it so.
-                Failure::Throttled(_) | Failure::Conflict | Failure::Unknown(_) => Ok(false),
-                Failure::Fault(cause) => Err(Error::Internal(cause)),
-            },
+        match Attempt::of(self.dynamodb.wrote(update.send().await))? {
+            Attempt::Written(_) => Ok(true),
+            // If it was moved, the next attempt finds it so.
+            Attempt::Refused(_) | Attempt::Retry(_) | Attempt::Unknown(_) => Ok(false),
         }
     }
 

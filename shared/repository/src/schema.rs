@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::{CreateTableInput, builders::CreateTableInputBuilder};
-use aws_sdk_dynamodb::operation::describe_table::DescribeTableInput;
-use aws_sdk_dynamodb::operation::update_table::UpdateTableInput;
-use aws_sdk_dynamodb::operation::update_time_to_live::UpdateTimeToLiveInput;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
@@ -98,8 +95,8 @@ pub async fn create_history_table(dynamodb: &DynamoDb, history: &str) -> Result<
 pub async fn enable_stream(dynamodb: &DynamoDb, tickets: &str) -> Result<()> {
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(STREAM_VIEW).build();
     let stream = stream.map_err(Error::internal)?;
-    let update = UpdateTableInput::builder().table_name(tickets).stream_specification(stream);
-    dynamodb.send(update).await.map(drop).map_err(Error::internal)
+    let update = dynamodb.client().update_table().table_name(tickets).stream_specification(stream);
+    update.send().await.map(drop).map_err(Error::internal)
 }
 
 async fn until_active(dynamodb: &DynamoDb, table: &str) -> Result<()> {
@@ -115,18 +112,16 @@ async fn until_active(dynamodb: &DynamoDb, table: &str) -> Result<()> {
 }
 
 async fn is_active(dynamodb: &DynamoDb, table: &str) -> Result<bool> {
-    let describe = DescribeTableInput::builder().table_name(table);
-    let described = dynamodb.send(describe).await.map_err(Error::internal)?;
+    let describe = dynamodb.client().describe_table().table_name(table);
+    let described = describe.send().await.map_err(Error::internal)?;
     Ok(described.table.is_some_and(|table| table.table_status == Some(TableStatus::Active)))
 }
 
 /// Lets the database remove expired items.
 pub async fn enable_expiry(dynamodb: &DynamoDb, table: &str) -> Result<()> {
     let ttl = TimeToLiveSpecification::builder().attribute_name(EXPIRES).enabled(true).build();
-    let update = UpdateTimeToLiveInput::builder()
-        .table_name(table)
-        .time_to_live_specification(ttl.map_err(Error::internal)?);
-    match dynamodb.send(update).await {
+    let update = dynamodb.client().update_time_to_live().table_name(table);
+    match update.time_to_live_specification(ttl.map_err(Error::internal)?).send().await {
         // It is already enabled since an earlier start.
         Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => Ok(()),
         Err(error) => Err(Error::internal(error)),
@@ -192,7 +187,7 @@ fn with_attributes(
 /// Creates a table and waits until it can be used. Does not describe an existing one: for that, the embedded
 /// engine counts all its items.
 async fn create(dynamodb: &DynamoDb, name: &str, table: CreateTableInputBuilder) -> Result<()> {
-    match dynamodb.send(table).await {
+    match table.send_with(dynamodb.client()).await {
         Err(SdkError::ServiceError(error)) if error.err().is_resource_in_use_exception() => Ok(()),
         Err(error) => Err(Error::internal(error)),
         Ok(_) => until_active(dynamodb, name).await,

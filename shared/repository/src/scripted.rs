@@ -17,10 +17,11 @@ use tickets_engine::Database;
 
 use crate::backoff::Backoff;
 use crate::client::local_config;
-use crate::dynamodb::{DynamoDb, WRITE_DEADLINE};
+use crate::dynamodb::DynamoDb;
 use crate::schema;
 use crate::seed::{MAX_CHUNK, SeedTicket};
 use crate::tickets::{Policy, Tickets};
+use crate::write::WRITE_DEADLINE;
 
 /// The time in these tests, in milliseconds.
 pub(crate) const NOW: i64 = 1_764_000_000_000;

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemInput;
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, Timestamp, Version};
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WRITE_DEADLINE;
 use crate::failure::Failure;
 use crate::item::{self, Item, Origin, WriteId};
 use crate::list::left_unprocessed;
 use crate::month::Month;
 use crate::tickets::Tickets;
+use crate::write::WRITE_DEADLINE;
 
 /// The most tickets of one chunk.
 pub const MAX_CHUNK: usize = 100;
@@ -64,9 +63,8 @@ impl Tickets {
         };
         let mut left: Vec<_> = items.into_iter().map(request).collect::<Result<_>>()?;
         loop {
-            let write = BatchWriteItemInput::builder().request_items(&self.table, left);
-            let sent = self.dynamodb.send(write).await;
-            let output = sent.map_err(Failure::of)?;
+            let write = self.dynamodb.client().batch_write_item().request_items(&self.table, left);
+            let output = write.send().await.map_err(Failure::of)?;
             left = output.unprocessed_items.into_iter().flat_map(HashMap::into_values).flatten().collect();
             if left.is_empty() {
                 return Ok(());

@@ -2,16 +2,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::get_item::{GetItemInput, builders::GetItemInputBuilder};
-use tickets_domain::{
-    Clock, Error, Meter, RecordState, Result, Row, Ticket, TicketId, Timestamp, Version, Visibility,
-};
+use tickets_domain::{Clock, Error, Meter, Result, Ticket, TicketId, Timestamp, Visibility};
 
-use crate::capacity::Metering as _;
 use crate::dynamodb::DynamoDb;
-use crate::failure::Failure;
-use crate::item::{Item, Stored};
-use crate::list::Versioned;
+use crate::item::{self, Item, Stored};
 use crate::primary_key::PrimaryKey;
 
 /// What a deployment configures about keeping and listing tickets.
@@ -47,13 +41,6 @@ impl Default for Policy {
     }
 }
 
-/// A ticket as it is read: its JSON, ready to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TicketJson {
-    pub version: Version,
-    pub json: String,
-}
-
 /// The tickets' table.
 #[derive(Debug, Clone)]
 pub struct Tickets {
@@ -61,18 +48,17 @@ pub struct Tickets {
     pub(crate) table: String,
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
-    pub(crate) meter: Meter,
 }
 
 impl Tickets {
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock, policy: Policy) -> Self {
-        Self { dynamodb, table: table.into(), clock, policy, meter: Meter::default() }
+        Self { dynamodb, table: table.into(), clock, policy }
     }
 
     /// The same table, with a meter that counts what its calls consume.
     #[must_use]
     pub fn metered(&self, meter: Meter) -> Self {
-        Self { meter, ..self.clone() }
+        Self { dynamodb: self.dynamodb.metered(meter), ..self.clone() }
     }
 
     pub fn table(&self) -> &str {
@@ -87,17 +73,9 @@ impl Tickets {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is none, or the caller may not see it.
-    pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<TicketJson> {
-        let get = self.item(PrimaryKey::ticket(id), true);
-        let (output, read) = self.dynamodb.read::<Versioned, _>(get).await.map_err(Failure::of)?;
-        self.meter.read(output.consumed_capacity());
-        let found = read?.pop().ok_or(Error::NotFound)?;
-        let is_visible =
-            |row: &Row| row.key.state == RecordState::Live && visibility.includes(row.key.customer);
-        match (found.entry.row.filter(is_visible), found.version) {
-            (Some(row), Some(version)) => Ok(TicketJson { version, json: row.json }),
-            (None, _) | (_, None) => Err(Error::NotFound),
-        }
+    pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<Ticket> {
+        let found = self.read(PrimaryKey::ticket(id)).await?.ok_or(Error::NotFound)?;
+        visible(item::stored(found)?, visibility)
     }
 
     /// Reads an item consistently.
@@ -106,19 +84,14 @@ impl Tickets {
     }
 
     /// Reads an item eventually consistently: half the cost, but it may be a moment old.
-    pub(crate) async fn glance(&self, key: PrimaryKey) -> Result<Option<Item>> {
+    pub(crate) async fn read_eventually(&self, key: PrimaryKey) -> Result<Option<Item>> {
         self.get_item(key, false).await
     }
 
     async fn get_item(&self, key: PrimaryKey, consistent: bool) -> Result<Option<Item>> {
-        let output = self.dynamodb.send(self.item(key, consistent)).await.map_err(Failure::of)?;
-        self.meter.read(output.consumed_capacity());
+        let get = self.dynamodb.get_item().table_name(&self.table).set_key(Some(key.into_key()));
+        let output = self.dynamodb.read(get.consistent_read(consistent).send().await)?;
         Ok(output.item)
-    }
-
-    fn item(&self, key: PrimaryKey, consistent: bool) -> GetItemInputBuilder {
-        let get = GetItemInput::builder().table_name(&self.table).set_key(Some(key.into_key()));
-        get.consistent_read(consistent).set_return_consumed_capacity(self.meter.level())
     }
 }
 

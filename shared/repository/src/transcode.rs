@@ -1,9 +1,9 @@
 //! Reads DynamoDB's JSON directly into the rows and keys that lists need.
 //!
 //! The SDK turns each item into a map of attributes, which takes more time than the rest of a list. But a
-//! ticket's texts have the same JSON in the response as in a list. So [`transcode`] takes the items out of a
-//! response, and copies their texts unchanged. The SDK reads the rest: the last key, unprocessed keys, consumed
-//! capacity ([`crate::dynamodb::DynamoDb::read`]).
+//! ticket's texts have the same JSON in the response as in a list. So [`Transcoder`] takes the items out of a
+//! response before the SDK reads it, and copies their texts unchanged. The SDK reads the rest: the last key,
+//! unprocessed keys, consumed capacity.
 //!
 //! This quick way is for the common items: a ticket with valid fields, or the key of a record. Every other
 //! item becomes the SDK's map and goes the ordinary way ([`crate::item`]); so does a whole response with an
@@ -13,15 +13,21 @@ mod scanner;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_sdk_dynamodb::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_types::body::SdkBody;
 use tickets_domain::Result;
 
 use crate::item::Item;
 use scanner::{JsonString, JsonText, Scanner};
 
 /// A type that is read from an item.
-pub(crate) trait FromItem: fmt::Debug + Send + Sync + Sized + 'static {
+pub(crate) trait FromItem: Send + Sized + 'static {
     /// The quick way, for common items. `None`: the ordinary way has to read it.
     fn from_attributes(attributes: &Attributes<'_>) -> Option<Self>;
 
@@ -32,8 +38,6 @@ pub(crate) trait FromItem: fmt::Debug + Send + Sync + Sized + 'static {
 /// The member of a response that has the items.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Member {
-    /// Of a `GetItem`: one item.
-    Item,
     /// Of a `Query`: an array.
     Items,
     /// Of a `BatchGetItem`: an array for each table.
@@ -43,25 +47,76 @@ pub(crate) enum Member {
 impl Member {
     fn name(self) -> &'static str {
         match self {
-            Self::Item => "Item",
             Self::Items => "Items",
             Self::Responses => "Responses",
         }
     }
 }
 
-/// The values read from the items of a response.
-pub(crate) type Made<T> = Result<Vec<T>>;
+/// Takes the items out of the response to one call.
+pub(crate) struct Transcoder<T> {
+    member: Member,
+    /// `None` if the SDK has read the items.
+    values: Arc<Mutex<Option<Result<Vec<T>>>>>,
+}
+
+impl<T> Clone for Transcoder<T> {
+    fn clone(&self) -> Self {
+        Self { member: self.member, values: Arc::clone(&self.values) }
+    }
+}
+
+impl<T> fmt::Debug for Transcoder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transcoder").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+impl<T: FromItem> Transcoder<T> {
+    /// A transcoder for a call whose items are in this member.
+    pub(crate) fn new(member: Member) -> Self {
+        Self { member, values: Arc::default() }
+    }
+
+    /// The values read; if the SDK has read the items, they are read from `items`.
+    pub(crate) fn values(&self, items: impl Iterator<Item = Item>) -> Result<Vec<T>> {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
+        values.unwrap_or_else(|| items.map(T::from_item).collect())
+    }
+}
+
+#[dyn_dispatch_hint]
+impl<T: FromItem> Intercept for Transcoder<T> {
+    fn name(&self) -> &'static str {
+        "Transcoder"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        let response = context.response_mut();
+        let body = response.body().bytes().filter(|_| response.status().is_success());
+        let text = body.and_then(|body| std::str::from_utf8(body).ok());
+        if let Some((values, rest)) = text.and_then(|text| transcode(text, self.member)) {
+            *response.body_mut() = SdkBody::from(rest);
+            *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Some(values);
+        }
+        Ok(())
+    }
+}
 
 /// The values read from a response, and the rest of it. `None` if it has an unexpected form.
-pub(crate) fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Made<T>, Vec<u8>)> {
+fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(Result<Vec<T>>, Vec<u8>)> {
     let mut json = Scanner::new(response)?;
-    let mut made = None;
+    let mut found = None;
     let mut rest = b"{".to_vec();
     json.members(|json, name| {
         if name == member.name() {
             // Of two the SDK keeps the last.
-            return made.replace(values(json, member)?).is_none().then_some(());
+            return found.replace(values(json, member)?).is_none().then_some(());
         }
         let value = json.value()?;
         if rest.len() > 1 {
@@ -72,36 +127,35 @@ pub(crate) fn transcode<T: FromItem>(response: &str, member: Member) -> Option<(
         Some(())
     })?;
     rest.push(b'}');
-    json.is_at_end().then(|| (made.unwrap_or(Ok(Vec::new())), rest))
+    json.is_at_end().then(|| (found.unwrap_or(Ok(Vec::new())), rest))
 }
 
 /// The values of a member.
-fn values<'a, T: FromItem>(json: &mut Scanner<'a>, member: Member) -> Option<Made<T>> {
-    let mut made = Ok(Vec::new());
+fn values<'a, T: FromItem>(json: &mut Scanner<'a>, member: Member) -> Option<Result<Vec<T>>> {
+    let mut values = Ok(Vec::new());
     let mut attributes = Attributes(Vec::with_capacity(32));
     let mut item = |json: &mut Scanner<'a>| {
         attributes.read(json)?;
-        make(&mut made, &attributes)
+        add(&mut values, &attributes)
     };
     match member {
-        Member::Item => item(json)?,
         Member::Items => json.elements(item)?,
         Member::Responses => json.members(|json, _table| json.elements(&mut item))?,
     }
-    Some(made)
+    Some(values)
 }
 
 /// Adds the value of an item. After an item that cannot be read, there are no more values. `None` if it cannot be
 /// known here whether it can be read.
-fn make<T: FromItem>(made: &mut Made<T>, attributes: &Attributes<'_>) -> Option<()> {
-    let Ok(values) = made else { return Some(()) };
+fn add<T: FromItem>(values: &mut Result<Vec<T>>, attributes: &Attributes<'_>) -> Option<()> {
+    let Ok(read) = values else { return Some(()) };
     let value = match T::from_attributes(attributes) {
         Some(value) => Ok(value),
         None => T::from_item(attributes.to_item()?),
     };
     match value {
-        Ok(value) => values.push(value),
-        Err(error) => *made = Err(error),
+        Ok(value) => read.push(value),
+        Err(error) => *values = Err(error),
     }
     Some(())
 }
@@ -200,8 +254,6 @@ impl<'a> Attributes<'a> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use aws_sdk_dynamodb::operation::get_item::GetItemInput;
-    use aws_sdk_dynamodb::operation::query::QueryInput;
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use tickets_domain::RecordKey;
@@ -209,9 +261,9 @@ mod tests {
 
     use super::*;
     use crate::client::local_config;
-    use crate::dynamodb::{DynamoDb, Read};
+    use crate::dynamodb::DynamoDb;
     use crate::failure::Failure;
-    use crate::list::{Entry, Versioned};
+    use crate::list::Entry;
     use crate::scripted::{self, http_client};
 
     /// A DynamoDB that gives this answer to every call.
@@ -219,45 +271,27 @@ mod tests {
         let body = body.to_owned();
         let http_client = http_client(move |_| scripted::response(status, body.clone()));
         DynamoDb::new(&local_config("http://localhost").into_builder().http_client(http_client).build())
-            .once()
     }
 
     /// The result of a call: the values read, and what the SDK read of the rest; or the error.
     type Outcome<T> = std::result::Result<(std::result::Result<Vec<T>, String>, String), String>;
 
-    /// Reads the items with us, or has the SDK read them.
-    async fn read<T: FromItem, C: Read>(
-        dynamodb: &DynamoDb,
-        call: C,
-        transcoded: bool,
-        rest: fn(&C::Output) -> String,
-    ) -> Outcome<T> {
-        let (output, made) = if transcoded {
-            dynamodb.read(call).await
+    /// Sends a query. Its items are read by us, or by the SDK.
+    async fn query<T: FromItem>(dynamodb: &DynamoDb, transcoded: bool) -> Outcome<T> {
+        let query = dynamodb.once().query().table_name("Tickets");
+        let (output, values) = if transcoded {
+            dynamodb.query_items::<T>(query).await.map_err(general)?
         } else {
-            dynamodb.send(call).await.map(|mut output| {
-                let items = C::items(&mut output).into_iter();
-                (output, items.map(T::from_item).collect())
-            })
-        }
-        .map_err(|error| general(Failure::of(error)))?;
+            let mut output = dynamodb.read(query.send().await).map_err(general)?;
+            let items = output.items.take().into_iter().flatten();
+            let values = items.map(T::from_item).collect();
+            (output, values)
+        };
+        let last = output.last_evaluated_key.iter().flatten().collect::<BTreeMap<_, _>>();
+        let rest = format!("{:?} {} {last:?}", output.consumed_capacity, output.count);
         // Compare errors by their general text: of several mistakes, the order of a map decides which is
         // named.
-        Ok((made.map_err(|error| error.to_string()), rest(&output)))
-    }
-
-    async fn get<T: FromItem>(dynamodb: &DynamoDb, transcoded: bool) -> Outcome<T> {
-        let get = GetItemInput::builder().table_name("Tickets").key("id", AttributeValue::N("1".into()));
-        read(dynamodb, get, transcoded, |output| format!("{:?}", output.consumed_capacity)).await
-    }
-
-    async fn query<T: FromItem>(dynamodb: &DynamoDb, transcoded: bool) -> Outcome<T> {
-        let query = QueryInput::builder().table_name("Tickets");
-        read(dynamodb, query, transcoded, |output| {
-            let last = output.last_evaluated_key.iter().flatten().collect::<BTreeMap<_, _>>();
-            format!("{:?} {} {last:?}", output.consumed_capacity, output.count)
-        })
-        .await
+        Ok((values.map_err(|error| error.to_string()), rest))
     }
 
     /// An error without what differs: after the quick way the SDK's error has less of the body in it, and other
@@ -274,8 +308,6 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dynamodb = dynamodb(status, body);
         let both = [true, false].map(|transcoded| runtime.block_on(query::<T>(&dynamodb, transcoded)));
-        assert_eq!(both[0], both[1], "{}", String::from_utf8_lossy(body));
-        let both = [true, false].map(|transcoded| runtime.block_on(get::<T>(&dynamodb, transcoded)));
         assert_eq!(both[0], both[1], "{}", String::from_utf8_lossy(body));
         std::str::from_utf8(body).is_ok_and(|body| transcode::<T>(body, Member::Items).is_some())
     }
@@ -360,17 +392,14 @@ mod tests {
         })
     }
 
-    /// A response of a `Query`, or of a `GetItem`, its members in any order.
+    /// A response of a `Query`, its members in any order.
     fn response() -> impl Strategy<Value = String> {
         let last = "\"LastEvaluatedKey\":{\"bucket\":{\"S\":\"0#1\"},\"id\":{\"N\":\"7\"}}";
         let rest =
             vec!["\"Count\":3", "\"ConsumedCapacity\":{\"TableName\":\"T\",\"CapacityUnits\":2.5}", last];
         (proptest::collection::vec(item(), 0..6), proptest::sample::subsequence(rest, 0..=3)).prop_flat_map(
             |(items, rest)| {
-                let items = match items.as_slice() {
-                    [item] => format!("\"Item\":{item}"),
-                    items => format!("\"Items\":[{}]", items.join(",")),
-                };
+                let items = format!("\"Items\":[{}]", items.join(","));
                 let members: Vec<_> = rest.into_iter().map(str::to_owned).chain([items]).collect();
                 Just(members).prop_shuffle().prop_map(|members| format!("{{{}}}", members.join(",")))
             },
@@ -407,7 +436,6 @@ mod tests {
         fn both_ways_give_the_same_rows_or_the_same_error(body in response()) {
             agree::<Entry>(200, &body);
             agree::<RecordKey>(200, &body);
-            agree::<Versioned>(200, &body);
         }
 
         #[test]

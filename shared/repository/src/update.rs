@@ -4,11 +4,10 @@ use tickets_domain::id::Precondition;
 use tickets_domain::{Departure, Error, KeyId, Record, Result, Ticket, TicketId, Timestamp, Visibility};
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WRITE_DEADLINE;
 use crate::item::{self, Origin, WriteId};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::{Tickets, visible};
-use crate::write::{Condition, Outcome, Put};
+use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
 
 impl Tickets {
     /// Changes a ticket that the caller may see and that `precondition` admits. `change` returns the new

@@ -6,19 +6,24 @@
 //! [`WriteId`] in the found item tells the writer that the write is its own.
 
 use std::future::Future;
+use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemInput, builders::PutItemInputBuilder};
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
 use tickets_domain::error::Cause;
 use tickets_domain::{Error, Result, TicketId, Timestamp, Version};
 use tokio::time::timeout_at;
 
 use crate::backoff::Backoff;
-use crate::capacity::Metering as _;
+use crate::dynamodb::WriteError;
 use crate::failure::Failure;
 use crate::item::{self, Item, WriteId};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
+
+/// Every write, retries included, ends this long after it began. So it cannot take effect long after the
+/// `updatedDate` it carries. About a third of the default settle window.
+pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How one attempt ended.
 #[derive(Debug)]
@@ -33,15 +38,16 @@ pub(crate) enum Attempt<T> {
     Unknown(Cause),
 }
 
-impl Failure {
-    /// Turns the failure of a write into an [`Attempt`]. An error is a fault of ours, which a repeat would
-    /// not mend.
-    pub(crate) fn into_attempt<T>(self) -> Result<Attempt<T>> {
-        match self {
-            Self::Throttled(cause) => Ok(Attempt::Retry(Error::Throttled(cause))),
-            Self::Conflict => Ok(Attempt::Retry(Error::Contended)),
-            Self::Unknown(cause) => Ok(Attempt::Unknown(cause)),
-            Self::Fault(cause) => Err(Error::Internal(cause)),
+impl<T> Attempt<T> {
+    /// How an attempt ended that returned this. An error is a fault of ours, which a repeat would not mend.
+    pub(crate) fn of(written: Result<T, WriteError>) -> Result<Self> {
+        match written {
+            Ok(written) => Ok(Self::Written(written)),
+            Err(WriteError::ConditionFailed(found)) => Ok(Self::Refused(found)),
+            Err(WriteError::Failed(Failure::Throttled(cause))) => Ok(Self::Retry(Error::Throttled(cause))),
+            Err(WriteError::Failed(Failure::Conflict)) => Ok(Self::Retry(Error::Contended)),
+            Err(WriteError::Failed(Failure::Unknown(cause))) => Ok(Self::Unknown(cause)),
+            Err(WriteError::Failed(Failure::Fault(cause))) => Err(Error::Internal(cause)),
         }
     }
 }
@@ -119,9 +125,9 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    fn apply(self, put: PutItemInputBuilder) -> PutItemInputBuilder {
+    fn apply(self, put: PutItemFluentBuilder) -> PutItemFluentBuilder {
         let number = |number: u64| AttributeValue::N(number.to_string());
-        let equal = |put: PutItemInputBuilder, name: &str, value: u64| {
+        let equal = |put: PutItemFluentBuilder, name: &str, value: u64| {
             put.condition_expression("#value = :value")
                 .expression_attribute_names("#value", name)
                 .expression_attribute_values(":value", number(value))
@@ -194,28 +200,9 @@ impl Tickets {
     }
 
     async fn put_once(&self, put: &Put) -> Result<Attempt<()>> {
-        let request = PutItemInput::builder()
-            .table_name(&self.table)
-            .set_item(Some(put.item.clone()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .set_return_consumed_capacity(self.meter.level());
-        let sent = self.dynamodb.once().send(put.condition.apply(request)).await;
-        match sent.map_err(|error| match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failed)) => Ok(failed.item.clone()),
-            _ => Err(Failure::of(error)),
-        }) {
-            Ok(output) => {
-                self.meter.wrote(output.consumed_capacity());
-                Ok(Attempt::Written(()))
-            }
-            Err(refused) => {
-                self.meter.add_lost();
-                match refused {
-                    Ok(found) => Ok(Attempt::Refused(found)),
-                    Err(failure) => failure.into_attempt(),
-                }
-            }
-        }
+        let request = self.dynamodb.put_item().table_name(&self.table).set_item(Some(put.item.clone()));
+        let sent = put.condition.apply(request).send().await;
+        Attempt::of(self.dynamodb.wrote(sent).map(drop))
     }
 }
 

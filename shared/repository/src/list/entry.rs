@@ -72,26 +72,6 @@ impl FromItem for Entry {
     }
 }
 
-/// What is stored under a ticket's id, with its version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Versioned {
-    pub(crate) entry: Entry,
-    /// `None` for a void.
-    pub(crate) version: Option<Version>,
-}
-
-impl FromItem for Versioned {
-    fn from_attributes(attributes: &Attributes<'_>) -> Option<Self> {
-        let entry = Entry::from_attributes(attributes)?;
-        Some(Self { entry, version: Some(Version::new(attributes.number("version")?)) })
-    }
-
-    fn from_item(item: Item) -> Result<Self> {
-        let version = item::version(&item);
-        Ok(Self { entry: Entry::from_item(item)?, version })
-    }
-}
-
 impl FromItem for RecordKey {
     fn from_attributes(attributes: &Attributes<'_>) -> Option<Self> {
         let time = |name| Timestamp::from_millis(attributes.number(name)?).ok();

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures::future::try_join_all;
 use tickets_domain::error::Cause;
@@ -11,8 +10,6 @@ use tickets_domain::{Error, RecordState, Result, Row, Taken, TicketId};
 
 use super::{Candidate, Entry, Page};
 use crate::backoff::Backoff;
-use crate::capacity::Metering as _;
-use crate::failure::Failure;
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
 
@@ -108,11 +105,9 @@ impl Tickets {
         let mut keys: Vec<_> = keys.into_iter().map(PrimaryKey::into_key).collect();
         loop {
             let wanted = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys)).build();
-            let get = BatchGetItemInput::builder()
-                .request_items(&self.table, wanted.map_err(Error::internal)?)
-                .set_return_consumed_capacity(self.meter.level());
-            let (output, read) = self.dynamodb.read(get).await.map_err(Failure::of)?;
-            self.meter.read(output.consumed_capacity());
+            let wanted = wanted.map_err(Error::internal)?;
+            let get = self.dynamodb.batch_get_item().request_items(&self.table, wanted);
+            let (output, read) = self.dynamodb.batch_get_items(get).await?;
             entries.extend(read?);
             keys = output
                 .unprocessed_keys

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use aws_sdk_dynamodb::operation::query::{QueryInput, builders::QueryInputBuilder};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::try_join_all;
 use tickets_domain::id::CustomerId;
@@ -10,8 +10,6 @@ use tickets_domain::work_queue::Statuses;
 use tickets_domain::{Filter, RecordKey, Result, TicketId, Timestamp};
 
 use super::{Candidate, Candidates, FIRST_KEYS};
-use crate::capacity::Metering as _;
-use crate::failure::Failure;
 use crate::ids::Counter;
 use crate::item::{Item, QueueKey};
 use crate::month::Month;
@@ -49,7 +47,7 @@ impl Tickets {
     /// The next page of a query, of at most `limit` items.
     pub(super) async fn query<T: FromItem>(
         &self,
-        query: QueryInputBuilder,
+        query: QueryFluentBuilder,
         position: &mut Position,
         limit: usize,
     ) -> Result<Vec<T>> {
@@ -65,10 +63,8 @@ impl Tickets {
             .table_name(&self.table)
             .set_exclusive_start_key(start)
             // A page ends at a megabyte, before it reaches a larger limit.
-            .set_limit(i32::try_from(limit).ok().filter(|limit| *limit < 10_000))
-            .set_return_consumed_capacity(self.meter.level());
-        let (output, read) = self.dynamodb.read(query).await.map_err(Failure::of)?;
-        self.meter.read(output.consumed_capacity());
+            .set_limit(i32::try_from(limit).ok().filter(|limit| *limit < 10_000));
+        let (output, read) = self.dynamodb.query_items(query).await?;
         *position = Position::after(output.last_evaluated_key);
         read
     }
@@ -180,7 +176,8 @@ impl CustomerKeys<'_> {
 
     async fn next(&mut self, limit: usize) -> Result<OrderedPage> {
         let number = |value: u64| AttributeValue::N(value.to_string());
-        let query = QueryInput::builder()
+        let query = self.tickets.dynamodb.query();
+        let query = query
             .index_name(BY_CUSTOMER)
             .key_condition_expression("#customer = :customer AND #id > :after")
             .expression_attribute_names("#customer", "customerID")
@@ -277,7 +274,8 @@ impl StatusShard {
         filter: &Filter,
         limit: usize,
     ) -> Result<(usize, Option<u64>)> {
-        let query = QueryInput::builder()
+        let query = tickets.dynamodb.query();
+        let query = query
             .index_name(BY_STATUS)
             .key_condition_expression("#status = :status AND #id > :after")
             .expression_attribute_names("#status", "statusShard")
@@ -345,9 +343,10 @@ fn fresh_shards() -> Vec<Position> {
 }
 
 impl Tickets {
-    fn changed_in(&self, month_shard: &str, since: Timestamp, until: Timestamp) -> QueryInputBuilder {
+    fn changed_in(&self, month_shard: &str, since: Timestamp, until: Timestamp) -> QueryFluentBuilder {
         let millis = |time: Timestamp| AttributeValue::N(time.millis().to_string());
-        QueryInput::builder()
+        self.dynamodb
+            .query()
             .index_name(BY_UPDATED)
             .key_condition_expression("#month = :month AND #updated BETWEEN :since AND :until")
             .expression_attribute_names("#month", "updatedMonth")
@@ -585,10 +584,10 @@ mod tests {
         {
             let (tickets, calls) = scripted::tickets(|_, _| ok(json!({"Items": []})));
             let mut position = Position::Start;
-            let read = tickets.query::<RecordKey>(QueryInput::builder(), &mut position, limit).await;
+            let read = tickets.query::<RecordKey>(tickets.dynamodb.query(), &mut position, limit).await;
             assert!(read.unwrap().is_empty() && position.is_end());
             assert_eq!(calls.of("Query")[0]["Limit"], asked);
-            let read = tickets.query::<RecordKey>(QueryInput::builder(), &mut position, limit).await;
+            let read = tickets.query::<RecordKey>(tickets.dynamodb.query(), &mut position, limit).await;
             assert!(read.unwrap().is_empty() && position.is_end() && calls.of("Query").len() == 1);
         }
     }

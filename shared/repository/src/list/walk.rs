@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::query::{QueryInput, builders::QueryInputBuilder};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::try_join_all;
 use tickets_domain::{Filter, Result, Row, Taken, Timestamp};
@@ -89,7 +89,8 @@ impl Shard<'_> {
 
     async fn read_on(&mut self) -> Result<()> {
         let number = |value: u64| AttributeValue::N(value.to_string());
-        let query = QueryInput::builder()
+        let query = self.tickets.dynamodb.query();
+        let query = query
             .consistent_read(true)
             .key_condition_expression("#bucket = :bucket AND #id BETWEEN :from AND :to")
             .expression_attribute_names("#bucket", "bucket")
@@ -334,7 +335,7 @@ impl Tickets {
 }
 
 /// Lets the database filter by dates and deletion.
-fn only_matching(mut query: QueryInputBuilder, filter: &Filter) -> QueryInputBuilder {
+fn only_matching(mut query: QueryFluentBuilder, filter: &Filter) -> QueryFluentBuilder {
     let mut conditions = Vec::new();
     let bounds = [
         ("createdDate", ">=", ":created", filter.created_since),
@@ -358,8 +359,6 @@ mod tests {
     use serde_json::{Value, json};
     use tickets_domain::{Epoch, RecordKey, RecordState};
     use tokio::time::Instant;
-
-    use aws_sdk_dynamodb::operation::delete_item::DeleteItemInput;
 
     use super::*;
     use crate::scripted::{self, Calls};
@@ -431,8 +430,8 @@ mod tests {
     /// Removes a ticket as if it had never come.
     async fn remove(tickets: &Tickets, id: u64) {
         let key = PrimaryKey::ticket(item::ticket_id(id).unwrap()).into_key();
-        let delete = DeleteItemInput::builder().table_name("Tickets").set_key(Some(key));
-        tickets.dynamodb.send(delete).await.unwrap();
+        let delete = tickets.dynamodb.client().delete_item().table_name("Tickets").set_key(Some(key));
+        delete.send().await.unwrap();
     }
 
     /// The table at a time when every missing id is closed.
@@ -605,15 +604,16 @@ mod tests {
         assert_eq!(page.done, 2999);
     }
 
-    #[test]
-    fn the_database_filters_by_dates_and_deletion() {
+    #[tokio::test]
+    async fn the_database_filters_by_dates_and_deletion() {
+        let (tickets, _) = scripted::tickets(|_, _| scripted::ok(serde_json::json!({})));
         let asked = |filter: &Filter| {
-            let query = only_matching(QueryInput::builder(), filter).build().unwrap();
+            let query = only_matching(tickets.dynamodb.query(), filter);
             let mut values: Vec<_> =
-                query.expression_attribute_values.unwrap_or_default().into_iter().collect();
+                query.get_expression_attribute_values().clone().unwrap_or_default().into_iter().collect();
             values.sort_by(|a, b| a.0.cmp(&b.0));
             let values: Vec<_> = values.into_iter().map(|(_, value)| value.as_n().unwrap().clone()).collect();
-            (query.filter_expression.unwrap_or_default(), values)
+            (query.get_filter_expression().clone().unwrap_or_default(), values)
         };
         let time = |millis| Some(Timestamp::from_millis(millis).unwrap());
         let all = Filter {
