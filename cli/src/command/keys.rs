@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, RateLimit, Scope, Timestamp};
-use tickets_repository::api_key::REMEMBERED;
+use tickets_repository::key_cache::REMEMBERED;
 use tickets_repository::{Keys as Store, schema};
 
 use crate::connect::{Tables, open};

@@ -16,14 +16,8 @@ use tickets_domain::{
 use crate::dynamodb::{DynamoDb, WriteError};
 use crate::failure::Failure;
 use crate::item::{self, Item, millis};
+use crate::key_cache::{KeyCache, RECENT, REMEMBERED};
 use crate::lease::Lease;
-
-/// How long a process remembers a lookup. A revoked key may still be let in for this long.
-pub const REMEMBERED: Duration = Duration::from_secs(60);
-/// Do not look up an id again within this time, whoever asks: wrong secrets must not cause reads.
-const RECENT: Duration = Duration::from_secs(5);
-/// The most ids remembered. Unknown ids are remembered too, and anyone can make those up.
-const MOST_REMEMBERED: usize = 1000;
 
 /// The table of API keys, with a short memory of lookups.
 #[derive(Debug)]
@@ -31,14 +25,13 @@ pub struct Keys {
     pub(crate) dynamodb: DynamoDb,
     pub(crate) table: String,
     pub(crate) clock: Clock,
-    /// The result of each lookup, and its time.
-    memory: Mutex<HashMap<KeyId, (Timestamp, Option<ApiKey>)>>,
+    cache: Mutex<KeyCache>,
     leases: Mutex<HashMap<KeyId, Lease>>,
 }
 
 impl Keys {
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock) -> Self {
-        Self { dynamodb, table: table.into(), clock, memory: Mutex::default(), leases: Mutex::default() }
+        Self { dynamodb, table: table.into(), clock, cache: Mutex::default(), leases: Mutex::default() }
     }
 
     /// Opens the connection to the database before the first caller waits for it: looks up a key that does
@@ -57,7 +50,7 @@ impl Keys {
             .set_item(Some(api_key_item(key)?))
             .condition_expression("attribute_not_exists(keyId)");
         self.dynamodb.wrote(put.send().await)?;
-        self.forget(&key.id);
+        self.cache().remove(&key.id);
         Ok(())
     }
 
@@ -95,7 +88,7 @@ impl Keys {
             Err(WriteError::ConditionFailed(_)) => Err(Error::NotFound),
             Err(error) => Err(error.into()),
             Ok(_) => {
-                self.forget(id);
+                self.cache().remove(id);
                 Ok(())
             }
         }
@@ -132,50 +125,18 @@ impl Keys {
             Err(WriteError::ConditionFailed(_)) => Err(Error::Contended),
             Err(error) => Err(error.into()),
             Ok(_) => {
-                self.forget(&token.id);
+                self.cache().remove(&token.id);
                 Ok(())
             }
         }
     }
 
-    /// Forgets a key that this process has just changed.
-    fn forget(&self, id: &KeyId) {
-        self.memory().remove(id);
-    }
-
-    fn memory(&self) -> MutexGuard<'_, HashMap<KeyId, (Timestamp, Option<ApiKey>)>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn cache(&self) -> MutexGuard<'_, KeyCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, HashMap<KeyId, Lease>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The remembered lookup of a key, if it is younger than `long`.
-    fn remembered(&self, id: &KeyId, now: Timestamp, long: Duration) -> Option<Option<ApiKey>> {
-        let memory = self.memory();
-        memory.get(id).filter(|(found, _)| now < found.plus(long)).map(|(_, key)| key.clone())
-    }
-
-    fn remember(&self, id: &KeyId, now: Timestamp, key: &Option<ApiKey>) {
-        let mut memory = self.memory();
-        if memory.len() >= MOST_REMEMBERED {
-            memory.retain(|_, (found, _)| now < found.plus(REMEMBERED));
-        }
-        if memory.len() >= MOST_REMEMBERED {
-            // Drop unknown ids, which anyone can make up; keep the keys in use.
-            memory.retain(|_, (_, key)| key.is_some());
-        }
-        if memory.len() < MOST_REMEMBERED {
-            memory.insert(id.clone(), (now, key.clone()));
-        }
-    }
-
-    /// Sets `last_used` of a remembered key.
-    pub(crate) fn remember_use(&self, id: &KeyId, now: Timestamp) {
-        if let Some((_, Some(key))) = self.memory().get_mut(id) {
-            key.last_used = Some(now);
-        }
     }
 
     /// An update of a key's item.
@@ -191,17 +152,21 @@ impl Keys {
         Ok(dynamodb.read(get.send().await)?.item)
     }
 
+    fn cached(&self, id: &KeyId, long: Duration) -> Option<Option<ApiKey>> {
+        self.cache().get(id, self.clock.now(), long)
+    }
+
     async fn look_up(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {
         let now = self.clock.now();
         let found = self.read(id, meter).await?.map(api_key).transpose()?;
-        self.remember(id, now, &found);
+        self.cache().insert(id, now, &found);
         Ok(found)
     }
 }
 
 impl KeyStore for Keys {
     async fn find(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {
-        match self.remembered(id, self.clock.now(), REMEMBERED) {
+        match self.cached(id, REMEMBERED) {
             Some(found) => Ok(found),
             None => self.look_up(id, meter).await,
         }
@@ -209,7 +174,7 @@ impl KeyStore for Keys {
 
     // Known and unknown ids take the same path, so that the response time does not tell which they are.
     async fn find_newer(&self, id: &KeyId, meter: &Meter) -> Result<Option<ApiKey>> {
-        match self.remembered(id, self.clock.now(), RECENT) {
+        match self.cached(id, RECENT) {
             Some(_) => Ok(None),
             None => self.look_up(id, meter).await,
         }
@@ -317,41 +282,15 @@ mod tests {
         Timestamp::from_millis(NOW).unwrap()
     }
 
-    #[test]
-    fn a_thousand_ids_are_remembered_and_unknown_ones_make_way_for_keys() {
-        let (keys, _) = keys(|_| ok(json!({})));
-        let id = |name: &str, n: usize| -> KeyId { format!("{name}{n}").parse().unwrap() };
-        let key =
-            |n| ApiKey { id: id("key", n), ..ApiKey::new(&BearerToken::generate().unwrap(), [], now()) };
-        for n in 0..600 {
-            keys.remember(&id("key", n), now(), &Some(key(n)));
-            keys.remember(&id("nobody", n), now(), &None);
-        }
-        let known = |name: &str| (0..1200).filter(|n| keys.memory().contains_key(&id(name, *n))).count();
-        assert_eq!(known("key"), 600);
-        assert!(keys.memory().len() <= MOST_REMEMBERED && known("nobody") < 600);
-        for n in 600..1200 {
-            keys.remember(&id("key", n), now(), &Some(key(n)));
-        }
-        assert_eq!((known("key"), keys.memory().len()), (1000, 1000), "the rest is looked up each time");
-        keys.remember(&id("key", 1100), now().plus(REMEMBERED), &Some(key(1100)));
-        assert_eq!(keys.memory().len(), 1, "the others are a minute old");
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_lookup_is_remembered_for_a_minute_and_not_repeated_within_five_seconds() {
         let (keys, calls) = keys(|_| ok(json!({})));
         let (id, meter) = ("nobody".parse().unwrap(), Meter::default());
-        let at = |millis: i64| Timestamp::from_millis(NOW + millis).unwrap();
         assert!(keys.find(&id, &meter).await.unwrap().is_none());
         assert!(keys.find(&id, &meter).await.unwrap().is_none());
         assert!(keys.find_newer(&id, &meter).await.unwrap().is_none());
         assert_eq!(calls.of("GetItem").len(), 1);
         assert_eq!(calls.of("GetItem")[0]["ConsistentRead"], true);
-        assert!(keys.remembered(&id, at(59_999), REMEMBERED).is_some());
-        assert!(keys.remembered(&id, at(60_000), REMEMBERED).is_none());
-        assert!(keys.remembered(&id, at(4999), RECENT).is_some());
-        assert!(keys.remembered(&id, at(5000), RECENT).is_none());
     }
 
     #[tokio::test(start_paused = true)]

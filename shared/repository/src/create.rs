@@ -16,7 +16,7 @@ use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, TicketId, Times
 
 use crate::backoff::Backoff;
 use crate::ids::Reservation;
-use crate::item::{self, Expiry, Item, Origin, WriteId, millis};
+use crate::item::{self, Expiry, Item, WriteId, WriteMetadata, millis};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
 use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
@@ -298,7 +298,7 @@ impl Tickets {
             key: PrimaryKey::ticket(draft.ticket.id),
             item: item::ticket_item(
                 &draft.ticket,
-                &Origin::first(draft.write_id.clone(), draft.previous_reserved),
+                &WriteMetadata::first(draft.write_id.clone(), draft.previous_reserved),
             )?,
             write_id: draft.write_id.clone(),
             condition: Condition::Absent,
@@ -343,7 +343,7 @@ impl Tickets {
             // Keep it as long as a claim that may lead to it.
             item: item::void_item(
                 id,
-                &Origin::first(write_id.clone(), previous_reserved),
+                &WriteMetadata::first(write_id.clone(), previous_reserved),
                 now,
                 idempotency::KEPT,
             )?,

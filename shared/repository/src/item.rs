@@ -138,9 +138,10 @@ impl WriteId {
     }
 }
 
-/// What is stored under a ticket's id besides the record.
+/// What a write stores under a ticket's id besides the record: who wrote it, and what later writers and readers
+/// need to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Origin {
+pub(crate) struct WriteMetadata {
     pub(crate) writer: WriteId,
     /// The write id of the version before: its writer may not know yet that it took effect.
     #[serde(rename = "previousWriter", default, skip_serializing_if = "Option::is_none")]
@@ -158,8 +159,8 @@ pub(crate) struct Origin {
     pub(crate) customer_since: Option<Version>,
 }
 
-impl Origin {
-    /// The origin of a first version.
+impl WriteMetadata {
+    /// The metadata of a first version.
     pub(crate) fn first(writer: WriteId, previous_reserved: Option<Timestamp>) -> Self {
         Self { writer, previous_writer: None, previous_reserved, customer_since: None }
     }
@@ -194,7 +195,7 @@ struct TicketItem<'a> {
     status_shard: String,
     version: Version,
     #[serde(flatten)]
-    origin: &'a Origin,
+    metadata: &'a WriteMetadata,
 }
 
 /// The tombstone of a deleted ticket.
@@ -214,7 +215,7 @@ struct TombstoneItem {
     deleted: Timestamp,
     version: Version,
     #[serde(flatten)]
-    origin: Origin,
+    metadata: WriteMetadata,
     expires: Expiry,
 }
 
@@ -226,7 +227,7 @@ struct VoidItem<'a> {
     #[serde(rename = "voidedDate", with = "millis")]
     voided: Timestamp,
     #[serde(flatten)]
-    origin: &'a Origin,
+    metadata: &'a WriteMetadata,
     expires: Expiry,
 }
 
@@ -281,7 +282,7 @@ fn updated_month(id: TicketId, updated: Timestamp) -> String {
     month_shard(Month::of(updated), shard(id.get()))
 }
 
-pub(crate) fn ticket_item(ticket: &Ticket, origin: &Origin) -> Result<Item> {
+pub(crate) fn ticket_item(ticket: &Ticket, metadata: &WriteMetadata) -> Result<Item> {
     let PrimaryKey { bucket, id } = PrimaryKey::ticket(ticket.id);
     to_item(TicketItem {
         bucket,
@@ -292,12 +293,12 @@ pub(crate) fn ticket_item(ticket: &Ticket, origin: &Origin) -> Result<Item> {
         month: updated_month(ticket.id, ticket.updated),
         status_shard: status_shard(ticket.fields.status.as_ref().map(Choice::as_str), shard(id)),
         version: ticket.version,
-        origin,
+        metadata,
     })
 }
 
 /// The item of a tombstone, kept for `keep` after the deletion.
-pub(crate) fn tombstone_item(tombstone: &Tombstone, origin: Origin, keep: Duration) -> Result<Item> {
+pub(crate) fn tombstone_item(tombstone: &Tombstone, metadata: WriteMetadata, keep: Duration) -> Result<Item> {
     let PrimaryKey { bucket, id } = PrimaryKey::ticket(tombstone.id);
     to_item(TombstoneItem {
         bucket,
@@ -308,15 +309,20 @@ pub(crate) fn tombstone_item(tombstone: &Tombstone, origin: Origin, keep: Durati
         month: updated_month(tombstone.id, tombstone.updated),
         deleted: tombstone.deleted,
         version: tombstone.version,
-        origin,
+        metadata,
         expires: Expiry::after(tombstone.deleted, keep),
     })
 }
 
 /// The item of a void, kept for `keep` from now.
-pub(crate) fn void_item(id: TicketId, origin: &Origin, now: Timestamp, keep: Duration) -> Result<Item> {
+pub(crate) fn void_item(
+    id: TicketId,
+    metadata: &WriteMetadata,
+    now: Timestamp,
+    keep: Duration,
+) -> Result<Item> {
     let PrimaryKey { bucket, id } = PrimaryKey::ticket(id);
-    to_item(VoidItem { bucket, id, voided: now, origin, expires: Expiry::after(now, keep) })
+    to_item(VoidItem { bucket, id, voided: now, metadata, expires: Expiry::after(now, keep) })
 }
 
 /// The item of a departure, kept for `keep` after the move.
@@ -349,8 +355,8 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
         return Ok(Stored {
             id: tombstone.id,
             record: Some(Record::Deleted(tombstone)),
-            previous_reserved: item.origin.previous_reserved,
-            customer_since: item.origin.customer_since,
+            previous_reserved: item.metadata.previous_reserved,
+            customer_since: item.metadata.customer_since,
         });
     }
     let id = ticket_id(taken(&mut item, "id")?)?;
@@ -461,8 +467,8 @@ mod tests {
         Ticket { version: Version::new(3), ..Ticket::new("43".parse().unwrap(), fields, created) }
     }
 
-    fn origin() -> Origin {
-        Origin {
+    fn metadata() -> WriteMetadata {
+        WriteMetadata {
             writer: WriteId::new(&"ada".parse().unwrap()),
             previous_writer: Some(WriteId::new(&"eve".parse().unwrap())),
             previous_reserved: Some(time(77)),
@@ -472,14 +478,14 @@ mod tests {
 
     #[test]
     fn a_ticket_is_read_as_it_was_written_with_what_is_kept_beside_it() {
-        let item = ticket_item(&ticket(), &origin()).unwrap();
+        let item = ticket_item(&ticket(), &metadata()).unwrap();
         assert_eq!((version(&item), created(&item)), (Some(Version::new(3)), Some(ticket().created)));
         assert_eq!(item["updatedMonth"], AttributeValue::S("2026-11#3".into()));
         assert_eq!(item["statusShard"], AttributeValue::S("open#3".into()));
         let found = stored(item).unwrap();
         assert_eq!((found.id, found.record), (ticket().id, Some(Record::Live(ticket()))));
         assert_eq!((found.previous_reserved, found.customer_since), (Some(time(77)), Some(Version::new(2))));
-        let first = ticket_item(&ticket(), &Origin::first(origin().writer, None)).unwrap();
+        let first = ticket_item(&ticket(), &WriteMetadata::first(metadata().writer, None)).unwrap();
         let found = stored(first).unwrap();
         assert_eq!((found.previous_reserved, found.customer_since), (None, None));
     }
@@ -487,7 +493,7 @@ mod tests {
     #[test]
     fn a_tombstone_is_read_as_it_was_written_and_goes_after_its_time() {
         let tombstone = ticket().delete("2026-11-24T00:00:00Z".parse().unwrap());
-        let item = tombstone_item(&tombstone, origin(), Duration::from_secs(60)).unwrap();
+        let item = tombstone_item(&tombstone, metadata(), Duration::from_secs(60)).unwrap();
         let expires = tombstone.deleted.millis() / 1000 + 60;
         assert_eq!(item["expires"], AttributeValue::N(expires.to_string()));
         let found = stored(item).unwrap();
@@ -497,7 +503,8 @@ mod tests {
 
     #[test]
     fn a_void_is_something_under_an_id_and_no_record() {
-        let item = void_item("43".parse().unwrap(), &origin(), time(5000), Duration::from_secs(60)).unwrap();
+        let item =
+            void_item("43".parse().unwrap(), &metadata(), time(5000), Duration::from_secs(60)).unwrap();
         assert_eq!((version(&item), created(&item), is_departure(&item)), (None, None, false));
         assert_eq!(item["expires"], AttributeValue::N("65".into()));
         let found = stored(item).unwrap();
@@ -509,8 +516,8 @@ mod tests {
         let mut after = ticket();
         after.fields.customer = "7".parse().unwrap();
         let left = Departure::of(&ticket(), &after).unwrap();
-        let item = departure_item(&left, &origin().writer, Duration::from_secs(60)).unwrap();
-        assert!(is_departure(&item) && !is_departure(&ticket_item(&ticket(), &origin()).unwrap()));
+        let item = departure_item(&left, &metadata().writer, Duration::from_secs(60)).unwrap();
+        assert!(is_departure(&item) && !is_departure(&ticket_item(&ticket(), &metadata()).unwrap()));
         let key = record_key(item.clone()).unwrap();
         assert_eq!(
             (key.state, key.customer, key.updated),
@@ -521,10 +528,10 @@ mod tests {
 
     #[test]
     fn an_index_entry_says_what_a_record_is() {
-        let live = ticket_item(&ticket(), &origin()).unwrap();
+        let live = ticket_item(&ticket(), &metadata()).unwrap();
         assert_eq!(record_key(live).unwrap(), Record::Live(ticket()).key());
         let tombstone = ticket().delete(time(1));
-        let deleted = tombstone_item(&tombstone, origin(), Duration::from_secs(60)).unwrap();
+        let deleted = tombstone_item(&tombstone, metadata(), Duration::from_secs(60)).unwrap();
         assert_eq!(record_key(deleted).unwrap(), Record::Deleted(tombstone).key());
     }
 
@@ -535,8 +542,9 @@ mod tests {
         assert_ne!(write, WriteId::new(&ada), "every write has an id of its own");
         assert_eq!((write.key().unwrap(), WriteId::new(&eve).key().unwrap()), (ada, eve.clone()));
         let written = |writer: &WriteId, before: Option<&WriteId>| {
-            let origin = Origin { writer: writer.clone(), previous_writer: before.cloned(), ..origin() };
-            ticket_item(&ticket(), &origin).unwrap()
+            let metadata =
+                WriteMetadata { writer: writer.clone(), previous_writer: before.cloned(), ..metadata() };
+            ticket_item(&ticket(), &metadata).unwrap()
         };
         let other = WriteId::new(&eve);
         assert!(write.is_in(&written(&write, None)) && write.is_in(&written(&other, Some(&write))));
@@ -547,7 +555,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_a_fault_of_ours() {
         for missing in ["id", "createdDate", "updatedDate", "version", "customerID", "subject"] {
-            let mut item = ticket_item(&ticket(), &origin()).unwrap();
+            let mut item = ticket_item(&ticket(), &metadata()).unwrap();
             item.remove(missing);
             assert!(matches!(stored(item), Err(Error::Internal(_))), "{missing}");
         }

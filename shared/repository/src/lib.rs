@@ -9,7 +9,7 @@
 //! - `create`, `update`, `list`, [`seed`], [`moving`]: [`Tickets`]' calls, one file per subject;
 //! - [`erase`]: removes a ticket's content from table and history;
 //! - [`history`]: what happened to each ticket, made from the table's stream;
-//! - [`api_key`]: the keys, with [`limit`] for those with a limit, and `lease` for an instance's part of it; [`checkpoint`]: how far exports have come.
+//! - [`api_key`]: the keys, with [`key_cache`] for how long they are remembered, [`limit`] for those with a limit, and `lease` for an instance's part of it; [`checkpoint`]: how far exports have come.
 //!
 //! This crate knows nothing of the API's requests and responses.
 
@@ -18,12 +18,15 @@ mod backoff;
 pub mod checkpoint;
 pub mod client;
 mod create;
+#[cfg(test)]
+mod documented;
 pub mod dynamodb;
 pub mod erase;
 mod failure;
 pub mod history;
 pub mod ids;
 mod item;
+pub mod key_cache;
 mod lease;
 pub mod limit;
 mod list;

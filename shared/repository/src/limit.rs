@@ -170,7 +170,7 @@ impl Keys {
             Ok(sent) => drop(dynamodb.wrote(sent)),
             Err(_) => meter.add_lost(),
         }
-        self.remember_use(&key.id, now);
+        self.cache().note_use(&key.id, now);
     }
 }
 

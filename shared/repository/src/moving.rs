@@ -21,7 +21,7 @@ use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp};
 
 use crate::backoff::Backoff;
 use crate::ids::new_epoch;
-use crate::item::{self, Item, Origin, WriteId};
+use crate::item::{self, Item, WriteId, WriteMetadata};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
@@ -230,11 +230,11 @@ impl Tickets {
         }
         let write_id = WriteId::new(by);
         // Without a time of reservation: the ids before it are closed.
-        let origin = Origin::first(write_id.clone(), None);
+        let metadata = WriteMetadata::first(write_id.clone(), None);
         let item = match record {
-            Record::Live(ticket) => item::ticket_item(ticket, &origin)?,
+            Record::Live(ticket) => item::ticket_item(ticket, &metadata)?,
             Record::Deleted(tombstone) => {
-                item::tombstone_item(tombstone, origin, self.policy.keep_tombstones)?
+                item::tombstone_item(tombstone, metadata, self.policy.keep_tombstones)?
             }
             Record::Departed(_) => return Err(Error::internal("a departure is no version of a ticket")),
         };
@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn a_record_is_there_as_it_is_only_if_all_of_it_is() {
         let at = |millis: i64| Timestamp::from_millis(NOW + millis).unwrap();
-        let origin = || Origin::first(WriteId::new(&"a".parse().unwrap()), None);
+        let metadata = || WriteMetadata::first(WriteId::new(&"a".parse().unwrap()), None);
         let ticket = Ticket::new(TicketId::FIRST, scripted::fields(json!({})), at(0));
         let changed = Ticket { updated: at(1), ..ticket.clone() };
         let other = Ticket { fields: scripted::fields(json!({"subject": "t"})), ..ticket.clone() };
@@ -451,8 +451,10 @@ mod tests {
         let elsewhere = Ticket { created: at(-1), ..ticket.clone() };
         let (live, deleted) = (Record::Live, Record::Deleted);
         let item = |record: &Record| match record {
-            Record::Live(ticket) => item::ticket_item(ticket, &origin()).unwrap(),
-            Record::Deleted(tombstone) => item::tombstone_item(tombstone, origin(), WRITE_DEADLINE).unwrap(),
+            Record::Live(ticket) => item::ticket_item(ticket, &metadata()).unwrap(),
+            Record::Deleted(tombstone) => {
+                item::tombstone_item(tombstone, metadata(), WRITE_DEADLINE).unwrap()
+            }
             Record::Departed(_) => unreachable!(),
         };
         for (found, record, is) in [
@@ -467,7 +469,7 @@ mod tests {
         ] {
             assert_eq!(compare(item(&found), &record).unwrap(), is, "{found:?} {record:?}");
         }
-        let void = item::void_item(TicketId::FIRST, &origin(), at(0), WRITE_DEADLINE).unwrap();
+        let void = item::void_item(TicketId::FIRST, &metadata(), at(0), WRITE_DEADLINE).unwrap();
         assert_eq!(compare(void, &live(ticket)).unwrap(), MovedIn::Taken);
     }
 }

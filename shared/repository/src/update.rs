@@ -4,7 +4,7 @@ use tickets_domain::id::Precondition;
 use tickets_domain::{Departure, Error, KeyId, Record, Result, Ticket, TicketId, Timestamp, Visibility};
 
 use crate::backoff::Backoff;
-use crate::item::{self, Origin, WriteId};
+use crate::item::{self, WriteId, WriteMetadata};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::{Tickets, visible};
 use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
@@ -70,7 +70,7 @@ impl Tickets {
             let next = decide(&current, self.clock.now())?;
             let write_id = WriteId::new(by);
             let moves = next.key().customer != current.fields.customer;
-            let origin = Origin {
+            let metadata = WriteMetadata {
                 writer: write_id.clone(),
                 previous_writer,
                 previous_reserved,
@@ -80,10 +80,10 @@ impl Tickets {
                 Record::Live(next) if *next == current => return Ok(Record::Live(current)),
                 Record::Live(next) => {
                     self.announce_departure(by, &current, next, &mut backoff).await?;
-                    item::ticket_item(next, &origin)?
+                    item::ticket_item(next, &metadata)?
                 }
                 Record::Deleted(tombstone) => {
-                    item::tombstone_item(tombstone, origin, self.policy.keep_tombstones)?
+                    item::tombstone_item(tombstone, metadata, self.policy.keep_tombstones)?
                 }
                 Record::Departed(_) => return Err(Error::internal("a departure is no version of a ticket")),
             };
