@@ -38,7 +38,7 @@ def until(condition, what, seconds=60):
     check(False, f"{what}, within {seconds} s")
 
 
-services = ("cloudformation", "dynamodb", "dynamodbstreams", "iam", "lambda", "logs", "s3", "scheduler")
+services = ("apigateway", "cloudformation", "dynamodb", "dynamodbstreams", "iam", "lambda", "logs", "s3", "scheduler")
 aws = {name: boto3.client(name) for name in services}
 outputs = {one["OutputKey"]: one["OutputValue"] for one in aws["cloudformation"].describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]}
 pages = aws["cloudformation"].get_paginator("list_stack_resources").paginate(StackName=stack)
@@ -237,12 +237,17 @@ class Probes:
 
 
 def what_is_watched_is_there():
-    """Metric filters read the logs that alarms watch."""
+    """Metric filters read the logs, and the stage has the throttles: nothing that alarms watch was left out."""
     made = {name: one for name, one in resources.items() if one["ResourceType"] == "AWS::Logs::MetricFilter"}
     groups = [physical["FunctionLogs"], physical["AccessLogs"]]
     filters = {one["filterName"] for group in groups for one in aws["logs"].describe_metric_filters(logGroupName=group)["metricFilters"]}
     for name, one in made.items():
         check(one["PhysicalResourceId"] in filters, f"{name} reads a log")
+    (stage,) = aws["apigateway"].get_stages(restApiId=physical["Api"])["item"]
+    settings = stage["methodSettings"]
+    check(settings["*/*"]["throttlingRateLimit"] == 500, "the stage has the throttle of all callers")
+    keyless = {path for path, one in settings.items() if one["throttlingRateLimit"] == 10}
+    check(len(keyless) == len(settings) - 1 and any("OPTIONS" in path for path in keyless), "what needs no key has its own")
 
 
 # A policy must have a statement, so this one allows nothing.

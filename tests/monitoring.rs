@@ -7,6 +7,7 @@ use serde_json::json;
 use serde_norway::Value as Yaml;
 use support::files::{read, template, text, untagged};
 use tickets_http::log::METRICS;
+use tickets_http::route::{DOCUMENTS, ROUTES};
 use tickets_repository::schema::INDEXES;
 
 use crate::template::{functions, resources};
@@ -242,6 +243,20 @@ fn every_invocation_that_fails_or_does_not_start_sets_off_an_alarm_whatever_the_
         "a key's limit"
     );
     assert!(!matches(throttled, &request(&[("status", "429")])), "the gateway's throttle");
+
+    let refused = counts("KeylessAlarm", "KeylessFilter", "AccessLogs");
+    let keyless = |status: &str, method: &str, path: &str| {
+        let path = format!("/api/v1{path}");
+        request(&[("status", status), ("httpMethod", method), ("resourcePath", &path)])
+    };
+    for document in DOCUMENTS {
+        assert!(matches(refused, &keyless("429", "GET", document)));
+        assert!(!matches(refused, &keyless("200", "GET", document)));
+    }
+    for route in ROUTES {
+        assert!(matches(refused, &keyless("429", "OPTIONS", route.path)));
+        assert!(!matches(refused, &keyless("429", "GET", route.path)), "over the throttle of all callers");
+    }
 }
 
 #[test]

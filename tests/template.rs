@@ -1,9 +1,10 @@
-//! Tests of the template's deployments: new versions, and the rights of functions to write.
+//! Tests of the template's deployments: new versions, throttles, and the rights of functions to write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_norway::Value as Yaml;
 use support::files::{read, statements, template, text, untagged};
+use tickets_http::route::{DOCUMENTS, ROUTES};
 use tickets_repository::COUNTER;
 use tickets_repository::checkpoint::CHECKPOINTS;
 
@@ -165,4 +166,41 @@ fn every_function_may_use_the_key_that_encrypts_what_it_reads() {
         assert_eq!(choice, ["HasKmsKey", "KeyUse", "AWS::NoValue"], "{name}");
         assert!(choices.next().is_none(), "{name}");
     }
+}
+
+#[test]
+fn services_of_other_accounts_may_take_no_role_of_the_stack() {
+    for (name, role) in resources(&template(), "AWS::IAM::Role") {
+        for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"].as_sequence().unwrap() {
+            let condition =
+                statement["Condition"].as_mapping().unwrap_or_else(|| panic!("{name}: a condition"));
+            let account = condition.values().map(|keys| text(&keys["aws:SourceAccount"])).collect::<Vec<_>>();
+            assert_eq!(account, ["AWS::AccountId"], "{name}");
+        }
+    }
+    let schedule = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
+    assert_eq!(text(&schedule["Properties"]["RoleArn"]), "SchedulerRole.Arn");
+}
+
+#[test]
+fn what_needs_no_key_has_throttles_of_its_own() {
+    let template = template();
+    let settings = template["Resources"]["Api"]["Properties"]["MethodSettings"].as_sequence().unwrap();
+    let limits = |setting: &Yaml| {
+        ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|limit| text(&setting[limit]).to_owned())
+    };
+    assert_eq!((text(&settings[0]["ResourcePath"]), text(&settings[0]["HttpMethod"])), ("/*", "*"));
+    assert_eq!(limits(&settings[0]), ["ThrottleRate", "ThrottleBurst"]);
+    let mut own = BTreeSet::new();
+    for setting in &settings[1..] {
+        assert_eq!(limits(setting), ["KeylessRate", "KeylessBurst"]);
+        // CloudFormation wants slashes within a path as ~1.
+        let path = text(&setting["ResourcePath"]).strip_prefix("/~1api~1v1").unwrap().replace("~1", "/");
+        assert!(own.insert((path, text(&setting["HttpMethod"]).to_owned())), "{setting:?} is there twice");
+    }
+    let preflights = ROUTES.iter().map(|route| (route.path, "OPTIONS"));
+    let documents =
+        DOCUMENTS.iter().flat_map(|path| ["OPTIONS", "GET", "HEAD"].map(|method| (*path, method)));
+    let expected = preflights.chain(documents).map(|(path, method)| (path.to_owned(), method.to_owned()));
+    assert_eq!(own, expected.collect());
 }
