@@ -147,6 +147,7 @@ class Probes:
         self.restricted = make_key("--customer", self.customer)
         self.ids = itertools.count(int(time.time()) * 1000)
         self.records = self.some_records()
+        self.new_ticket()  # So that the customer's list has a ticket to read, whichever function is probed first
 
     def http(self, *requests):
         # A new key, which no instance remembers. If keys have limits, functions lease requests from its item.
