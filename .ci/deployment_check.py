@@ -38,7 +38,8 @@ def until(condition, what, seconds=60):
     check(False, f"{what}, within {seconds} s")
 
 
-aws = {name: boto3.client(name) for name in ("cloudformation", "dynamodb", "dynamodbstreams", "iam", "lambda", "s3", "scheduler")}
+services = ("apigateway", "cloudformation", "dynamodb", "dynamodbstreams", "iam", "lambda", "logs", "s3", "scheduler")
+aws = {name: boto3.client(name) for name in services}
 outputs = {one["OutputKey"]: one["OutputValue"] for one in aws["cloudformation"].describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]}
 pages = aws["cloudformation"].get_paginator("list_stack_resources").paginate(StackName=stack)
 resources = {one["LogicalResourceId"]: one for page in pages for one in page["StackResourceSummaries"]}
@@ -146,6 +147,7 @@ class Probes:
         self.restricted = make_key("--customer", self.customer)
         self.ids = itertools.count(int(time.time()) * 1000)
         self.records = self.some_records()
+        self.new_ticket()  # So that the customer's list has a ticket to read, whichever function is probed first
 
     def http(self, *requests):
         # A new key, which no instance remembers. If keys have limits, functions lease requests from its item.
@@ -235,6 +237,20 @@ class Probes:
         return invoke("ExportFunctionName", {})[0] and invoke("ExportFunctionName", {"since": "2020-01-01"})[0]
 
 
+def what_is_watched_is_there():
+    """Metric filters read the logs, and the stage has the throttles: nothing that alarms watch was left out."""
+    made = {name: one for name, one in resources.items() if one["ResourceType"] == "AWS::Logs::MetricFilter"}
+    groups = [physical["FunctionLogs"], physical["AccessLogs"]]
+    filters = {one["filterName"] for group in groups for one in aws["logs"].describe_metric_filters(logGroupName=group)["metricFilters"]}
+    for name, one in made.items():
+        check(one["PhysicalResourceId"] in filters, f"{name} reads a log")
+    (stage,) = aws["apigateway"].get_stages(restApiId=physical["Api"])["item"]
+    settings = stage["methodSettings"]
+    check(settings["*/*"]["throttlingRateLimit"] == 500, "the stage has the throttle of all callers")
+    keyless = {path for path, one in settings.items() if one["throttlingRateLimit"] == 10}
+    check(len(keyless) == len(settings) - 1 and any("OPTIONS" in path for path in keyless), "what needs no key has its own")
+
+
 # A policy must have a statement, so this one allows nothing.
 NOTHING = {"Effect": "Deny", "Action": "dynamodb:DeleteTable", "Resource": "*"}
 
@@ -243,12 +259,28 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
+def shared_policies(role):
+    """The policies of the stack that a role shares with others: not AWS' own, which SAM attaches."""
+    attached = aws["iam"].list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    return [one["PolicyArn"] for one in attached if one["PolicyArn"] in physical.values()]
+
+
+def document_of(arn):
+    version = aws["iam"].get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    return aws["iam"].get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+
 def each_action_is_needed():
     probes, needed, unseen = Probes(), 0, 0
     for name in functions:
         role, probe = physical[f"{name}Role"], getattr(probes, name)
         aws["iam"].put_role_permissions_boundary(RoleName=role, PermissionsBoundary=physical["Boundary"])
         check(probe(), f"{name} does its work with all that it may do, inside the boundary")
+        # Each policy that functions share becomes one of the function's own, from which actions can be taken away.
+        shared = shared_policies(role)
+        for arn in shared:
+            aws["iam"].put_role_policy(RoleName=role, PolicyName=arn.split("/")[-1], PolicyDocument=json.dumps(document_of(arn)))
+            aws["iam"].detach_role_policy(RoleName=role, PolicyArn=arn)
         for policy in aws["iam"].list_role_policies(RoleName=role)["PolicyNames"]:
             document = aws["iam"].get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
             grants = [
@@ -268,8 +300,20 @@ def each_action_is_needed():
                 check(not probe(), what)
                 needed += 1
             aws["iam"].put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+        for arn in shared:
+            aws["iam"].attach_role_policy(RoleName=role, PolicyArn=arn)
+            aws["iam"].delete_role_policy(RoleName=role, PolicyName=arn.split("/")[-1])
         check(probe(), f"{name} does its work again")
     print(f"policies: {needed} actions taken away one by one, each is missed; {unseen} that the emulator does not ask for")
+
+
+def policies(role):
+    """The documents of a role's own policies, and of those of the stack that it shares with others."""
+    own = [
+        aws["iam"].get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+        for policy in aws["iam"].list_role_policies(RoleName=role)["PolicyNames"]
+    ]
+    return own + [document_of(arn) for arn in shared_policies(role)]
 
 
 def the_counter_and_the_checkpoint_are_their_owners():
@@ -278,10 +322,7 @@ def the_counter_and_the_checkpoint_are_their_owners():
 
     def may(function, action, partition):
         role = physical[f"{function}Role"]
-        documents = [
-            aws["iam"].get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-            for policy in aws["iam"].list_role_policies(RoleName=role)["PolicyNames"]
-        ]
+        documents = policies(role)
         table = aws["dynamodb"].describe_table(TableName=outputs["TicketsTableName"])["Table"]["TableArn"]
         asked = EvalContext(
             principal_arn=f"arn:aws:sts::000000000000:assumed-role/{role}/x", principal_type="AssumedRole",
@@ -300,6 +341,7 @@ def the_counter_and_the_checkpoint_are_their_owners():
 
 a_deployment_does_what_it_says()
 what_functions_would_refuse_is_refused_before()
+what_is_watched_is_there()
 if "--policies" in sys.argv:
     the_counter_and_the_checkpoint_are_their_owners()
     each_action_is_needed()

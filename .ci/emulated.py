@@ -14,10 +14,8 @@ LEFT_OUT = {
     "Globals.Function.DeploymentPreference": "there is no CodeDeploy: an alias moves to a new version at once",
     "Resources.ExportsPolicy": "it is reached without TLS, which this policy denies (it did: the export failed)",
     "Resources.NewVersionAlarm": METRIC_MATH,
-    "Resources.UnauthenticatedAlarm": METRIC_MATH,
+    "Resources.NewWriterVersionAlarm": METRIC_MATH,
     "Resources.ClientErrorAlarm": METRIC_MATH,
-    "Resources.FunctionErrorAlarm": METRIC_MATH,
-    "Resources.FunctionThrottleAlarm": METRIC_MATH,
     "Resources.TableThrottleAlarm": METRIC_MATH,
     "Resources.SmallTableThrottleAlarm": METRIC_MATH,
 }

@@ -15,7 +15,7 @@ use axum::http::{Method, Request};
 use export_tickets::{Bucket, Event, Exporter};
 use serde_json::json;
 use serde_norway::Value as Yaml;
-use support::files::{read, root, template, text, untagged};
+use support::files::{read, root, statements, template, text, untagged};
 use support::model::{Faults, Model};
 use tickets_app::{App, Config, EXPORT_BUCKET};
 use tickets_cli::access_key::AccessKey;
@@ -312,18 +312,16 @@ impl Reference for Yaml {
 fn allowed(function: &Yaml) -> BTreeSet<(String, String)> {
     let list = |value: &Yaml| untagged(value).as_sequence().cloned().unwrap_or_else(|| vec![value.clone()]);
     let mut allowed = BTreeSet::new();
-    for policy in function["Properties"]["Policies"].as_sequence().unwrap() {
-        for statement in policy["Statement"].as_sequence().unwrap() {
-            if statement["Effect"] == "Deny" {
-                continue; // This limits allowed actions to some items: see tests/template.rs.
-            }
-            assert_eq!(statement["Effect"], "Allow");
-            for (action, resource) in list(&statement["Action"])
-                .iter()
-                .flat_map(|a| list(&statement["Resource"]).into_iter().map(move |r| (a.clone(), r)))
-            {
-                allowed.insert((text(&action).to_owned(), text(&resource).to_owned()));
-            }
+    for statement in statements(&template(), function) {
+        if statement["Effect"] == "Deny" {
+            continue; // This limits allowed actions to some items: see tests/template.rs.
+        }
+        assert_eq!(statement["Effect"], "Allow");
+        for (action, resource) in list(&statement["Action"])
+            .iter()
+            .flat_map(|a| list(&statement["Resource"]).into_iter().map(move |r| (a.clone(), r)))
+        {
+            allowed.insert((text(&action).to_owned(), text(&resource).to_owned()));
         }
     }
     allowed
@@ -374,12 +372,10 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
     // A key's item: functions may only write what was leased of its limit, and that it is used. They cannot
     // widen a key.
     for (name, function) in &functions {
-        let policies = function["Properties"]["Policies"].as_sequence().unwrap();
-        let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
-        let of_keys = |statement: &&Yaml| {
+        let of_keys = |statement: &Yaml| {
             statement["Action"] == "dynamodb:UpdateItem" && text(&statement["Resource"]) == "ApiKeys.Arn"
         };
-        for statement in statements.filter(of_keys) {
+        for statement in statements(&template(), function).into_iter().filter(of_keys) {
             let list = |operator: &str, key: &str| {
                 let values = statement["Condition"][operator][key].as_sequence().unwrap();
                 values.iter().map(|value| text(value).to_owned()).collect::<Vec<_>>()
@@ -395,9 +391,8 @@ fn every_function_may_make_the_calls_it_makes_and_no_others() {
         }
     }
     // The export may write one partition of the table.
-    let policies = functions[EXPORT]["Properties"]["Policies"].as_sequence().unwrap();
-    let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().unwrap());
-    let mut writes = statements.filter(|statement| statement["Action"] == "dynamodb:PutItem");
+    let statements = statements(&template(), &functions[EXPORT]);
+    let mut writes = statements.iter().filter(|statement| statement["Action"] == "dynamodb:PutItem");
     let keys = &writes.next().unwrap()["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
     assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS]);
     assert!(writes.next().is_none());

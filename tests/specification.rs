@@ -13,6 +13,7 @@ mod faults;
 mod history;
 mod limits;
 mod log;
+mod monitoring;
 mod moving;
 mod openapi;
 mod sync;

@@ -105,5 +105,5 @@ for _ in range(40):  # CloudWatch lists a new metric within a few minutes
     time.sleep(15)
 check(metrics and all([d["Name"] for d in metric["Dimensions"]] == ["function"] for metric in metrics), "functions write metrics, by function")
 states = {alarm["AlarmName"]: alarm["StateValue"] for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{stack}-")["MetricAlarms"]}
-check(len(states) >= 13, f"{len(states)} alarms are there")
+check(len(states) >= 15, f"{len(states)} alarms are there")
 print(f"{checks} answers")
