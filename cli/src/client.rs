@@ -18,6 +18,7 @@ use tickets_domain::{
 };
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
 use tickets_http::list::query;
+use tickets_repository::client::use_ring;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -126,8 +127,7 @@ struct Answer {
 
 /// A builder of HTTP clients that use the `ring` TLS provider.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // An error means that a provider is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    use_ring();
     reqwest::Client::builder()
 }
 

@@ -1,12 +1,11 @@
 //! The Tickets API on your own machine: the parts of the command `tickets`, which tests use too.
 //!
 //! - [`server`]: HTTP servers with timeouts, some of them for programs on this machine only;
-//! - [`access_key`]: the access key of a run, for the database and the object store;
+//! - [`access_key`]: the access key of a run, for the database;
 //! - [`private`]: files that only this user can read;
 //! - [`gateway`]: plays API Gateway and Lambda for the functions;
 //! - [`database`]: the embedded DynamoDB engine, served over loopback;
 //! - [`stream`]: passes writes on to the function that records the history;
-//! - [`storage`]: an S3-compatible object store, for exports;
 //! - [`client`]: the API's client, for commands that call the API;
 //! - [`connect`]: how commands reach the API, tables and local data;
 //! - [`error`]: why a command failed;
@@ -14,7 +13,7 @@
 //! - [`output`]: prints what commands print, with tables and progress;
 //! - [`source`]: what exports read: the API or the table;
 //! - [`docs`]: the page with the API's description;
-//! - [`local`]: the data directory, its lock, and its development key;
+//! - [`local`]: the data directory, with its lock, database, development key and exports;
 //! - [`command`]: one file per command.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -33,5 +32,4 @@ pub mod output;
 pub mod private;
 pub mod server;
 pub mod source;
-pub mod storage;
 pub mod stream;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use export_tickets::{Bucket, Event, Exporter, Invocation};
-use tickets_app::{App, Config, EXPORT_BUCKET};
+use export_tickets::{Event, Exporter, Invocation, Store};
+use tickets_app::{App, Config};
 use tickets_domain::{Clock, Timestamp};
 use tickets_http::log::{Form, Log};
 use tickets_http::route::BASE_PATH;
@@ -21,7 +21,6 @@ use crate::local::{DATA, Local, any_port, development_key};
 use crate::output::{Notes, print};
 use crate::private;
 use crate::server::{self, warn_if_open};
-use crate::storage::StorageServer;
 
 /// Start the API on this machine
 #[derive(Debug, Clone, Args)]
@@ -32,13 +31,13 @@ pub struct Serve {
     /// Directory to keep data in
     #[arg(long, default_value = DATA, value_name = "DIR")]
     pub data: PathBuf,
-    /// Keep data in memory only
+    /// Keep data in memory only, and export nothing
     #[arg(long, conflicts_with = "data")]
     pub in_memory: bool,
     /// Format of the events the functions get: of a REST API as deployed, or of an HTTP API
     #[arg(long, value_enum, default_value_t = PayloadArg::Rest)]
     pub payload: PayloadArg,
-    /// Seconds between exports of what changed to the local store of objects; 0 for none
+    /// Seconds between exports of what changed into the data directory; 0 for none
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub export_every: u64,
     /// Do not log requests
@@ -80,11 +79,12 @@ impl Serve {
 
         // Feed the history and export regularly, as the stream and the schedule do in a deployment.
         let _changes = local.feed().await?;
-        let objects = (!self.in_memory).then(|| self.data.join("s3"));
-        let storage = StorageServer::start(objects.as_deref(), any_port(), local.key.clone()).await?;
-        let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
-        let exporter = Exporter::new(app.tickets.clone(), bucket, app.clock.clone());
-        let exports = tokio::spawn(export_regularly(exporter, exports_log, self.export_every));
+        let exports = local.exports()?;
+        if let Some(directory) = &exports {
+            let exporter =
+                Exporter::new(app.tickets.clone(), Store::directory(directory)?, app.clock.clone());
+            tokio::spawn(export_regularly(exporter, exports_log, self.export_every));
+        }
 
         let listen = |source| CommandError::Listen { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).await.map_err(listen)?;
@@ -95,9 +95,8 @@ impl Serve {
         // A reader that closes its end early is no failure.
         let _ = print(format!(
             "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
-             docs http://{address}{docs_path}\ns3   {} has exports, in {}",
-            storage.url(),
-            storage.bucket_directory().display()
+             docs http://{address}{docs_path}{}",
+            exports.map(|directory| format!("\nexports {}", directory.display())).unwrap_or_default()
         ));
 
         let payload = match self.payload {
@@ -106,7 +105,6 @@ impl Serve {
         };
         let router = docs.into_router().merge(Gateway { app, payload }.into_router());
         server::serve(listener, router, interrupted()).await;
-        exports.abort();
         Ok(())
     }
 

@@ -99,10 +99,21 @@ impl Roots {
         }
         (!store.is_empty()).then_some(Self(pem))
     }
+
+    /// For an HTTP client that is not the SDK's.
+    pub fn pem(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// ring, because aws-lc first gathers entropy of its own for 30 ms of processor time.
 const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
+
+/// Makes ring the provider of clients that are not the SDK's (reqwest's) in this process.
+pub fn use_ring() {
+    // An error means that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
 
 /// An HTTP client for an endpoint. Without TLS it does not load the roots.
 pub fn http_client(endpoint_url: Option<&str>, roots: Roots) -> SharedHttpClient {
