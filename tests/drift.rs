@@ -19,7 +19,7 @@ use serde_norway::Value as Yaml;
 use support::files::{read, root, template, text, untagged};
 use support::model::{Faults, Model};
 use tickets_app::{App, Config, Exports};
-use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::error::MOST_VIOLATIONS;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::idempotency::KEY_CHARACTERS;

@@ -16,7 +16,7 @@ use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use serde_json::{Value, json};
 use tickets_app::Config;
-use tickets_cli::local::{Local, any_port};
+use tickets_cli::server::local::{Local, any_port};
 use tickets_domain::id::Precondition;
 use tickets_domain::{
     Clock, Continuation, Error, Filter, JsonObject, KeyId, ListEnd, Presets, Taken, TicketId, TicketInput,

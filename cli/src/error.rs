@@ -10,7 +10,7 @@ use tickets_app::InvalidConfig;
 use tickets_domain::KeyId;
 
 use crate::client::ClientError;
-use crate::local::LocalError;
+use crate::server::local::LocalError;
 
 /// Why a command failed, in words that a person can act on.
 #[derive(Debug, Error)]

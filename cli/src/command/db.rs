@@ -9,18 +9,14 @@ use tickets_repository::{Keys, schema};
 
 use super::serve::interrupted;
 use crate::error::CommandError;
-use crate::local::{DATA, Local, LocalError, development_key, store_development_key};
 use crate::output::print;
-use crate::private;
-use crate::server::warn_if_open;
+use crate::server::http::warn_if_open;
+use crate::server::local::{Local, LocalError, store_development_key};
+use crate::{data, private};
 
 /// The key in the sample events. It is not secret.
 pub const SAMPLE_KEY: &str =
     "tk_localdevelopment_0000000000000000000000000000000000000000000000000000000000000000";
-
-/// A file in the data directory with the variables that a shell needs to start a function against this
-/// database.
-const ENVIRONMENT: &str = "env";
 
 /// Serve the embedded database alone, with its tables
 ///
@@ -31,7 +27,7 @@ pub struct Db {
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR")]
     pub listen: SocketAddr,
     /// Directory to keep data in
-    #[arg(long, default_value = DATA, value_name = "DIR")]
+    #[arg(long, default_value = data::DIRECTORY, value_name = "DIR")]
     pub data: PathBuf,
     /// Keep data in memory only, with no place for exports
     #[arg(long, conflicts_with = "data")]
@@ -57,8 +53,7 @@ impl Db {
         let exports = local.exports()?;
         let clock = Clock::system();
         let keys = Keys::new(local.dynamodb(), schema::API_KEYS, clock.clone());
-        let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
-        let key = development_key(&keys, key_file.as_deref(), &clock).await?.reveal();
+        let key = local.development_key(&keys, &clock).await?.reveal();
         if self.sample_key {
             let token = SAMPLE_KEY.parse().map_err(|_| LocalError::NoKey(SAMPLE_KEY.into()))?;
             store_development_key(&keys, &token, &clock).await?;
@@ -73,7 +68,7 @@ impl Db {
             variables += &format!(" EXPORT_DIR='{}'", directory.replace('\'', r"'\''"));
         }
         if !self.in_memory {
-            let path = self.data.join(ENVIRONMENT);
+            let path = self.data.join(data::ENVIRONMENT);
             let written = private::write(&path, &format!("export {variables}\n"));
             written.map_err(|source| LocalError::File { path, source })?;
         }

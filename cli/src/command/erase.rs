@@ -12,12 +12,12 @@ use tickets_repository::{History, Tickets, schema};
 
 use super::change::confirmed;
 use super::show::{Shown, one_line};
-use crate::connect::{Tables, open, sdk_config};
 use crate::error::CommandError;
-use crate::local::Local;
+use crate::operator::connect::{Tables, open, sdk_config};
 use crate::output;
 use crate::private;
-use crate::stream;
+use crate::server::local::Local;
+use crate::server::stream;
 
 /// Erase a ticket's content for good: from the table, its history, and the exports
 ///
@@ -99,7 +99,7 @@ impl Erase {
             exports.looked_at, exports.rewritten, exports.corrected
         ))?;
         if let Some(data) = &self.data {
-            stream::scrub(data).await.map_err(crate::local::LocalError::from)?;
+            stream::scrub(data).await.map_err(crate::server::local::LocalError::from)?;
             drop(feed);
             return Ok(output::print(format!("{} has no trace of it in free space", data.display()))?);
         }

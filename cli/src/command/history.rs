@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tickets_domain::{ChangeKind, TicketId};
 
 use super::show::to_the_second;
-use crate::connect::Api;
+use crate::client::Api;
 use crate::error::CommandError;
 use crate::output::{Text, note, print_json, sanitize};
 

@@ -7,9 +7,9 @@ use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 
 use super::change::random_key;
-use crate::connect::Api;
+use crate::client::Api;
+use crate::client::mcp::Server;
 use crate::error::CommandError;
-use crate::mcp::Server;
 use crate::output::note;
 
 /// Serve the tickets to an agent: a Model Context Protocol server over standard input and output

@@ -14,13 +14,13 @@ use tickets_http::route::BASE_PATH;
 use tickets_repository::schema;
 use tokio::net::TcpListener;
 
-use crate::docs::Docs;
 use crate::error::CommandError;
-use crate::gateway::{Gateway, Payload};
-use crate::local::{DATA, Local, any_port, development_key};
 use crate::output::{Notes, print};
-use crate::private;
-use crate::server::{self, warn_if_open};
+use crate::server::docs::Docs;
+use crate::server::gateway::{Gateway, Payload};
+use crate::server::http::{self, warn_if_open};
+use crate::server::local::{Local, any_port};
+use crate::{data, private};
 
 /// Start the API on this machine
 #[derive(Debug, Clone, Args)]
@@ -29,7 +29,7 @@ pub struct Serve {
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDR")]
     pub listen: SocketAddr,
     /// Directory to keep data in
-    #[arg(long, default_value = DATA, value_name = "DIR")]
+    #[arg(long, default_value = data::DIRECTORY, value_name = "DIR")]
     pub data: PathBuf,
     /// Keep data in memory only, and export nothing
     #[arg(long, conflicts_with = "data")]
@@ -74,8 +74,7 @@ impl Serve {
         let local = self.local().await?;
         let app = App::open(config, &local.sdk_config(), Clock::system());
         let app = Arc::new(App { log, ..app });
-        let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
-        let key = development_key(&app.keys, key_file.as_deref(), &app.clock).await?.reveal();
+        let key = local.development_key(&app.keys, &app.clock).await?.reveal();
 
         // Feed the history and export regularly, as the stream and the schedule do in a deployment.
         let _changes = local.feed().await?;
@@ -104,7 +103,7 @@ impl Serve {
             PayloadArg::Http => Payload::Http,
         };
         let router = docs.into_router().merge(Gateway { app, payload }.into_router());
-        server::serve(listener, router, interrupted()).await;
+        http::serve(listener, router, interrupted()).await;
         Ok(())
     }
 

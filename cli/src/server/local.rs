@@ -10,17 +10,10 @@ use thiserror::Error;
 use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope};
 use tickets_repository::{DynamoDb, History, Keys, schema};
 
-use crate::access_key::AccessKey;
-use crate::database::{DatabaseError, DatabaseServer};
-use crate::private;
-use crate::stream::{Feed, StreamError};
-
-/// The default data directory.
-pub const DATA: &str = ".tickets";
-/// The name of the database's file in the data directory.
-pub const DATABASE: &str = "tickets.db";
-/// The name of the directory of exports in the data directory.
-const EXPORTS: &str = "exports";
+use super::access_key::AccessKey;
+use super::database::{DatabaseError, DatabaseServer};
+use super::stream::{Feed, StreamError};
+use crate::{data, private};
 
 /// Why local data cannot be used.
 #[derive(Debug, Error)]
@@ -73,7 +66,7 @@ impl Local {
     pub async fn open(directory: &Path, address: SocketAddr) -> Result<Self, LocalError> {
         let file = |path: PathBuf| move |source| LocalError::File { path, source };
         private::directory(directory).map_err(file(directory.into()))?;
-        let path = directory.join("lock");
+        let path = directory.join(data::LOCK);
         let mut lock = private::open(&path).map_err(file(path.clone()))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -90,7 +83,7 @@ impl Local {
             Err(TryLockError::Error(source)) => return Err(file(path)(source)),
         }
         lock.set_len(0).map_err(file(path.clone()))?;
-        let database = directory.join(DATABASE);
+        let database = directory.join(data::DATABASE);
         // Create the file before SQLite does, which would let others read it. SQLite gives its other files
         // the same permissions.
         private::open(&database).map_err(file(database.clone()))?;
@@ -158,14 +151,24 @@ impl Local {
 
     /// The absolute path of the directory of exports, which is created if missing. `None` if data are in memory.
     pub fn exports(&self) -> Result<Option<PathBuf>, LocalError> {
-        let Some(data) = &self.directory else { return Ok(None) };
-        let path = data.join(EXPORTS);
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let path = directory.join(data::EXPORTS);
         let failed = |source| LocalError::File { path: path.clone(), source };
         private::directory(&path).map_err(failed)?;
         if self.is_own() {
             remove_unfinished(&path).map_err(failed)?;
         }
         std::path::absolute(&path).map(Some).map_err(failed)
+    }
+
+    /// A development key with every scope, kept in the data directory. In memory, a new key each time.
+    pub async fn development_key(&self, keys: &Keys, clock: &Clock) -> Result<BearerToken, LocalError> {
+        let token = match &self.directory {
+            Some(directory) => kept_token(&directory.join(data::DEV_KEY))?,
+            None => BearerToken::generate()?,
+        };
+        store_development_key(keys, &token, clock).await?;
+        Ok(token)
     }
 
     /// Whether this process opened the database.
@@ -191,20 +194,6 @@ fn remove_unfinished(directory: &Path) -> io::Result<()> {
 
 pub fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-/// A development key with every scope, kept in `file`. Without a file, a new key each time.
-pub async fn development_key(
-    keys: &Keys,
-    file: Option<&Path>,
-    clock: &Clock,
-) -> Result<BearerToken, LocalError> {
-    let token = match file {
-        Some(path) => kept_token(path)?,
-        None => BearerToken::generate()?,
-    };
-    store_development_key(keys, &token, clock).await?;
-    Ok(token)
 }
 
 /// Stores a key with every scope, unless it is stored already.
