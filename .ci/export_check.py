@@ -1,5 +1,5 @@
 """Runs the export's binary as Lambda does, over a table of sample tickets: once undisturbed, and once killed at random
-moments and restarted. Reads the bucket with DuckDB and compares it with the table.
+moments and restarted. Reads the exported files with DuckDB and compares it with the table.
 
     export_check.py TICKETS EXPORT_TICKETS COUNT KILLS    (with a Python that has duckdb)
 """
@@ -7,6 +7,7 @@ moments and restarted. Reads the bucket with DuckDB and compares it with the tab
 import http.server
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -67,15 +68,15 @@ class Database:
 
     def __init__(self, directory):
         self.directory = directory
-        command = [tickets, "db", "--data", directory, "--listen", ANY, "--listen-s3", ANY]
+        command = [tickets, "db", "--data", directory, "--listen", ANY]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         lines = {}
         while "use" not in lines:
             word, rest = self.process.stdout.readline().split(maxsplit=1)
             lines[word] = rest.strip()
-        self.bucket = lines["s3"].split(" has exports, in ")[1]
-        # `export NAME=VALUE ...`: the endpoints, and the access key.
-        self.environment = dict(pair.split("=", 1) for pair in lines["use"].split()[1:])
+        self.exports = lines["exports"]
+        # `export NAME=VALUE ...`: the endpoint, the access key, and the directory of exports.
+        self.environment = dict(pair.split("=", 1) for pair in shlex.split(lines["use"])[1:])
 
     def close(self):
         self.process.terminate()
@@ -107,7 +108,7 @@ def run(database, kill_after=None):
 
 
 def compare(database, work):
-    """Checks that the newest record of each ticket in the bucket is the table's. Returns the number of tickets."""
+    """Checks that the newest record of each exported ticket is the table's. Returns the number of tickets."""
     table = os.path.join(work, "table.ndjson")
     export = [tickets, "export", "--table", "--data", database.directory, "--include-deleted", "--quiet", "-o", table]
     subprocess.run(export, check=True)
@@ -116,7 +117,7 @@ def compare(database, work):
     texts = "json_extract_string(json, '$.id') AS id, json_extract_string(json, '$.updatedDate') AS updated, json"
     read = "read_ndjson_objects('{}', maximum_object_size = 16777216)"
     connection.execute(f"CREATE TABLE wanted AS SELECT {texts} FROM {read.format(table)}")
-    objects = f"{database.bucket}/tickets/**/*.ndjson.gz"
+    objects = f"{database.exports}/tickets/**/*.ndjson.gz"
     connection.execute(
         f"""CREATE TABLE stored AS SELECT {texts} FROM {read.format(objects)}
         QUALIFY row_number() OVER (PARTITION BY id ORDER BY updated DESC) = 1"""
@@ -131,8 +132,8 @@ def compare(database, work):
 
 
 def objects(database):
-    found = [file for _, _, files in os.walk(f"{database.bucket}/tickets") for file in files]
-    return len(found)
+    found = [file for _, _, files in os.walk(f"{database.exports}/tickets") for file in files]
+    return sum(file.endswith(".gz") for file in found)  # Not what a killed run has left half-written
 
 
 with tempfile.TemporaryDirectory() as work:

@@ -10,7 +10,7 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::json;
 use support::{Answer, Api, Options, answer, fresh_customer, time};
-use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::id::CustomerId;
 use tickets_domain::{BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::{
@@ -56,7 +56,8 @@ async fn requests(api: &Api, route: &Route, customer: CustomerId, key: Option<&s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_refuses_every_key_that_is_not_good() {
-    for payload in [tickets_cli::gateway::Payload::Rest, tickets_cli::gateway::Payload::Http] {
+    for payload in [tickets_cli::server::gateway::Payload::Rest, tickets_cli::server::gateway::Payload::Http]
+    {
         let api = Api::start_with(Options { payload, ..Options::default() }).await;
         let customer = fresh_customer();
         let good = api.make_key(|_| {}).await;

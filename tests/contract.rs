@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};
 use support::{Answer, Api, Options, fresh_customer, time};
-use tickets_cli::gateway::Payload;
+use tickets_cli::server::gateway::Payload;
 use tickets_domain::{Clock, Timestamp};
 
 /// Creates a ticket of a new customer, and returns both ids.

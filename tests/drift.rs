@@ -12,16 +12,14 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use axum::body::Body;
 use axum::http::{Method, Request};
-use export_tickets::{Bucket, Event, Exporter};
+use export_tickets::{Event, Exporter, Store};
+use object_store::memory::InMemory;
 use serde_json::json;
 use serde_norway::Value as Yaml;
 use support::files::{read, root, statements, template, text, untagged};
 use support::model::{Faults, Model};
-use tickets_app::{App, Config, EXPORT_BUCKET};
-use tickets_cli::access_key::AccessKey;
-use tickets_cli::gateway::{Gateway, Payload};
-use tickets_cli::local::any_port;
-use tickets_cli::storage::StorageServer;
+use tickets_app::{App, Config, Exports};
+use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::error::MOST_VIOLATIONS;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::idempotency::KEY_CHARACTERS;
@@ -286,7 +284,10 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
             config.history_table,
             config.cors_origins.concat(),
             config.endpoint_url.unwrap_or_default(),
-            config.export_bucket,
+            match config.exports {
+                Some(Exports::Bucket(name)) => name,
+                Some(Exports::Directory(_)) | None => String::new(),
+            },
             config.s3_endpoint_url.unwrap_or_default(),
         ];
         assert!(values.contains(&"set".to_owned()), "{name} is not read");
@@ -640,14 +641,12 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     // A first pass, which walks the buckets, and then a pass over what changed.
     engine.set(Faults::default());
     watched.asked.lock().unwrap().clear();
-    let key = AccessKey::generate().unwrap();
-    let storage = StorageServer::start(None, any_port(), key).await.unwrap();
-    let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
+    let store = Store::new(InMemory::new());
     for later in [Duration::ZERO, Duration::from_secs(60)] {
         let tickets = gateway(20_000).await.app.tickets.clone();
         // The second pass runs after the settle window, so it sees what was written.
         let clock = Clock::new(move || Clock::system().now().plus(later));
-        let exporter = Exporter::new(tickets, bucket.clone(), clock);
+        let exporter = Exporter::new(tickets, store.clone(), clock);
         export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
     }
     seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());

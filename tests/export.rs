@@ -1,23 +1,22 @@
-//! Tests of the scheduled export: the bucket equals the table, even if runs are cut off, killed, repeated or
+//! Tests of the scheduled export: the store equals the table, even if runs are cut off, killed, repeated or
 //! run at the same time.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use export_tickets::{Bucket, Event, Exporter, Outcome, answer};
+use export_tickets::{Event, Exporter, Outcome, Store, answer};
 use fastrand::Rng;
 use flate2::read::GzDecoder;
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use serde_json::{Value, json};
-use tickets_app::{Config, EXPORT_BUCKET};
-use tickets_cli::local::{Local, any_port};
-use tickets_cli::storage::StorageServer;
+use tickets_app::Config;
+use tickets_cli::server::local::{Local, any_port};
 use tickets_domain::id::Precondition;
 use tickets_domain::{
     Clock, Continuation, Error, Filter, JsonObject, KeyId, ListEnd, Presets, Taken, TicketId, TicketInput,
@@ -27,11 +26,11 @@ use tickets_repository::checkpoint::ExportKind;
 use tickets_repository::client::local_config;
 use tickets_repository::{Policy, Tickets};
 
-/// A table, a bucket, and a clock that the test moves.
+/// A table, a store of exports, and a clock that the test moves.
 struct World {
     tickets: Tickets,
     exporter: Exporter,
-    storage: StorageServer,
+    store: Store,
     presets: Presets,
     millis: Arc<AtomicI64>,
     _database: Local,
@@ -48,7 +47,6 @@ impl World {
     /// A world with objects of about `part_bytes` before compression. Lists read at most `most_keys` keys.
     async fn new(part_bytes: usize, most_keys: usize) -> Self {
         let database = Local::in_memory(any_port()).await.unwrap();
-        let storage = StorageServer::start(None, any_port(), database.key.clone()).await.unwrap();
         let millis = Arc::new(AtomicI64::new(support::time("2026-11-30T12:00:00Z").millis()));
         let shown = Arc::clone(&millis);
         // Each reading of the clock takes a millisecond.
@@ -56,10 +54,13 @@ impl World {
             Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
         let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
         let tickets = Tickets::new(database.dynamodb(), "Tickets", clock.clone(), policy);
-        let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
-        let exporter = Exporter::new(tickets.clone(), bucket, clock).with_part_bytes(part_bytes);
+        // A put takes time, so that a run can be killed before it has an effect.
+        let slow =
+            ThrottleConfig { wait_put_per_call: Duration::from_millis(1), ..ThrottleConfig::default() };
+        let store = Store::new(ThrottledStore::new(InMemory::new(), slow));
+        let exporter = Exporter::new(tickets.clone(), store.clone(), clock).with_part_bytes(part_bytes);
         let presets = Config::from_lookup(|_| None).unwrap().presets;
-        Self { tickets, exporter, storage, presets, millis, _database: database }
+        Self { tickets, exporter, store, presets, millis, _database: database }
     }
 
     fn pass(&self, time: Duration) {
@@ -97,25 +98,31 @@ impl World {
         answer(&self.exporter, Event::default(), Timestamp::MAX).await.unwrap()
     }
 
-    /// All objects below `folder`, sorted by name.
-    fn objects(&self, folder: &str) -> Vec<PathBuf> {
-        fn below(directory: &Path, found: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(directory).into_iter().flatten() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { below(&path, found) } else { found.push(path) }
-            }
-        }
-        let mut found = Vec::new();
-        below(&self.storage.bucket_directory().join(folder), &mut found);
+    /// The keys of all objects below `folder`, sorted.
+    async fn objects(&self, folder: &str) -> Vec<String> {
+        let mut found = self.store.keys(folder).await.unwrap();
         found.sort();
         found
     }
 
-    /// The newest record of each ticket in the bucket.
-    fn copy(&self) -> BTreeMap<u64, Value> {
+    async fn body(&self, key: &str) -> Vec<u8> {
+        self.store.get(key).await.unwrap().unwrap().body
+    }
+
+    /// The records of an object.
+    async fn records(&self, key: &str) -> Vec<Value> {
+        let lines = BufReader::new(GzDecoder::new(&*self.body(key).await))
+            .lines()
+            .map(Result::unwrap)
+            .collect::<Vec<_>>();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The newest record of each ticket in the store.
+    async fn copy(&self) -> BTreeMap<u64, Value> {
         let mut copy: BTreeMap<u64, Value> = BTreeMap::new();
-        for object in self.objects("tickets") {
-            for record in records(&object) {
+        for object in self.objects("tickets").await {
+            for record in self.records(&object).await {
                 let id = record["id"].as_str().unwrap().parse().unwrap();
                 let updated = |record: &Value| record["updatedDate"].as_str().unwrap().to_owned();
                 if copy.get(&id).is_none_or(|old| updated(old) <= updated(&record)) {
@@ -142,19 +149,16 @@ impl World {
         }
     }
 
-    fn manifests(&self) -> Vec<Value> {
-        let read = |path: &PathBuf| serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-        self.objects("manifests").iter().map(read).collect()
+    async fn manifests(&self) -> Vec<Value> {
+        let mut manifests = Vec::new();
+        for key in self.objects("manifests").await {
+            manifests.push(serde_json::from_slice(&self.body(&key).await).unwrap());
+        }
+        manifests
     }
 }
 
-/// Reads the records of an object.
-fn records(object: &Path) -> Vec<Value> {
-    let lines = BufReader::new(GzDecoder::new(File::open(object).unwrap())).lines();
-    lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
-}
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_run_stores_what_changed_since_the_last_one_deletions_included() {
     let (world, mut rng) = (World::new(1 << 20, 20_000).await, Rng::with_seed(1));
     for _ in 0..30 {
@@ -164,7 +168,7 @@ async fn a_run_stores_what_changed_since_the_last_one_deletions_included() {
     let first = world.run().await;
     assert!(first.complete && first.since.is_none());
     assert_eq!((first.objects, first.records, first.watermark), (1, 30, Some(first.until)));
-    assert_eq!(world.copy(), world.table().await);
+    assert_eq!(world.copy().await, world.table().await);
 
     world.tickets.delete(TicketId::FIRST, &writer(), Visibility::All, &Precondition::None).await.unwrap();
     world.create(&mut rng).await;
@@ -172,17 +176,18 @@ async fn a_run_stores_what_changed_since_the_last_one_deletions_included() {
     let second = world.run().await;
     assert_eq!((second.since, second.records), (first.watermark, 2));
     assert!(second.until > first.until);
-    assert_eq!(world.copy(), world.table().await);
-    assert!(world.copy()[&1]["deletedDate"].is_string());
+    assert_eq!(world.copy().await, world.table().await);
+    assert!(world.copy().await[&1]["deletedDate"].is_string());
 
     // Nothing changed: the manifest says so, and there is no object.
     let third = world.run().await;
     assert_eq!((third.since, third.objects), (second.watermark, 0));
-    let names: Vec<_> = world.manifests().iter().map(|m| m["objects"].as_array().unwrap().len()).collect();
+    let names: Vec<_> =
+        world.manifests().await.iter().map(|m| m["objects"].as_array().unwrap().len()).collect();
     assert_eq!(names, [1, 1, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_fresher_than_the_horizon_waits_for_the_next_run() {
     let (world, mut rng) = (World::new(1 << 20, 20_000).await, Rng::with_seed(2));
     world.create(&mut rng).await;
@@ -191,10 +196,10 @@ async fn what_is_fresher_than_the_horizon_waits_for_the_next_run() {
     assert_eq!(world.run().await.records, 1);
     world.pass(SETTLE * 2);
     assert_eq!(world.run().await.records, 1);
-    assert_eq!(world.copy(), world.table().await);
+    assert_eq!(world.copy().await, world.table().await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn objects_are_bounded_and_manifests_name_every_one() {
     let (world, mut rng) = (World::new(4096, 20_000).await, Rng::with_seed(3));
     for _ in 0..100 {
@@ -203,27 +208,27 @@ async fn objects_are_bounded_and_manifests_name_every_one() {
     world.pass(SETTLE * 2);
     let outcome = world.run().await;
     assert!(outcome.objects > 5, "{outcome:?}");
-    let objects = world.objects("tickets");
+    let objects = world.objects("tickets").await;
     assert_eq!(objects.len() as u64, outcome.objects);
     let mut named = Vec::new();
-    for manifest in world.manifests() {
+    for manifest in world.manifests().await {
         assert_eq!(manifest["complete"], true);
         assert_eq!(manifest["records"], 100);
-        named.extend(manifest["objects"].as_array().unwrap().iter().map(|object| {
-            let path = world.storage.bucket_directory().join(object["key"].as_str().unwrap());
-            assert_eq!(object["records"].as_u64().unwrap() as usize, records(&path).len());
-            assert_eq!(object["bytes"].as_u64().unwrap(), path.metadata().unwrap().len());
-            path
-        }));
+        for object in manifest["objects"].as_array().unwrap() {
+            let key = object["key"].as_str().unwrap();
+            assert_eq!(object["records"].as_u64().unwrap() as usize, world.records(key).await.len());
+            assert_eq!(object["bytes"].as_u64().unwrap() as usize, world.body(key).await.len());
+            named.push(key.to_owned());
+        }
     }
     assert_eq!(named, objects);
     for object in objects {
-        let lines: usize = records(&object).iter().map(|record| record.to_string().len()).sum();
+        let lines: usize = world.records(&object).await.iter().map(|record| record.to_string().len()).sum();
         assert!(lines < 4096 + 1000, "{lines} bytes in an object");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_run_short_of_time_stops_between_parts_and_the_next_goes_on() {
     let (world, mut rng) = (World::new(2048, 20_000).await, Rng::with_seed(4));
     for _ in 0..60 {
@@ -245,9 +250,9 @@ async fn a_run_short_of_time_stops_between_parts_and_the_next_goes_on() {
         assert!(runs < 100, "it gets nowhere");
     }
     assert!(runs > 3, "{runs} runs");
-    assert_eq!(world.objects("tickets").len() as u64, objects);
-    assert_eq!(world.copy(), world.table().await);
-    let manifests = world.manifests();
+    assert_eq!(world.objects("tickets").await.len() as u64, objects);
+    assert_eq!(world.copy().await, world.table().await);
+    let manifests = world.manifests().await;
     assert_eq!(manifests.iter().filter(|manifest| manifest["complete"] == true).count(), 1);
     let named: usize = manifests.iter().map(|manifest| manifest["objects"].as_array().unwrap().len()).sum();
     assert_eq!(named as u64, objects);
@@ -299,17 +304,17 @@ async fn is_exact(seed: u64) {
     for _ in 0..2 {
         assert!(world.run().await.complete);
     }
-    assert_eq!(world.copy(), world.table().await, "seed {seed}");
+    assert_eq!(world.copy().await, world.table().await, "seed {seed}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn killed_and_overlapping_runs_lose_nothing() {
     for seed in 0..40 {
         is_exact(seed).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_killed_run_s_successor_stores_the_same_objects_and_no_more() {
     for polls in 1..80 {
         let (world, mut rng) = (World::new(2048, 20_000).await, Rng::with_seed(7));
@@ -320,9 +325,12 @@ async fn a_killed_run_s_successor_stores_the_same_objects_and_no_more() {
         let whole = killed_after(polls, world.exporter.run(ExportKind::Scheduled, Timestamp::MAX)).await;
         let end = world.run().await;
         assert!(end.complete);
-        let stored: Vec<Value> = world.objects("tickets").iter().flat_map(|object| records(object)).collect();
-        assert_eq!(stored.len(), 25, "killed after {polls} polls: every ticket is in one object");
-        assert_eq!(world.copy(), world.table().await);
+        let mut stored = 0;
+        for object in world.objects("tickets").await {
+            stored += world.records(&object).await.len();
+        }
+        assert_eq!(stored, 25, "killed after {polls} polls: every ticket is in one object");
+        assert_eq!(world.copy().await, world.table().await);
         if whole.is_some() {
             assert!(polls > 20, "runs were killed in {polls} places only");
             return;
@@ -330,7 +338,7 @@ async fn a_killed_run_s_successor_stores_the_same_objects_and_no_more() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_export_by_hand_repeats_what_changed_since_and_moves_no_watermark_back() {
     let (world, mut rng) = (World::new(2048, 20_000).await, Rng::with_seed(5));
     for _ in 0..20 {
@@ -342,12 +350,12 @@ async fn an_export_by_hand_repeats_what_changed_since_and_moves_no_watermark_bac
     }
     world.pass(SETTLE * 2);
     let scheduled = world.run().await;
-    let before = world.objects("tickets");
+    let before = world.objects("tickets").await;
 
     let event = Event { since: Some(middle) };
     let outcome = answer(&world.exporter, event.clone(), Timestamp::MAX).await.unwrap();
     assert!(outcome.complete && outcome.since == Some(middle) && outcome.records == 10, "{outcome:?}");
-    let again: Vec<_> = world.objects("tickets").into_iter().filter(|o| !before.contains(o)).collect();
+    let again: Vec<_> = world.objects("tickets").await.into_iter().filter(|o| !before.contains(o)).collect();
     assert_eq!(again.len() as u64, outcome.objects);
     assert_eq!(world.run().await.since, scheduled.watermark, "the schedule goes on where it was");
 
@@ -367,11 +375,11 @@ async fn a_store_that_is_away_fails_the_run_and_loses_nothing() {
     }
     world.pass(SETTLE * 2);
     // Nobody listens at the discard port.
-    let nowhere = Bucket::open(EXPORT_BUCKET, &local_config("http://127.0.0.1:9"));
+    let nowhere = Store::bucket("exports", &local_config("http://127.0.0.1:9"), None).await.unwrap();
     let now = world.now();
     let broken = Exporter::new(world.tickets.clone(), nowhere, Clock::new(move || now)).with_part_bytes(2048);
     let failed = broken.run(ExportKind::Scheduled, Timestamp::MAX).await;
     assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
     assert!(world.run().await.complete);
-    assert_eq!(world.copy(), world.table().await);
+    assert_eq!(world.copy().await, world.table().await);
 }

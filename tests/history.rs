@@ -4,7 +4,7 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use support::{Api, Options, answer, fresh_customer};
-use tickets_cli::gateway::Payload;
+use tickets_cli::server::gateway::Payload;
 
 /// The APIs that record changes.
 async fn each() -> Vec<Api> {

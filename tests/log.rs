@@ -10,7 +10,7 @@ use lambda_http::request::LambdaRequest;
 use serde_json::{Value, json};
 use support::model::{Faults, Model};
 use tickets_app::{App, Config};
-use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
 use tickets_http::log::{Form, Log};
 use tickets_http::route::BASE_PATH;

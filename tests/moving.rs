@@ -17,7 +17,7 @@ use support::model::Faults;
 use support::simulation::{Simulation, simulate};
 use tickets_cli::command::export::Export;
 use tickets_cli::command::import::Import;
-use tickets_cli::local::{Local, any_port};
+use tickets_cli::server::local::{Local, any_port};
 use tickets_domain::preset::PresetLists;
 use tickets_domain::{Clock, JsonObject, Presets, Record, TicketId, Timestamp};
 use tickets_repository::moving::{MovedIn, Room};

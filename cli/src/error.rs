@@ -4,13 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use export_tickets::StoreError;
 use thiserror::Error;
 use tickets_app::InvalidConfig;
 use tickets_domain::KeyId;
 
 use crate::client::ClientError;
-use crate::local::LocalError;
-use crate::storage::StorageError;
+use crate::server::local::LocalError;
 
 /// Why a command failed, in words that a person can act on.
 #[derive(Debug, Error)]
@@ -26,9 +26,9 @@ pub enum CommandError {
         /// The cause, if known.
         cause: Option<String>,
     },
-    /// The object store.
+    /// The store of exports.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Client(#[from] ClientError),
     /// An MCP client sent something else.
@@ -101,7 +101,7 @@ impl CommandError {
             Self::Config(_)
             | Self::Local(_)
             | Self::Tickets { .. }
-            | Self::Storage(_)
+            | Self::Store(_)
             | Self::Client(_)
             | Self::Mcp(_)
             | Self::File { .. }

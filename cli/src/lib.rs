@@ -1,37 +1,23 @@
-//! The Tickets API on your own machine: the parts of the command `tickets`, which tests use too.
+//! The command `tickets`, whose parts tests use too.
 //!
-//! - [`server`]: HTTP servers with timeouts, some of them for programs on this machine only;
-//! - [`access_key`]: the access key of a run, for the database and the object store;
+//! - [`command`]: one file per command; each uses the three rooms below, which do not know the commands;
+//! - [`server`]: what serves this machine: the API, its database, the history and the exports;
+//! - [`client`]: what calls the API, for people and for agents;
+//! - [`operator`]: what works on tables directly;
+//! - [`data`]: the names in a data directory;
 //! - [`private`]: files that only this user can read;
-//! - [`gateway`]: plays API Gateway and Lambda for the functions;
-//! - [`database`]: the embedded DynamoDB engine, served over loopback;
-//! - [`stream`]: passes writes on to the function that records the history;
-//! - [`storage`]: an S3-compatible object store, for exports;
-//! - [`client`]: the API's client, for commands that call the API;
-//! - [`connect`]: how commands reach the API, tables and local data;
-//! - [`error`]: why a command failed;
-//! - [`mcp`]: an MCP server, for agents;
 //! - [`output`]: prints what commands print, with tables and progress;
-//! - [`source`]: what exports read: the API or the table;
-//! - [`docs`]: the page with the API's description;
-//! - [`local`]: the data directory, its lock, and its development key;
-//! - [`command`]: one file per command.
+//! - [`error`]: why a command failed.
+//!
+//! `server` and `client` do not know each other; `operator` knows both.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod access_key;
 pub mod client;
 pub mod command;
-pub mod connect;
-pub mod database;
-pub mod docs;
+pub mod data;
 pub mod error;
-pub mod gateway;
-pub mod local;
-pub mod mcp;
+pub mod operator;
 pub mod output;
 pub mod private;
 pub mod server;
-pub mod source;
-pub mod storage;
-pub mod stream;

@@ -14,7 +14,27 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tickets_domain::{Version, json};
 
-use crate::command::export::COLUMNS;
+/// A ticket's fields, in the order of the API's contract: the columns of a CSV file.
+pub const COLUMNS: [&str; 16] = [
+    "id",
+    "customerID",
+    "ticketType",
+    "status",
+    "ticketPriority",
+    "customerEmail",
+    "subject",
+    "ticketContent",
+    "owner",
+    "users",
+    "departments",
+    "ticketSuppliers",
+    "ticketFollowupDate",
+    "ticketActionRequired",
+    "createdDate",
+    "updatedDate",
+];
+/// Two more, of exports that include deleted tickets and those moved to another customer.
+pub const LEFT: [&str; 2] = ["deletedDate", "movedDate"];
 
 /// Whether a terminal acts on a character instead of showing it: control characters (C1 included), line
 /// separators, and characters that change the direction of text (Unicode TR 9; CVE-2021-42574).

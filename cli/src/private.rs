@@ -91,8 +91,8 @@ pub fn write(path: &Path, text: &str) -> io::Result<()> {
     options().create_new(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// Makes every file that this process creates from now on readable by this user only: SQLite and the object
-/// store do not set permissions.
+/// Makes every file that this process creates from now on readable by this user only: SQLite and the store of
+/// exports do not set permissions.
 pub fn by_default() {
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -757,7 +757,7 @@ async fn serve_exports_what_changed_as_the_schedule_does() {
     let home = TempDir::new().unwrap();
     assert!(run(home.path(), &["seed", "20", "--quiet"]).status.success());
     let _server = Server::start(home.path(), &[&ANY_PORT[..], &["--export-every", "1"]].concat());
-    let folder = home.path().join(".tickets/s3/tickets-export/tickets");
+    let folder = home.path().join(".tickets/exports/tickets");
     for _ in 0..100 {
         if folder.exists() {
             return;

@@ -54,12 +54,15 @@ impl Server {
     }
 
     fn serve(directory: &Path) -> Self {
-        Self::start(directory, &["serve", "--quiet", "--listen", "127.0.0.1:0", "--export-every", "1"], "s3")
+        Self::start(
+            directory,
+            &["serve", "--quiet", "--listen", "127.0.0.1:0", "--export-every", "1"],
+            "exports",
+        )
     }
 
     fn db(directory: &Path) -> Self {
-        let any = "127.0.0.1:0";
-        Self::start(directory, &["db", "--listen", any, "--listen-s3", any], "use")
+        Self::start(directory, &["db", "--listen", "127.0.0.1:0"], "use")
     }
 
     /// The rest of the line that begins with `word`.
@@ -80,39 +83,33 @@ fn http() -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn the_database_and_the_store_refuse_web_pages_other_host_names_and_wrong_signatures() {
+async fn the_database_refuses_web_pages_other_host_names_and_wrong_signatures() {
     let home = TempDir::new().unwrap();
     let server = Server::db(home.path());
-    let store = server.says("s3").split(' ').next().unwrap();
-    for (service, url) in
-        [("dynamodb", server.says("database")), ("s3", &format!("{store}/tickets-export?list-type=2"))]
-    {
-        let made_up = format!(
-            "AWS4-HMAC-SHA256 Credential=local/20261125/us-east-1/{service}/aws4_request, \
-             SignedHeaders=host;x-amz-date;x-amz-target, Signature=00"
-        );
-        let asked = async |headers: &[(reqwest::header::HeaderName, &str)]| {
-            let mut request = http().post(url).body(r#"{"TableName":"ApiKeys"}"#);
-            request = request.header("X-Amz-Target", "DynamoDB_20120810.Scan");
-            request = request.header("X-Amz-Date", "20261125T000000Z").header(AUTHORIZATION, &made_up);
-            for (name, value) in headers {
-                request = request.header(name, *value);
-            }
-            let answer = request.send().await.unwrap();
-            assert!(!answer.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN), "{answer:?}");
-            (answer.status().as_u16(), answer.text().await.unwrap())
-        };
-        assert_eq!(asked(&[(ORIGIN, "http://evil.example")]).await.0, 403);
-        assert_eq!(asked(&[(ORIGIN, "null")]).await.0, 403);
-        assert_eq!(asked(&[(HOST, "evil.example")]).await.0, 403);
-        let (status, text) = asked(&[]).await;
-        assert!(matches!(status, 400 | 403) && !text.contains("Items"), "{status}: {text}");
-        let preflight = http().request(reqwest::Method::OPTIONS, url).header(ORIGIN, "http://evil.example");
-        let preflight = preflight.header("Access-Control-Request-Method", "POST").send().await.unwrap();
-        assert_eq!(preflight.status(), 403);
-        assert!(!preflight.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
-        assert!(!http().get(url).send().await.unwrap().status().is_success());
-    }
+    let url = server.says("database");
+    let made_up = "AWS4-HMAC-SHA256 Credential=local/20261125/us-east-1/dynamodb/aws4_request, \
+         SignedHeaders=host;x-amz-date;x-amz-target, Signature=00";
+    let asked = async |headers: &[(reqwest::header::HeaderName, &str)]| {
+        let mut request = http().post(url).body(r#"{"TableName":"ApiKeys"}"#);
+        request = request.header("X-Amz-Target", "DynamoDB_20120810.Scan");
+        request = request.header("X-Amz-Date", "20261125T000000Z").header(AUTHORIZATION, made_up);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        assert!(!answer.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN), "{answer:?}");
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(asked(&[(ORIGIN, "http://evil.example")]).await.0, 403);
+    assert_eq!(asked(&[(ORIGIN, "null")]).await.0, 403);
+    assert_eq!(asked(&[(HOST, "evil.example")]).await.0, 403);
+    let (status, text) = asked(&[]).await;
+    assert!(status == 400 && !text.contains("Items"), "{status}: {text}");
+    let preflight = http().request(reqwest::Method::OPTIONS, url).header(ORIGIN, "http://evil.example");
+    let preflight = preflight.header("Access-Control-Request-Method", "POST").send().await.unwrap();
+    assert_eq!(preflight.status(), 403);
+    assert!(!preflight.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
+    assert!(!http().get(url).send().await.unwrap().status().is_success());
 }
 
 #[test]
@@ -121,7 +118,10 @@ fn only_the_access_key_that_db_prints_opens_its_database() {
     let server = Server::db(home.path());
     let exports = server.says("use").strip_prefix("export ").unwrap().to_owned();
     assert_eq!(fs::read_to_string(home.path().join(".tickets/env")).unwrap(), format!("export {exports}\n"));
-    let variables: HashMap<&str, &str> = exports.split(' ').filter_map(|pair| pair.split_once('=')).collect();
+    let pairs = exports.split(' ').filter_map(|pair| pair.split_once('='));
+    // The path is in quotes.
+    let variables: HashMap<&str, &str> =
+        pairs.map(|(name, value)| (name, value.trim_matches('\''))).collect();
     let listed =
         |with: &HashMap<&str, &str>| tickets(home.path(), &["keys", "list"]).envs(with).output().unwrap();
     let answer = listed(&variables);
@@ -166,7 +166,7 @@ fn every_file_is_readable_by_this_user_only() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     assert!(is_exported());
-    for name in ["tickets.db", "lock", "dev-key", "env", "s3"] {
+    for name in ["tickets.db", "lock", "dev-key", "env", "exports"] {
         assert!(data.join(name).exists(), "{name}");
     }
     for path in [vec![data.clone()], files(&data)].concat() {
@@ -186,16 +186,12 @@ fn planted_links_and_keys_that_others_can_read_are_refused() {
     fs::set_permissions(&elsewhere, PermissionsExt::from_mode(0o600)).unwrap();
     let refused = |data: &str, why: &str| {
         for command in ["serve", "db"] {
-            let mut arguments = vec![command, "--data", data, "--listen", "127.0.0.1:0"];
-            if command == "db" {
-                arguments.extend(["--listen-s3", "127.0.0.1:0"]);
-            }
-            let answer = run(home.path(), &arguments);
+            let answer = run(home.path(), &[command, "--data", data, "--listen", "127.0.0.1:0"]);
             let said = String::from_utf8_lossy(&answer.stderr);
             assert!(answer.status.code() == Some(1) && said.contains(why), "{command} {data}: {answer:?}");
         }
     };
-    for name in ["dev-key", "lock", "tickets.db", "s3"] {
+    for name in ["dev-key", "lock", "tickets.db", "exports"] {
         let data = home.path().join(format!("linked-{name}"));
         fs::create_dir(&data).unwrap();
         symlink(&elsewhere, data.join(name)).unwrap();
@@ -269,7 +265,7 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
     let mut command =
         tickets(home.path(), &["serve", "--quiet", "--listen", "127.0.0.1:0", "--export-every", "1"]);
     command.env("SETTLE_SECONDS", "4");
-    let server = Server::of(command, "s3");
+    let server = Server::of(command, "exports");
     let send = async |method: reqwest::Method, path: &str, body: Value| {
         let url = format!("{}{path}", server.says("API"));
         let answer =
@@ -305,11 +301,11 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
     assert!(erase("1").starts_with("ticket 1 was deleted before"), "and once more");
     assert!(exported(other) && !holders(&data, first).is_empty(), "the others are there");
     let manifests = || {
-        let bucket = data.join("s3/tickets-export");
-        for path in files(&bucket.join("manifests")).into_iter().filter(|path| path.is_file()) {
+        let exports = data.join("exports");
+        for path in files(&exports.join("manifests")).into_iter().filter(|path| path.is_file()) {
             let Ok(text) = fs::read(&path) else { continue };
             for object in serde_json::from_slice::<Value>(&text).unwrap()["objects"].as_array().unwrap() {
-                let body = fs::read(bucket.join(object["key"].as_str().unwrap())).unwrap();
+                let body = fs::read(exports.join(object["key"].as_str().unwrap())).unwrap();
                 assert_eq!(object["bytes"], body.len(), "{}", path.display());
                 let lines = BufReader::new(flate2::read::GzDecoder::new(&*body)).lines().count();
                 assert_eq!(object["records"], lines, "{}", path.display());
@@ -330,6 +326,8 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
     // Without the server, which is killed and may not have recorded everything.
     send(reqwest::Method::PATCH, "3", ticket(later)).await;
     drop(server);
+    // The object that it was just writing.
+    fs::write(data.join("exports/tickets/killed.ndjson.gz#1"), later).unwrap();
     erase("3");
     for text in [first, later] {
         assert_eq!(holders(&data, text), Vec::<PathBuf>::new(), "{text}");

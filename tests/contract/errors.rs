@@ -9,7 +9,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde_json::json;
 use support::{Answer, Api, Options, answer, fresh_customer};
-use tickets_cli::gateway::Payload;
+use tickets_cli::server::gateway::Payload;
 use tickets_http::request::MAX_BODY;
 
 use super::{assert_problem, id, three, ticket};

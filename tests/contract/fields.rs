@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use support::{Api, Options, answer, fresh_customer};
 use tickets_app::{App, Config};
-use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::Clock;
 use tickets_http::route::BASE_PATH;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use support::{Answer, Api, Options, fresh_customer, time};
-use tickets_cli::gateway::Payload;
+use tickets_cli::server::gateway::Payload;
 use tickets_domain::{JsonObject, PresetLists, Presets, TicketInput, Timestamp};
 use tickets_http::list::MAX_REPLY;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};

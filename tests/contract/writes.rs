@@ -7,7 +7,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde_json::{Value, json};
 use support::{Answer, Api, answer, fresh_customer};
-use tickets_cli::gateway::Payload;
+use tickets_cli::server::gateway::Payload;
 use tickets_http::route::BASE_PATH;
 
 use super::{assert_problem, id, on_a_clock, ticket};

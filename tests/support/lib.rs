@@ -14,10 +14,10 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value;
 use tickets_app::{App, Config};
-use tickets_cli::gateway::{Gateway, Payload};
-use tickets_cli::local::{Local, any_port};
-use tickets_cli::server;
-use tickets_cli::stream::Feed;
+use tickets_cli::server::gateway::{Gateway, Payload};
+use tickets_cli::server::http;
+use tickets_cli::server::local::{Local, any_port};
+use tickets_cli::server::stream::Feed;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
@@ -157,7 +157,7 @@ impl Api {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let base = format!("http://{}{BASE_PATH}", listener.local_addr().expect("an address"));
         let router = Gateway { app: Arc::clone(&app), payload: options.payload }.into_router();
-        tokio::spawn(server::serve(listener, router, std::future::pending()));
+        tokio::spawn(http::serve(listener, router, std::future::pending()));
         Self::at(base, database, tables, Some(app), local).await
     }
 

@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use serde_json::Value;
 use tickets_app::{App, Config};
-use tickets_cli::gateway::{Gateway, Payload};
+use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, RateLimit, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::{DynamoDb, Keys, Policy, schema};

@@ -13,8 +13,8 @@ use tickets_domain::idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 use tickets_domain::{Clock, TicketId, Version};
 
 use super::show::{Shown, day, one_line};
+use crate::client::Api;
 use crate::client::{Answered, Client, ClientError, Creation};
-use crate::connect::Api;
 use crate::error::CommandError;
 use crate::output::{self, Text, note};
 

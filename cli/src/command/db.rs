@@ -9,19 +9,14 @@ use tickets_repository::{Keys, schema};
 
 use super::serve::interrupted;
 use crate::error::CommandError;
-use crate::local::{DATA, Local, LocalError, development_key, store_development_key};
 use crate::output::print;
-use crate::private;
-use crate::server::warn_if_open;
-use crate::storage::StorageServer;
+use crate::server::http::warn_if_open;
+use crate::server::local::{Local, LocalError, store_development_key};
+use crate::{data, private};
 
 /// The key in the sample events. It is not secret.
 pub const SAMPLE_KEY: &str =
     "tk_localdevelopment_0000000000000000000000000000000000000000000000000000000000000000";
-
-/// A file in the data directory with the variables that a shell needs to start a function against this
-/// database.
-const ENVIRONMENT: &str = "env";
 
 /// Serve the embedded database alone, with its tables
 ///
@@ -31,13 +26,10 @@ pub struct Db {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR")]
     pub listen: SocketAddr,
-    /// Address of the store of objects, for exports; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8001", value_name = "ADDR")]
-    pub listen_s3: SocketAddr,
     /// Directory to keep data in
-    #[arg(long, default_value = DATA, value_name = "DIR")]
+    #[arg(long, default_value = data::DIRECTORY, value_name = "DIR")]
     pub data: PathBuf,
-    /// Keep data in memory only
+    /// Keep data in memory only, with no place for exports
     #[arg(long, conflicts_with = "data")]
     pub in_memory: bool,
     /// Also let in the key in events/, which everybody knows
@@ -58,34 +50,31 @@ impl Db {
         }
         // Feed the history here: `cargo lambda` and `sam local` do not emulate streams.
         let _changes = local.feed().await?;
-        let objects = (!self.in_memory).then(|| self.data.join("s3"));
-        let storage = StorageServer::start(objects.as_deref(), self.listen_s3, local.key.clone()).await?;
+        let exports = local.exports()?;
         let clock = Clock::system();
         let keys = Keys::new(local.dynamodb(), schema::API_KEYS, clock.clone());
-        let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
-        let key = development_key(&keys, key_file.as_deref(), &clock).await?.reveal();
+        let key = local.development_key(&keys, &clock).await?.reveal();
         if self.sample_key {
             let token = SAMPLE_KEY.parse().map_err(|_| LocalError::NoKey(SAMPLE_KEY.into()))?;
             store_development_key(&keys, &token, &clock).await?;
         }
-        let (database, s3, objects) = (&local.url, storage.url(), storage.bucket_directory());
-        let variables = format!(
-            "AWS_ENDPOINT_URL_DYNAMODB={database} AWS_ENDPOINT_URL_S3={s3} {}",
-            local.key.variables()
-        );
+        let database = &local.url;
+        let mut variables = format!("AWS_ENDPOINT_URL_DYNAMODB={database} {}", local.key.variables());
+        let mut greeting = format!("database  {database}\nkey       {key}\n");
+        if let Some(directory) = exports {
+            let directory = directory.display().to_string();
+            greeting += &format!("exports   {directory}\n");
+            // In quotes, because a path may have spaces.
+            variables += &format!(" EXPORT_DIR='{}'", directory.replace('\'', r"'\''"));
+        }
         if !self.in_memory {
-            let path = self.data.join(ENVIRONMENT);
+            let path = self.data.join(data::ENVIRONMENT);
             let written = private::write(&path, &format!("export {variables}\n"));
             written.map_err(|source| LocalError::File { path, source })?;
         }
-        let greeting = format!(
-            "database  {database}\nkey       {key}\ns3        {s3} has exports, in {}\nuse       export {variables}",
-            objects.display()
-        );
         warn_if_open("the database", self.listen);
-        warn_if_open("the store of objects", self.listen_s3);
         // A reader that closes its end early is no failure.
-        let _ = print(greeting);
+        let _ = print(format!("{greeting}use       export {variables}"));
         interrupted().await;
         Ok(())
     }

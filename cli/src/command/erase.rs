@@ -4,21 +4,21 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
-use export_tickets::{Bucket, erase};
+use export_tickets::{Store, erase};
 use serde::Deserialize as _;
-use tickets_app::{Config, EXPORT_BUCKET};
+use tickets_app::Config;
 use tickets_domain::{Clock, Error, KeyId, TicketId, Visibility};
 use tickets_repository::erase::Found;
 use tickets_repository::{History, Tickets, schema};
 
 use super::change::confirmed;
 use super::show::{Shown, one_line};
-use crate::connect::{Tables, open, sdk_config};
 use crate::error::CommandError;
-use crate::local::any_port;
+use crate::operator::connect::{Tables, open, sdk_config};
 use crate::output;
-use crate::storage::StorageServer;
-use crate::stream;
+use crate::private;
+use crate::server::local::Local;
+use crate::server::stream;
 
 /// Erase a ticket's content for good: from the table, its history, and the exports
 ///
@@ -61,6 +61,7 @@ impl Erase {
     /// # Errors
     /// If nobody confirms, or the database or the store does not answer. Steps already done are kept.
     pub async fn run(self) -> Result<(), CommandError> {
+        private::by_default();
         let policy = Config::from_env()?.policy;
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let tickets =
@@ -75,18 +76,17 @@ impl Erase {
             Some(local) => local.feed().await?,
             None => None,
         };
-        // Open the store's files directly: a running server's port is unknown.
-        let storage = match (&self.data, &opened.local) {
-            (Some(data), Some(local)) => {
-                Some(StorageServer::start(Some(&data.join("s3")), any_port(), local.key.clone()).await?)
+        let exports = opened.local.as_ref().map(Local::exports).transpose()?.flatten();
+        let store = match (exports, &self.export_bucket) {
+            (Some(directory), _) => Store::directory(directory)?,
+            (None, Some(bucket)) => {
+                let sdk_config = sdk_config(self.s3_endpoint_url.as_deref()).await?;
+                Store::bucket(bucket, &sdk_config, None).await?
             }
-            _ => None,
+            (None, None) => {
+                return Err(CommandError::Usage("--export-bucket names the exports' bucket".into()));
+            }
         };
-        let store = match &storage {
-            Some(storage) => storage.sdk_config(),
-            None => sdk_config(self.s3_endpoint_url.as_deref()).await?,
-        };
-        let bucket = Bucket::open(self.export_bucket.as_deref().unwrap_or(EXPORT_BUCKET), &store);
 
         let erased = tickets.erase(self.id, &eraser()?, &history).await?;
         output::print(match erased.found {
@@ -94,13 +94,13 @@ impl Erase {
             Found::Tombstone => format!("ticket {} was deleted before; its history has no values", self.id),
             Found::Nothing => format!("there is no ticket {}; its history has no values", self.id),
         })?;
-        let exports = erase::erase(&bucket, self.id, erased.created).await?;
+        let exports = erase::erase(&store, self.id, erased.created).await?;
         output::print(format!(
-            "of {} objects that could hold it, {} are rewritten; {} earlier versions are removed, {} manifests corrected",
-            exports.looked_at, exports.rewritten, exports.removed, exports.corrected
+            "of {} objects that could hold it, {} are rewritten; {} manifests are corrected",
+            exports.looked_at, exports.rewritten, exports.corrected
         ))?;
         if let Some(data) = &self.data {
-            stream::scrub(data).await.map_err(crate::local::LocalError::from)?;
+            stream::scrub(data).await.map_err(crate::server::local::LocalError::from)?;
             drop(feed);
             return Ok(output::print(format!("{} has no trace of it in free space", data.display()))?);
         }

@@ -12,9 +12,9 @@ use tickets_domain::{Continuation, ListEnd, json};
 
 use crate::client::Row;
 use crate::error::CommandError;
-use crate::output::{self, progress_bar};
+use crate::operator::source::{From, Selection};
+use crate::output::{self, COLUMNS, LEFT, progress_bar};
 use crate::private;
-use crate::source::{From, Selection};
 
 /// Write tickets to a file or standard output
 #[derive(Debug, Clone, Args)]
@@ -53,28 +53,6 @@ impl Format {
         said.unwrap_or(if file.is_some_and(is_csv) { Self::Csv } else { Self::Ndjson })
     }
 }
-
-/// A CSV file's columns: a ticket's fields, in the order of the API's contract.
-pub const COLUMNS: [&str; 16] = [
-    "id",
-    "customerID",
-    "ticketType",
-    "status",
-    "ticketPriority",
-    "customerEmail",
-    "subject",
-    "ticketContent",
-    "owner",
-    "users",
-    "departments",
-    "ticketSuppliers",
-    "ticketFollowupDate",
-    "ticketActionRequired",
-    "createdDate",
-    "updatedDate",
-];
-/// Two more columns, for exports that include deleted tickets and those moved to another customer.
-pub(super) const LEFT: [&str; 2] = ["deletedDate", "movedDate"];
 
 /// How far an export into a file has come. It is stored beside the file until the export is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

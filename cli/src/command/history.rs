@@ -12,7 +12,7 @@ use tickets_domain::json::Members;
 use tickets_domain::{ChangeKind, TicketId};
 
 use super::show::to_the_second;
-use crate::connect::Api;
+use crate::client::Api;
 use crate::error::CommandError;
 use crate::output::{Text, note, print_json, sanitize};
 

@@ -19,10 +19,11 @@ use tickets_domain::input::ASSIGNED;
 use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation, json};
 use tickets_repository::Tickets;
 
-use super::export::{COLUMNS, LEFT, unescaped};
-use crate::connect::{Api, Tables, open};
+use super::export::unescaped;
+use crate::client::Api;
 use crate::error::CommandError;
-use crate::output::{note, progress_bar, sanitize};
+use crate::operator::connect::{Tables, open};
+use crate::output::{COLUMNS, LEFT, note, progress_bar, sanitize};
 use input::{Format, Input};
 use map::{ColumnMap, Losses};
 use report::Report;

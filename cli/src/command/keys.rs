@@ -9,9 +9,9 @@ use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, RateLimit, Scope,
 use tickets_repository::key_cache::REMEMBERED;
 use tickets_repository::{Keys as Store, schema};
 
-use crate::connect::{Tables, open};
+use crate::data;
 use crate::error::CommandError;
-use crate::local::DATA;
+use crate::operator::connect::{Tables, open};
 use crate::output::{note, plain_table, print, sanitize};
 
 /// Make, list, rotate and revoke API keys
@@ -147,11 +147,11 @@ impl Keys {
 /// the table of a deployment never has the local name.
 fn local_data(endpoint_url: &Option<String>, tables: &Tables) -> Option<PathBuf> {
     let is_local = endpoint_url.is_none() && tables.api_keys_table == schema::API_KEYS;
-    let data = Some(PathBuf::from(DATA)).filter(|data| is_local && data.is_dir());
-    if data.is_some() {
-        note(format!("the keys in {DATA}; --api-keys-table names a deployment's"));
+    let directory = Some(PathBuf::from(data::DIRECTORY)).filter(|directory| is_local && directory.is_dir());
+    if directory.is_some() {
+        note(format!("the keys in {}; --api-keys-table names a deployment's", data::DIRECTORY));
     }
-    data
+    directory
 }
 
 impl Create {

@@ -8,9 +8,9 @@ use rmcp::service::ServerInitializeError;
 use tokio::io::BufReader;
 
 use super::change::random_key;
-use crate::connect::Api;
+use crate::client::Api;
+use crate::client::mcp::{Lines, Server};
 use crate::error::CommandError;
-use crate::mcp::{Lines, Server};
 use crate::output::note;
 
 /// Serve the tickets to an agent: a Model Context Protocol server over standard input and output

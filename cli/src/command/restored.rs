@@ -7,8 +7,8 @@ use tickets_app::Config;
 use tickets_domain::{Clock, Error};
 use tickets_repository::Tickets;
 
-use crate::connect::{Tables, open};
 use crate::error::CommandError;
+use crate::operator::connect::{Tables, open};
 use crate::output::print;
 
 /// Start a new epoch, after the table was restored from an earlier state

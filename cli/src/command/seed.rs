@@ -11,9 +11,9 @@ use tickets_domain::{Clock, JsonObject, KeyId, Presets, TicketInput, Timestamp};
 use tickets_repository::Tickets;
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
 
-use crate::connect::{Tables, open};
+use crate::data;
 use crate::error::CommandError;
-use crate::local::DATA;
+use crate::operator::connect::{Tables, open};
 use crate::output::{print, progress_bar};
 
 /// Fill the database with sample tickets
@@ -25,7 +25,7 @@ pub struct Seed {
     #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
     endpoint_url: Option<String>,
     /// Local data directory
-    #[arg(long, default_value = DATA, value_name = "DIR")]
+    #[arg(long, default_value = data::DIRECTORY, value_name = "DIR")]
     data: PathBuf,
     /// How many customers to spread them over; a twentieth of the tickets if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -6,22 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use export_tickets::{Bucket, Event, Exporter, Invocation};
-use tickets_app::{App, Config, EXPORT_BUCKET};
+use export_tickets::{Event, Exporter, Invocation, Store};
+use tickets_app::{App, Config};
 use tickets_domain::{Clock, Timestamp};
 use tickets_http::log::{Form, Log};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::schema;
 use tokio::net::TcpListener;
 
-use crate::docs::Docs;
 use crate::error::CommandError;
-use crate::gateway::{Gateway, Payload};
-use crate::local::{DATA, Local, any_port, development_key};
 use crate::output::{Notes, print};
-use crate::private;
-use crate::server::{self, warn_if_open};
-use crate::storage::StorageServer;
+use crate::server::docs::Docs;
+use crate::server::gateway::{Gateway, Payload};
+use crate::server::http::{self, warn_if_open};
+use crate::server::local::{Local, any_port};
+use crate::{data, private};
 
 /// Start the API on this machine
 #[derive(Debug, Clone, Args)]
@@ -30,15 +29,15 @@ pub struct Serve {
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDR")]
     pub listen: SocketAddr,
     /// Directory to keep data in
-    #[arg(long, default_value = DATA, value_name = "DIR")]
+    #[arg(long, default_value = data::DIRECTORY, value_name = "DIR")]
     pub data: PathBuf,
-    /// Keep data in memory only
+    /// Keep data in memory only, and export nothing
     #[arg(long, conflicts_with = "data")]
     pub in_memory: bool,
     /// Format of the events the functions get: of a REST API as deployed, or of an HTTP API
     #[arg(long, value_enum, default_value_t = PayloadArg::Rest)]
     pub payload: PayloadArg,
-    /// Seconds between exports of what changed to the local store of objects; 0 for none
+    /// Seconds between exports of what changed into the data directory; 0 for none
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub export_every: u64,
     /// Do not log requests
@@ -75,16 +74,16 @@ impl Serve {
         let local = self.local().await?;
         let app = App::open(config, &local.sdk_config(), Clock::system());
         let app = Arc::new(App { log, ..app });
-        let key_file = (!self.in_memory).then(|| self.data.join("dev-key"));
-        let key = development_key(&app.keys, key_file.as_deref(), &app.clock).await?.reveal();
+        let key = local.development_key(&app.keys, &app.clock).await?.reveal();
 
         // Feed the history and export regularly, as the stream and the schedule do in a deployment.
         let _changes = local.feed().await?;
-        let objects = (!self.in_memory).then(|| self.data.join("s3"));
-        let storage = StorageServer::start(objects.as_deref(), any_port(), local.key.clone()).await?;
-        let bucket = Bucket::open(EXPORT_BUCKET, &storage.sdk_config());
-        let exporter = Exporter::new(app.tickets.clone(), bucket, app.clock.clone());
-        let exports = tokio::spawn(export_regularly(exporter, exports_log, self.export_every));
+        let exports = local.exports()?;
+        if let Some(directory) = &exports {
+            let exporter =
+                Exporter::new(app.tickets.clone(), Store::directory(directory)?, app.clock.clone());
+            tokio::spawn(export_regularly(exporter, exports_log, self.export_every));
+        }
 
         let listen = |source| CommandError::Listen { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).await.map_err(listen)?;
@@ -95,9 +94,8 @@ impl Serve {
         // A reader that closes its end early is no failure.
         let _ = print(format!(
             "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
-             docs http://{address}{docs_path}\ns3   {} has exports, in {}",
-            storage.url(),
-            storage.bucket_directory().display()
+             docs http://{address}{docs_path}{}",
+            exports.map(|directory| format!("\nexports {}", directory.display())).unwrap_or_default()
         ));
 
         let payload = match self.payload {
@@ -105,8 +103,7 @@ impl Serve {
             PayloadArg::Http => Payload::Http,
         };
         let router = docs.into_router().merge(Gateway { app, payload }.into_router());
-        server::serve(listener, router, interrupted()).await;
-        exports.abort();
+        http::serve(listener, router, interrupted()).await;
         Ok(())
     }
 

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp};
 
-use crate::connect::Api;
+use crate::client::Api;
 use crate::error::CommandError;
+use crate::operator::source::Selection;
 use crate::output::{self, plain_table, sanitize};
-use crate::source::Selection;
 
 /// Show one ticket
 #[derive(Debug, Clone, Args)]

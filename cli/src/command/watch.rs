@@ -11,11 +11,11 @@ use tickets_domain::{Clock, Continuation, ListEnd, Timestamp};
 
 use super::serve::interrupted;
 use super::show::{Shown, one_line};
+use crate::client::Api;
 use crate::client::Row;
-use crate::connect::Api;
 use crate::error::CommandError;
+use crate::operator::source::Selection;
 use crate::output::{self, Text, sanitize};
-use crate::source::Selection;
 
 /// Follow changes as they happen, one line each
 #[derive(Debug, Clone, Args)]

@@ -62,9 +62,9 @@ impl Outcome {
     }
 }
 
-/// What a run writes to its line in the log.
+/// The fields of a run's line in the log.
 #[derive(Debug, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct LogFields {
     #[serde(flatten)]
     stored: Option<Stored>,
     /// Only of a scheduled run: a metric filter of the template makes the alarm's metric from it. It is
@@ -84,9 +84,8 @@ struct Stored {
     bytes: u64,
 }
 
-impl Told {
-    /// The line of a run with this outcome.
-    pub(crate) fn of(outcome: &Result<Outcome, Error>, scheduled: bool, now: Timestamp) -> Self {
+impl LogFields {
+    pub(crate) fn new(outcome: &Result<Outcome, Error>, scheduled: bool, now: Timestamp) -> Self {
         let stored = |run: &Outcome| {
             let Outcome { complete, overtaken, objects, records, bytes, .. } = *run;
             Stored { complete, overtaken, objects, records, bytes }

@@ -15,10 +15,10 @@ use tickets_domain::{
 use tickets_repository::Tickets;
 use tickets_repository::checkpoint::{ExportKind, Saved};
 
-use crate::bucket::{Bucket, PUT_TIMEOUT};
 use crate::event::Outcome;
 use crate::layout::{Manifest, manifest_key, part_key};
 use crate::part::{PartWriter, Written};
+use crate::store::{PUT_TIMEOUT, Store};
 
 /// Bytes of JSON in an object before compression, which leaves about a tenth. Large enough for readers that
 /// pay by the object; small enough for two in memory at a time, even if nothing can be compressed.
@@ -28,11 +28,11 @@ const MOST_PARTS: usize = 500;
 /// The time that a run needs at its end: for the last object, the manifest and the checkpoint.
 const CLOSING_TIME: Duration = Duration::from_secs(2 * PUT_TIMEOUT.as_secs() + 5);
 
-/// Exports tickets to a bucket.
+/// Exports tickets to a store of objects.
 #[derive(Debug, Clone)]
 pub struct Exporter {
     tickets: Tickets,
-    bucket: Bucket,
+    store: Store,
     clock: Clock,
     part_bytes: usize,
 }
@@ -59,8 +59,8 @@ enum Next {
 }
 
 impl Exporter {
-    pub fn new(tickets: Tickets, bucket: Bucket, clock: Clock) -> Self {
-        Self { tickets, bucket, clock, part_bytes: PART_BYTES }
+    pub fn new(tickets: Tickets, store: Store, clock: Clock) -> Self {
+        Self { tickets, store, clock, part_bytes: PART_BYTES }
     }
 
     /// The same exporter, with objects of another size.
@@ -133,7 +133,7 @@ impl Run<'_> {
             self.pass.storing(part.range);
             self.save().await?;
             let key = part_key(self.export, &self.pass, part.range);
-            let stored = self.exporter.bucket.put(&key, "application/gzip", body);
+            let stored = self.exporter.store.put(&key, body);
             let following =
                 async { if more { self.read(part.range.last, None).await } else { Ok(Next::End) } };
             ((), next) = tokio::try_join!(stored, following)?;
@@ -203,7 +203,7 @@ impl Run<'_> {
         let manifest = Manifest::new(self.export, &self.pass, complete);
         let body = serde_json::to_vec_pretty(&manifest).map_err(Error::internal)?;
         let key = manifest_key(self.export, &self.pass);
-        self.exporter.bucket.put(&key, "application/json", body).await?;
+        self.exporter.store.put(&key, body).await?;
         self.pass.listed();
         Ok(())
     }

@@ -69,7 +69,7 @@ impl PartName {
 }
 
 /// A manifest: the objects of a pass that no earlier manifest of the pass names.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "since")]
@@ -90,12 +90,18 @@ fn since<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>
     instant(deserializer).map(Some)
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Object {
     key: String,
-    records: u64,
-    bytes: u64,
+    #[serde(flatten)]
+    size: Size,
+}
+
+/// The size of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    pub records: u64,
+    pub bytes: u64,
 }
 
 impl Manifest {
@@ -103,8 +109,7 @@ impl Manifest {
     pub fn new(export: ExportKind, pass: &Pass, complete: bool) -> Self {
         let object = |part: &Part| Object {
             key: part_key(export, pass, part.range),
-            records: part.records,
-            bytes: part.bytes,
+            size: Size { records: part.records, bytes: part.bytes },
         };
         Self {
             since: pass.since,
@@ -115,16 +120,21 @@ impl Manifest {
         }
     }
 
-    /// Sets the records and bytes of objects, by their keys. Returns whether any were wrong.
-    pub fn correct(&mut self, sizes: &HashMap<String, (u64, u64)>) -> bool {
+    /// The keys of its objects.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.objects.iter().map(|object| &*object.key)
+    }
+
+    /// Sets the sizes of objects, by their keys. Returns whether any were wrong.
+    pub fn correct(&mut self, sizes: &HashMap<String, Size>) -> bool {
         let mut was_wrong = false;
         for object in &mut self.objects {
-            if let Some(&(records, bytes)) = sizes.get(&object.key) {
-                was_wrong |= (object.records, object.bytes) != (records, bytes);
-                (object.records, object.bytes) = (records, bytes);
+            if let Some(&size) = sizes.get(&object.key) {
+                was_wrong |= object.size != size;
+                object.size = size;
             }
         }
-        self.records = self.objects.iter().map(|object| object.records).sum();
+        self.records = self.objects.iter().map(|object| object.size.records).sum();
         was_wrong
     }
 }

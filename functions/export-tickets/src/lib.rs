@@ -1,40 +1,55 @@
-//! Runs on a schedule: writes what changed since the last run to S3, deletions included.
+//! Runs on a schedule: stores what changed since the last run, deletions included.
 //!
 //! - [`event`]: the event of a run, and its answer;
 //! - [`export`]: a run, part after part, each step noted before it is taken;
 //! - [`part`]: records as gzipped lines of JSON, up to a size;
 //! - [`layout`]: the names of objects, and the manifest;
 //! - [`erase`]: removes a ticket's content from the stored objects (`tickets erase`);
-//! - [`bucket`]: the bucket of the objects.
+//! - [`store`]: the bucket or directory of the objects.
 
 use std::time::Instant;
 
-use tickets_app::Config;
+use thiserror::Error;
+use tickets_app::{Config, Exports, InvalidConfig};
 use tickets_domain::{Clock, Meter, Result, Timestamp};
 use tickets_http::log::{Entry, Level, Log, Metrics};
 use tickets_repository::checkpoint::ExportKind;
 use tickets_repository::{DynamoDb, Tickets};
 
-pub mod bucket;
 pub mod erase;
 pub mod event;
 pub mod export;
 pub mod layout;
 pub mod part;
+pub mod store;
 
-pub use bucket::Bucket;
 pub use event::{Event, Outcome};
 pub use export::Exporter;
+pub use store::{Store, StoreError};
+
+/// Why the function does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// The exporter and the log of a deployed function, from the environment.
-pub fn from_env() -> std::result::Result<(Exporter, Log), tickets_app::InvalidConfig> {
+pub async fn from_env() -> Result<(Exporter, Log), StartError> {
     let config = Config::from_env()?;
     let clock = Clock::system();
     let dynamodb = DynamoDb::new(&config.sdk_config(config.endpoint_url.as_deref())?);
-    let store = config.sdk_config(config.s3_endpoint_url.as_deref())?;
+    let store = match config.exports.as_ref().ok_or(InvalidConfig::NoExports)? {
+        Exports::Directory(path) => Store::directory(path)?,
+        Exports::Bucket(name) => {
+            let sdk_config = config.sdk_config(config.s3_endpoint_url.as_deref())?;
+            Store::bucket(name, &sdk_config, Some(&config.roots()?)).await?
+        }
+    };
     let tickets = Tickets::new(dynamodb, config.tickets_table, clock.clone(), config.policy);
-    let bucket = Bucket::open(config.export_bucket, &store);
-    Ok((Exporter::new(tickets, bucket, clock), Log::to_cloud_watch(config.log)))
+    Ok((Exporter::new(tickets, store, clock), Log::to_cloud_watch(config.log)))
 }
 
 /// Answers an event by a run that ends before `deadline`. After an error, what is stored stays, and the next
@@ -78,7 +93,7 @@ pub async fn answer_logged(
         correlation_id: None,
         metrics: Metrics::of_run(outcome.is_err(), began.elapsed(), meter.usage()),
     };
-    log.write(&entry, &event::Told::of(&outcome, scheduled, now));
+    log.write(&entry, &event::LogFields::new(&outcome, scheduled, now));
     outcome
 }
 

@@ -6,7 +6,7 @@ use tickets_domain::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let (exporter, log) = &from_env()?;
+    let (exporter, log) = &from_env().await?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
         let context = event.context;
         let deadline = i64::try_from(context.deadline).ok().map(Timestamp::from_millis);

@@ -29,7 +29,7 @@ impl Config {
     }
 
     /// The roots that TLS trusts.
-    fn roots(&self) -> Result<Roots, InvalidConfig> {
+    pub fn roots(&self) -> Result<Roots, InvalidConfig> {
         let Some(path) = &self.ca_bundle else { return Ok(Roots::amazon()) };
         let bundle =
             fs::read(path).map_err(|source| InvalidConfig::CaBundle { path: path.clone(), source })?;

@@ -31,8 +31,8 @@ pub struct Config {
     pub serve_docs: bool,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database other than the region's own.
     pub endpoint_url: Option<String>,
-    /// `EXPORT_BUCKET`: where exports go.
-    pub export_bucket: String,
+    /// Where exports go; only the export needs it.
+    pub exports: Option<Exports>,
     /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: an object store other than the region's own.
     pub s3_endpoint_url: Option<String>,
     /// `AWS_REGION`, or `AWS_DEFAULT_REGION`: set by Lambda.
@@ -46,8 +46,14 @@ pub struct Config {
     pub ca_bundle: Option<PathBuf>,
 }
 
-/// The name of the exports' bucket if none is configured, as on a developer's machine.
-pub const EXPORT_BUCKET: &str = "tickets-export";
+/// Where exports go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exports {
+    /// `EXPORT_BUCKET`: a bucket of S3, by its name.
+    Bucket(String),
+    /// `EXPORT_DIR`: an absolute path on a developer's machine. It wins over a bucket.
+    Directory(PathBuf),
+}
 
 /// A variable whose value is refused.
 #[derive(Debug, Error)]
@@ -68,6 +74,12 @@ pub enum InvalidConfig {
     /// A flag is neither true nor false.
     #[error("{name} must be true or false, not {value:?}")]
     Flag { name: &'static str, value: String },
+    /// The directory of exports would depend on where the function was started.
+    #[error("EXPORT_DIR must be an absolute path, not {0:?}")]
+    RelativePath(PathBuf),
+    /// Nothing says where exports go.
+    #[error("EXPORT_BUCKET, or on a developer's machine EXPORT_DIR, has to be set")]
+    NoExports,
     /// There are no credentials.
     #[error("AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY have to be set")]
     Nobody,
@@ -135,7 +147,7 @@ impl Config {
                 .collect(),
             serve_docs: flag("SERVE_DOCS")?,
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
-            export_bucket: or("EXPORT_BUCKET", EXPORT_BUCKET),
+            exports: exports(&text)?,
             s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
             region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).map(Region::new),
             credentials: credentials(&text),
@@ -146,6 +158,14 @@ impl Config {
             },
             ca_bundle: text("AWS_CA_BUNDLE").map(PathBuf::from),
         })
+    }
+}
+
+fn exports(variable: &impl Fn(&str) -> Option<String>) -> Result<Option<Exports>, InvalidConfig> {
+    match variable("EXPORT_DIR").map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Ok(Some(Exports::Directory(path))),
+        Some(path) => Err(InvalidConfig::RelativePath(path)),
+        None => Ok(variable("EXPORT_BUCKET").map(Exports::Bucket)),
     }
 }
 
@@ -182,6 +202,19 @@ mod tests {
         assert_eq!(error, "the values configured for status: names A twice");
         let error = config(&[("SERVE_DOCS", "yes")]).unwrap_err().to_string();
         assert_eq!(error, "SERVE_DOCS must be true or false, not \"yes\"");
+    }
+
+    #[test]
+    fn exports_go_to_a_bucket_or_to_an_absolute_path() {
+        let exports = |variables: &[(&str, &str)]| config(variables).map(|config| config.exports);
+        assert_eq!(exports(&[]).unwrap(), None);
+        let bucket = ("EXPORT_BUCKET", "exports");
+        assert_eq!(exports(&[bucket]).unwrap(), Some(Exports::Bucket("exports".into())));
+        let path = std::path::absolute("exports").unwrap();
+        let directory = exports(&[bucket, ("EXPORT_DIR", path.to_str().unwrap())]).unwrap();
+        assert_eq!(directory, Some(Exports::Directory(path)));
+        let error = exports(&[("EXPORT_DIR", ".tickets/exports")]).unwrap_err().to_string();
+        assert_eq!(error, "EXPORT_DIR must be an absolute path, not \".tickets/exports\"");
     }
 
     #[test]

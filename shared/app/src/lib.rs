@@ -14,7 +14,7 @@ use tickets_repository::{DynamoDb, History, Keys, Tickets};
 mod aws;
 pub mod config;
 
-pub use config::{Config, EXPORT_BUCKET, InvalidConfig};
+pub use config::{Config, Exports, InvalidConfig};
 
 /// What every handler works with.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! The HTTP clients, and what they trust. Who calls, and where, is in the SDK's own `SdkConfig`.
 
-use aws_runtime::auth::sigv4::SCHEME_ID;
 use aws_sdk_dynamodb::config::{
     BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
 };
@@ -13,65 +12,15 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_types::SdkConfig;
-use aws_types::service_config::ServiceConfigKey;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 /// Servers on this machine have no region. Clients are told this one.
 pub const LOCAL_REGION: &str = "us-east-1";
-
-/// The endpoint that a configuration names for a service, which is given by its id in the SDK. One set in code
-/// comes first, then the service's own (`AWS_ENDPOINT_URL_S3`, or in a profile), then that of all services
-/// (*Service-specific endpoints*, AWS SDKs and Tools Reference Guide).
-pub fn endpoint_url(sdk_config: &SdkConfig, service: &str) -> Option<String> {
-    let is_explicit = sdk_config.get_origin("endpoint_url").is_client_config();
-    let key = ServiceConfigKey::builder()
-        .service_id(service)
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build();
-    let of_service = key.ok().filter(|_| !is_explicit);
-    of_service
-        .and_then(|key| sdk_config.service_config()?.load_config(key))
-        .or_else(|| sdk_config.endpoint_url().map(str::to_owned))
-}
-
-/// The domain of AWS' endpoints in a region (*AWS service endpoints*; the partitions of the SDK).
-pub fn domain(region: &str) -> &'static str {
-    match region.split_once('-') {
-        Some(("cn", _)) => "amazonaws.com.cn",
-        Some(("eusc", _)) => "amazonaws.eu",
-        Some(("us", rest)) if rest.starts_with("iso-") => "c2s.ic.gov",
-        Some(("us", rest)) if rest.starts_with("isob-") => "sc2s.sgov.gov",
-        Some(("us", rest)) if rest.starts_with("isof-") => "csp.hci.ic.gov",
-        Some(("eu", rest)) if rest.starts_with("isoe-") => "cloud.adc-e.uk",
-        _ => "amazonaws.com",
-    }
-}
-
-/// What a configuration brings to the calls of every service: who calls, by which HTTP client and which clock.
-pub fn caller(sdk_config: &SdkConfig) -> RuntimeComponentsBuilder {
-    let mut components = RuntimeComponentsBuilder::new("caller").with_http_client(sdk_config.http_client());
-    if let Some(credentials) = sdk_config.credentials_provider() {
-        components.set_identity_resolver(SCHEME_ID, credentials);
-    }
-    // If the configuration has none of these, the SDK's defaults stay.
-    if let Some(cache) = sdk_config.identity_cache() {
-        components.set_identity_cache(Some(cache));
-    }
-    if let Some(sleep) = sdk_config.sleep_impl() {
-        components.set_sleep_impl(Some(sleep));
-    }
-    if let Some(time) = sdk_config.time_source() {
-        components.set_time_source(Some(time));
-    }
-    components
-}
 
 /// The configuration for a server on this machine, which accepts dummy credentials.
 pub fn local_config(endpoint_url: impl Into<String>) -> SdkConfig {
@@ -106,10 +55,21 @@ impl Roots {
         }
         (!store.is_empty()).then_some(Self(pem))
     }
+
+    /// For an HTTP client that is not the SDK's.
+    pub fn pem(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// ring, because aws-lc first gathers entropy of its own for 30 ms of processor time.
 const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
+
+/// Makes ring the provider of clients that are not the SDK's (reqwest's) in this process.
+pub fn use_ring() {
+    // An error means that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
 
 /// An HTTP client for an endpoint. Without TLS it does not load the roots.
 pub fn http_client(endpoint_url: Option<&str>, roots: Roots) -> SharedHttpClient {

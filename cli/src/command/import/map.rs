@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tickets_domain::{Error, JsonObject, Presets, Record, Timestamp, Violation};
 
-use crate::command::export::{COLUMNS, LEFT};
 use crate::error::CommandError;
+use crate::output::{COLUMNS, LEFT};
 
 /// The fields that are dates or times.
 const DATES: [&str; 5] =

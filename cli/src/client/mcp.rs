@@ -22,7 +22,7 @@ use tickets_domain::{Continuation, Presets, Scope, Violation};
 use tickets_http::openapi;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::client::{Client, ClientError};
+use super::{Client, ClientError};
 use crate::output::note;
 use tool::Tool;
 pub(crate) use transport::Lines;

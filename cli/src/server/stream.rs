@@ -22,7 +22,7 @@ use tickets_repository::{History, schema};
 use tokio::task::JoinHandle;
 use tracing::error;
 
-use crate::local::DATABASE;
+use crate::data;
 
 /// The batch size, as in the template.
 const BATCH: usize = 100;
@@ -72,7 +72,7 @@ pub fn is_enabled(database: &Database, table: &str) -> Result<bool, StreamError>
 /// # Errors
 /// If the changes are not recorded within a minute, or SQLite refuses.
 pub async fn scrub(directory: &Path) -> Result<(), StreamError> {
-    let path = directory.join(DATABASE);
+    let path = directory.join(data::DATABASE);
     let storage = Storage::new(&path.to_string_lossy()).map_err(StreamError::of)?;
     for _ in 0..LOOKS {
         let left: i64 =

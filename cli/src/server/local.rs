@@ -1,6 +1,6 @@
 //! The data directory. One process at a time opens it; others use that process's database server.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,15 +10,10 @@ use thiserror::Error;
 use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope};
 use tickets_repository::{DynamoDb, History, Keys, schema};
 
-use crate::access_key::AccessKey;
-use crate::database::{DatabaseError, DatabaseServer};
-use crate::private;
-use crate::stream::{Feed, StreamError};
-
-/// The default data directory.
-pub const DATA: &str = ".tickets";
-/// The name of the database's file in the data directory.
-pub const DATABASE: &str = "tickets.db";
+use super::access_key::AccessKey;
+use super::database::{DatabaseError, DatabaseServer};
+use super::stream::{Feed, StreamError};
+use crate::{data, private};
 
 /// Why local data cannot be used.
 #[derive(Debug, Error)]
@@ -49,6 +44,8 @@ pub enum LocalError {
 /// A local database, with its tables.
 #[derive(Debug)]
 pub struct Local {
+    /// The data directory, unless the database is in memory.
+    directory: Option<PathBuf>,
     pub url: String,
     /// The access key of the database.
     pub key: AccessKey,
@@ -61,7 +58,7 @@ impl Local {
     pub async fn in_memory(address: SocketAddr) -> Result<Self, LocalError> {
         let key = AccessKey::generate()?;
         let server = DatabaseServer::start(None, address, key.clone()).await?;
-        Self::prepared(server.url(), key, Some((server, None))).await
+        Self::prepared(None, server.url(), key, Some((server, None))).await
     }
 
     /// The database in a directory: served by this process at `address`, or by another one that opened it
@@ -69,7 +66,7 @@ impl Local {
     pub async fn open(directory: &Path, address: SocketAddr) -> Result<Self, LocalError> {
         let file = |path: PathBuf| move |source| LocalError::File { path, source };
         private::directory(directory).map_err(file(directory.into()))?;
-        let path = directory.join("lock");
+        let path = directory.join(data::LOCK);
         let mut lock = private::open(&path).map_err(file(path.clone()))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -80,20 +77,23 @@ impl Local {
                     return Err(LocalError::InUse(directory.into()));
                 };
                 let key = AccessKey { id: id.into(), secret: secret.into() };
-                return Ok(Self { url: url.into(), key, own: None });
+                let directory = Some(directory.into());
+                return Ok(Self { directory, url: url.into(), key, own: None });
             }
             Err(TryLockError::Error(source)) => return Err(file(path)(source)),
         }
         lock.set_len(0).map_err(file(path.clone()))?;
-        let database = directory.join(DATABASE);
+        let database = directory.join(data::DATABASE);
         // Create the file before SQLite does, which would let others read it. SQLite gives its other files
         // the same permissions.
         private::open(&database).map_err(file(database.clone()))?;
         let key = AccessKey::generate()?;
         let server = DatabaseServer::start(Some(&database), address, key.clone()).await?;
-        let text = format!("{}\n{}\n{}\n", server.url(), key.id, key.secret);
+        let url = server.url();
+        let text = format!("{url}\n{}\n{}\n", key.id, key.secret);
         let published = lock.try_clone().map_err(file(path.clone()))?;
-        let local = Self::prepared(server.url(), key, Some((server, Some(lock)))).await?;
+        let own = Some((server, Some(lock)));
+        let local = Self::prepared(Some(directory.into()), url, key, own).await?;
         // Enable the stream also for a process that does not feed the history: the next one that does feeds
         // its writes.
         local.enable_stream().await?;
@@ -103,11 +103,12 @@ impl Local {
     }
 
     async fn prepared(
+        directory: Option<PathBuf>,
         url: String,
         key: AccessKey,
         own: Option<(DatabaseServer, Option<File>)>,
     ) -> Result<Self, LocalError> {
-        let local = Self { url, key, own };
+        let local = Self { directory, url, key, own };
         let dynamodb = local.dynamodb();
         schema::create_tables(&dynamodb, schema::TICKETS, schema::API_KEYS).await?;
         schema::create_history_table(&dynamodb, schema::HISTORY).await?;
@@ -148,28 +149,51 @@ impl Local {
         Ok(())
     }
 
+    /// The absolute path of the directory of exports, which is created if missing. `None` if data are in memory.
+    pub fn exports(&self) -> Result<Option<PathBuf>, LocalError> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let path = directory.join(data::EXPORTS);
+        let failed = |source| LocalError::File { path: path.clone(), source };
+        private::directory(&path).map_err(failed)?;
+        if self.is_own() {
+            remove_unfinished(&path).map_err(failed)?;
+        }
+        std::path::absolute(&path).map(Some).map_err(failed)
+    }
+
+    /// A development key with every scope, kept in the data directory. In memory, a new key each time.
+    pub async fn development_key(&self, keys: &Keys, clock: &Clock) -> Result<BearerToken, LocalError> {
+        let token = match &self.directory {
+            Some(directory) => kept_token(&directory.join(data::DEV_KEY))?,
+            None => BearerToken::generate()?,
+        };
+        store_development_key(keys, &token, clock).await?;
+        Ok(token)
+    }
+
     /// Whether this process opened the database.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
     }
 }
 
-pub fn any_port() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
+/// Removes the files that killed processes left half-written. `object_store` calls them as the object, with `#` and a
+/// number, and renames them when they are complete. An erasure would not find them.
+fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if kind.is_dir() {
+            remove_unfinished(&path)?;
+        } else if name.rsplit_once('#').is_some_and(|(_, number)| number.parse::<u64>().is_ok()) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
-/// A development key with every scope, kept in `file`. Without a file, a new key each time.
-pub async fn development_key(
-    keys: &Keys,
-    file: Option<&Path>,
-    clock: &Clock,
-) -> Result<BearerToken, LocalError> {
-    let token = match file {
-        Some(path) => kept_token(path)?,
-        None => BearerToken::generate()?,
-    };
-    store_development_key(keys, &token, clock).await?;
-    Ok(token)
+pub fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 /// Stores a key with every scope, unless it is stored already.

@@ -23,7 +23,7 @@ use tickets_http::list::MAX_REPLY;
 use tickets_http::problem::Problem;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, Function, GET_TICKET_CONFIGURATION, ROUTES};
 
-use crate::server::read;
+use super::http::read;
 
 /// The size of the largest event for a Lambda function: 6 MB. (API Gateway takes bodies up to 10 MB.)
 const MAX_EVENT: usize = 6 * 1024 * 1024;

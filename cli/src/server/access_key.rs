@@ -1,5 +1,5 @@
-//! The access key of one run. The local database and the local object store accept only requests signed with
-//! it (AWS Signature Version 4), so the secret is never sent and a made-up signature is refused.
+//! The access key of one run. The local database accepts only requests signed with it (AWS Signature Version 4),
+//! so the secret is never sent and a made-up signature is refused.
 
 use std::fmt;
 use std::time::SystemTime;

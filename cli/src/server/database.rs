@@ -20,9 +20,9 @@ use tickets_repository::History;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::access_key::AccessKey;
-use crate::server::{self, private, read};
-use crate::stream::{self, Feed, StreamError};
+use super::access_key::AccessKey;
+use super::http::{private, read, serve};
+use super::stream::{self, Feed, StreamError};
 
 /// Why the database does not start.
 #[derive(Debug, Error)]
@@ -74,7 +74,7 @@ impl DatabaseServer {
         let address = listener.local_addr().map_err(listen)?;
         let door = Door { database: database.clone(), key };
         let router = private(Router::new().fallback(answer).with_state(door), address);
-        let task = tokio::spawn(server::serve(listener, router, std::future::pending()));
+        let task = tokio::spawn(serve(listener, router, std::future::pending()));
         Ok(Self { database, file, address, task })
     }
 

@@ -11,8 +11,8 @@ use tickets_domain::{Clock, Continuation, Filter, Taken, Timestamp, Visibility, 
 use tickets_http::list::query;
 use tickets_repository::Tickets;
 
-use crate::client::{Client, Page, Row};
-use crate::connect::{Api, Opened, Tables, open};
+use super::connect::{Opened, Tables, open};
+use crate::client::{Api, Client, Page, Row};
 use crate::error::CommandError;
 
 /// Where to read from: the API, or the table with `--table`

@@ -1,0 +1,502 @@
+//! An HTTP client of the API: pages of lists, tickets by id, and writes that may be repeated. It waits and
+//! retries as the API asks.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MATCH, LINK, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tickets_domain::json::{self, Json};
+use tickets_domain::{
+    BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, TicketId, Timestamp, Version, Violation,
+};
+use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
+use tickets_http::list::query;
+use tickets_repository::client::use_ring;
+
+/// Longer than the slowest answer: API Gateway gives up after 29 s.
+const TIMEOUT: Duration = Duration::from_secs(35);
+/// How often a request is tried before its failure is reported: enough to outlast half a minute of trouble.
+const TRIES: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a request failed.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// No key was given.
+    #[error("no key: set TICKETS_KEY, or --key-file to a file with one ({path}: {reason})", path = path.display())]
+    NoKey {
+        /// The key file.
+        path: PathBuf,
+        reason: String,
+    },
+    /// The API did not answer.
+    #[error("cannot reach {url}: {reason}")]
+    Unreachable { url: String, reason: String },
+    /// The API refused the request.
+    #[error("{status}: {detail}{}", listed(violations))]
+    Refused {
+        status: StatusCode,
+        /// The problem's `detail`.
+        detail: String,
+        /// The fields that the problem names.
+        violations: Vec<Violation>,
+        /// The whole problem (RFC 9457), as received.
+        problem: Value,
+    },
+    /// A change with `If-Match` was sent again because the answer was lost, and then refused with 412. The
+    /// first attempt may have taken effect.
+    #[error(
+        "412: the ticket has changed, perhaps by this very change, for the answer to an earlier try was lost; \
+         look at the ticket before repeating it"
+    )]
+    Undecided,
+    /// The answer is not one of this API.
+    #[error("{url} does not answer like the Tickets API: {reason}")]
+    Strange {
+        url: String,
+        /// How it differs.
+        reason: String,
+    },
+}
+
+fn listed(violations: &[Violation]) -> String {
+    violations.iter().map(|violation| format!("\n  {}: {}", violation.field, violation.detail)).collect()
+}
+
+/// A record as received, with the fields that every reader needs.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub id: u64,
+    /// `updatedDate`.
+    pub updated: Timestamp,
+    /// The record's JSON, on one line.
+    pub json: Box<RawValue>,
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct Page {
+    pub rows: Vec<Row>,
+    /// Whether more records follow.
+    pub end: ListEnd,
+    /// This page and those after it contain every change up to this time.
+    pub sync_until: Option<Timestamp>,
+}
+
+/// A ticket as the API returned it.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The ticket's JSON, on one line.
+    pub json: Box<RawValue>,
+    /// The version in its `ETag`.
+    pub version: Option<Version>,
+}
+
+/// Whether a create made a new ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    New,
+    /// An earlier request with the same idempotency key had made it.
+    Replayed,
+}
+
+/// A client of one API.
+#[derive(Clone)]
+pub struct Client {
+    base: String,
+    key: String,
+    http: reqwest::Client,
+}
+
+struct Answer {
+    url: String,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    /// Whether an earlier attempt, whose outcome is unknown, may have taken effect.
+    after_unknown: bool,
+}
+
+/// A builder of HTTP clients that use the `ring` TLS provider.
+pub fn http_client() -> reqwest::ClientBuilder {
+    use_ring();
+    reqwest::Client::builder()
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.base)
+    }
+}
+
+impl Client {
+    /// A client of the API at `base`.
+    pub fn new(base: &str, key: &BearerToken) -> Result<Self, ClientError> {
+        let base = base.trim_end_matches('/').to_owned();
+        match http_client().timeout(TIMEOUT).build() {
+            Ok(http) => Ok(Self { base, key: key.reveal(), http }),
+            Err(error) => Err(ClientError::Unreachable { url: base, reason: reason(&error) }),
+        }
+    }
+
+    /// The base of the API's paths.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// One page of the list at `path`.
+    pub async fn list(&self, path: &str, query: &[(&str, String)]) -> Result<Page, ClientError> {
+        let pair = |(name, value): &(&str, String)| {
+            format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+        };
+        let query: Vec<_> = query.iter().map(pair).collect();
+        let path = format!("{path}?{}", query.join("&"));
+        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
+        let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
+        let records: Vec<Box<RawValue>> =
+            serde_json::from_slice(&answer.body).map_err(|error| strange(error.to_string()))?;
+        let rows: Result<Vec<_>, _> = records.into_iter().map(row).collect();
+        let sync_until = answer.headers.get(SYNC_UNTIL).and_then(|value| value.to_str().ok()?.parse().ok());
+        let end = match answer.headers.get(LINK) {
+            Some(link) => ListEnd::More(continuation(link.to_str().unwrap_or_default())),
+            None => ListEnd::Complete,
+        };
+        Ok(Page { rows: rows.map_err(strange)?, end, sync_until })
+    }
+
+    /// A ticket by its id.
+    pub async fn get(&self, id: TicketId) -> Result<Answered, ClientError> {
+        self.send(Method::GET, &format!("/tickets/{id}"), None, &[]).await?.expect(200)?.ticket()
+    }
+
+    /// A page of a ticket's history: the entries after `version_after`, and whether more follow.
+    pub async fn history(
+        &self,
+        id: TicketId,
+        version_after: u64,
+        limit: Option<u64>,
+    ) -> Result<(Vec<Box<RawValue>>, bool), ClientError> {
+        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+        let path = format!("/tickets/{id}/history/?versionAfter={version_after}{limit}");
+        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
+        Ok((answer.json()?, answer.headers.contains_key(LINK)))
+    }
+
+    /// The API's configuration: the values of the preset fields, and every limit.
+    pub async fn configuration(&self) -> Result<Value, ClientError> {
+        let answer = self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?;
+        answer.json().map(|Json(configuration)| configuration)
+    }
+
+    /// The values that preset fields may have.
+    pub async fn presets(&self) -> Result<Presets, ClientError> {
+        let answer = self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?;
+        let Configuration { presets, closed_statuses } = answer.json()?;
+        let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
+        let lists = PresetLists {
+            types: &presets.ticket_type.join(","),
+            statuses: &presets.status.join(","),
+            closed: &closed_statuses.join(","),
+            priorities: &presets.ticket_priority.join(","),
+            owners: &presets.owner.join(","),
+        };
+        Presets::parse(&lists).map_err(|(field, error)| strange(format!("{field} {error}")))
+    }
+
+    /// Creates a ticket. Repeating the call with the same key creates no second one.
+    pub async fn create(
+        &self,
+        body: &str,
+        idempotency_key: &str,
+    ) -> Result<(Answered, Creation), ClientError> {
+        let headers = [(IDEMPOTENCY_KEY, idempotency_key.to_owned())];
+        let answer = self.send(Method::POST, "/tickets/", Some(body), &headers).await?.expect(201)?;
+        let replayed = answer.headers.contains_key(IDEMPOTENCY_REPLAYED);
+        Ok((answer.ticket()?, if replayed { Creation::Replayed } else { Creation::New }))
+    }
+
+    /// Creates up to a hundred tickets and returns for each its creation time, or why it was refused.
+    /// Repeating the call with the same key and rows creates none a second time.
+    ///
+    /// # Errors
+    /// If the API refuses the whole batch, does not answer, or leaves a row undecided.
+    pub async fn create_all(
+        &self,
+        rows: &[&str],
+        idempotency_key: &str,
+    ) -> Result<Vec<Result<Timestamp, ClientError>>, ClientError> {
+        let body = format!("[{}]", rows.join(","));
+        let headers = [(IDEMPOTENCY_KEY, idempotency_key.to_owned())];
+        let mut wait = FIRST_WAIT;
+        for last in (1..=TRIES).map(|tried| tried == TRIES) {
+            let answer = self.send(Method::POST, "/tickets/", Some(&body), &headers).await?.expect(207)?;
+            let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
+            let results: Vec<BatchRow> = answer.json()?;
+            if results.len() != rows.len() {
+                return Err(strange(format!("{} results of {} rows", results.len(), rows.len())));
+            }
+            // Repeating the batch replays the rows that were created.
+            if last || !results.iter().any(BatchRow::is_temporary) {
+                return results.into_iter().map(|row| row.outcome().map_err(strange)).collect();
+            }
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        // Not reached: the last attempt returns above.
+        Err(ClientError::Unreachable { url: self.base.clone(), reason: "no answer".into() })
+    }
+
+    /// Changes the given fields, whatever others have changed meanwhile. With `if_match`, only if the ticket
+    /// is still at that version.
+    pub async fn update(
+        &self,
+        id: TicketId,
+        body: &str,
+        if_match: Option<Version>,
+    ) -> Result<Answered, ClientError> {
+        let headers = if_match_header(if_match);
+        let answer = self.send(Method::PATCH, &format!("/tickets/{id}"), Some(body), &headers).await?;
+        answer.decided()?.expect(200)?.ticket()
+    }
+
+    /// Deletes a ticket. With `if_match`, only if it is still at that version.
+    pub async fn delete(&self, id: TicketId, if_match: Option<Version>) -> Result<(), ClientError> {
+        let headers = if_match_header(if_match);
+        let answer = self.send(Method::DELETE, &format!("/tickets/{id}"), None, &headers).await?;
+        // An earlier attempt, whose answer was lost, has deleted it.
+        if answer.after_unknown && answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        answer.decided()?.expect(204).map(drop)
+    }
+
+    /// The scopes of the key. No endpoint tells them, but every function checks the key before the request.
+    /// So this sends requests that have no effect and read no table: one that the key may make is refused for
+    /// its content.
+    ///
+    /// # Errors
+    /// If the API does not know the key, or does not answer.
+    pub async fn scopes(&self) -> Result<BTreeSet<Scope>, ClientError> {
+        // There is no ticket 0, and a ticket needs a subject.
+        let harmless = [
+            (Scope::Read, Method::GET, "/tickets/0", None),
+            (Scope::Write, Method::POST, "/tickets/", Some("{}")),
+            (Scope::Delete, Method::DELETE, "/tickets/0", None),
+        ];
+        let mut scopes = BTreeSet::new();
+        for (scope, method, path, body) in harmless {
+            let answer = self.send(method, path, body, &[]).await?;
+            match answer.status.as_u16() {
+                400 | 422 => drop(scopes.insert(scope)),
+                403 => {}
+                _ => return Err(answer.refused()),
+            }
+        }
+        Ok(scopes)
+    }
+
+    /// Sends a request until it is answered. Every request of this client may be repeated.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(HeaderName, String)],
+    ) -> Result<Answer, ClientError> {
+        let url = format!("{}{path}", self.base);
+        let mut wait = FIRST_WAIT;
+        let mut after_unknown = false;
+        for last in (1..=TRIES).map(|tried| tried == TRIES) {
+            let mut request = self.http.request(method.clone(), &url).bearer_auth(&self.key);
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            if let Some(body) = body {
+                request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
+            }
+            let mut asked = None;
+            match answer(&url, request).await {
+                Ok(answer) if last || !is_temporary(answer.status) => {
+                    return Ok(Answer { after_unknown, ..answer });
+                }
+                Ok(answer) => {
+                    after_unknown |= answer.may_have_taken_effect();
+                    asked = retry_after(&answer.headers);
+                }
+                Err(error) if last || error.is_builder() || error.is_connect() && wait > FIRST_WAIT * 4 => {
+                    return Err(ClientError::Unreachable { url, reason: reason(&error) });
+                }
+                Err(error) => after_unknown |= !error.is_connect(),
+            }
+            tokio::time::sleep(asked.unwrap_or(wait).mul_f64(0.5 + fastrand::f64())).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        // Not reached: the last attempt returns above.
+        Err(ClientError::Unreachable { url, reason: "no answer".into() })
+    }
+}
+
+fn if_match_header(version: Option<Version>) -> Vec<(HeaderName, String)> {
+    version.map(|version| (IF_MATCH, format!("\"{}\"", version.get()))).into_iter().collect()
+}
+
+/// What a `Link` header says about the pages after this one.
+fn continuation(link: &str) -> Continuation {
+    let parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
+    let found = parameters.into_iter().find(|(name, _)| *name == query::CONTINUATION);
+    found.and_then(|(_, text)| text.parse().ok()).unwrap_or_default()
+}
+
+async fn answer(url: &str, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes().await?.into();
+    Ok(Answer { url: url.to_owned(), status, headers, body, after_unknown: false })
+}
+
+impl Answer {
+    /// The answer, or its problem if it has another status.
+    fn expect(self, status: u16) -> Result<Self, ClientError> {
+        if self.status.as_u16() == status { Ok(self) } else { Err(self.refused()) }
+    }
+
+    /// Whether the request may have taken effect although this answer is an error.
+    fn may_have_taken_effect(&self) -> bool {
+        match self.status.as_u16() {
+            500 | 502 | 504 => true,
+            // Every other 503 says that nothing was written.
+            503 => String::from_utf8_lossy(&self.body).contains("problem:undecided"),
+            _ => false,
+        }
+    }
+
+    /// The answer; an error if it is a 412 that an earlier attempt of the same request may have caused.
+    fn decided(self) -> Result<Self, ClientError> {
+        let doubtful = self.after_unknown && self.status == StatusCode::PRECONDITION_FAILED;
+        if doubtful { Err(ClientError::Undecided) } else { Ok(self) }
+    }
+
+    /// The answer's problem, as an error.
+    fn refused(self) -> ClientError {
+        let problem = json::value(&self.body);
+        match problem.and_then(|problem| refusal(self.status, problem)) {
+            Ok(refusal) => refusal,
+            Err(_) => ClientError::Strange { url: self.url, reason: format!("it says {}", self.status) },
+        }
+    }
+
+    /// The answer's body, parsed.
+    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| ClientError::Strange { url: self.url.clone(), reason: error.to_string() })
+    }
+
+    /// The answer's ticket, with its version.
+    fn ticket(&self) -> Result<Answered, ClientError> {
+        let tag = self.headers.get(ETAG).and_then(|tag| tag.to_str().ok()?.trim_matches('"').parse().ok());
+        Ok(Answered { json: self.json()?, version: tag.map(Version::new) })
+    }
+}
+
+/// A problem document as an error.
+fn refusal(status: StatusCode, problem: Value) -> serde_json::Result<ClientError> {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+        #[serde(default)]
+        errors: Vec<FieldError>,
+    }
+    #[derive(Deserialize)]
+    struct FieldError {
+        field: String,
+        detail: String,
+    }
+    let Problem { detail, errors } = Problem::deserialize(&problem)?;
+    let violations = errors.into_iter().map(|error| Violation::new(error.field, error.detail)).collect();
+    Ok(ClientError::Refused { status, detail, violations, problem })
+}
+
+/// The parts of a deployment's configuration that the client uses.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration {
+    presets: ConfiguredPresets,
+    closed_statuses: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfiguredPresets {
+    ticket_type: Vec<String>,
+    status: Vec<String>,
+    ticket_priority: Vec<String>,
+    owner: Vec<String>,
+}
+
+/// The result of one row of a batch.
+#[derive(Deserialize)]
+struct BatchRow {
+    status: u16,
+    ticket: Option<BatchTicket>,
+    problem: Option<Json>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchTicket {
+    created_date: String,
+}
+
+impl BatchRow {
+    fn is_temporary(&self) -> bool {
+        StatusCode::from_u16(self.status).is_ok_and(is_temporary)
+    }
+
+    fn outcome(self) -> Result<Result<Timestamp, ClientError>, String> {
+        let status = StatusCode::from_u16(self.status).map_err(|error| error.to_string())?;
+        match (self.ticket, self.problem) {
+            (Some(ticket), _) => Ok(Ok(ticket.created_date.parse().map_err(|_| ticket.created_date)?)),
+            (None, Some(Json(problem))) => {
+                Ok(Err(refusal(status, problem).map_err(|error| error.to_string())?))
+            }
+            (None, None) => Err(format!("a row is {status} and nothing else")),
+        }
+    }
+}
+
+/// Reads the fields that every reader needs from a record.
+pub(crate) fn row(json: Box<RawValue>) -> Result<Row, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Known<'a> {
+        id: &'a str,
+        updated_date: &'a str,
+    }
+    let known: Known<'_> = serde_json::from_str(json.get()).map_err(|error| error.to_string())?;
+    let id = known.id.parse().map_err(|_| format!("the id {}", known.id))?;
+    let updated = known.updated_date.parse().map_err(|_| format!("the time {}", known.updated_date))?;
+    Ok(Row { id, updated, json })
+}
+
+fn is_temporary(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 409 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+/// An error's innermost cause: `reqwest` alone says only what it was doing.
+fn reason(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.last().map_or_else(|| error.to_string(), ToString::to_string)
+}
