@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tickets_app::{Config, EXPORT_BUCKET};
 use tickets_cli::local::{Local, any_port};
 use tickets_cli::storage::StorageServer;
-use tickets_domain::id::Precondition;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::{
     Clock, Continuation, Error, Filter, JsonObject, KeyId, ListEnd, Presets, Taken, TicketId, TicketInput,
     Timestamp, Visibility,

@@ -234,7 +234,7 @@ fn moved(count: u64, now: Timestamp) -> Vec<Record> {
             0 => body["deletedDate"] = "2025-01-01T00:00:00.000Z".into(),
             _ => body["subject"] = format!("moved {n}").into(),
         }
-        Record::moved(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets, now).unwrap()
+        Record::imported(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets, now).unwrap()
     };
     (1..=count).map(record).collect()
 }

@@ -11,28 +11,28 @@ use tickets_http::route::{BASE_PATH, ROUTES};
 use tickets_http::{history, openapi};
 
 /// The document of a deployment with the default configuration, formatted as in the file.
-fn made() -> String {
+fn generated() -> String {
     let document = openapi::document(&Config::from_lookup(|_| None).unwrap().presets);
     format!("{}\n", serde_json::to_string_pretty(&document).unwrap())
 }
 
 #[test]
-fn the_file_is_what_the_code_makes() {
+fn the_file_is_what_the_code_generates() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("openapi.json");
     #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
     if std::env::var("UPDATE_OPENAPI").is_ok() {
-        fs::write(&path, made()).unwrap();
+        fs::write(&path, generated()).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
-        kept == made(),
+        kept == generated(),
         "openapi.json is out of date: run UPDATE_OPENAPI=1 cargo test --test specification -- openapi"
     );
 }
 
 #[test]
 fn every_route_parameter_and_field_is_described() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&generated()).unwrap();
     assert_eq!(document["servers"][0]["url"], BASE_PATH);
     for route in ROUTES {
         let path = if route.path.ends_with('}') { route.path.to_owned() } else { format!("{}/", route.path) };
@@ -72,7 +72,7 @@ fn presets_are_those_of_the_deployment() {
 /// An operation or answer described by a type alone is of no use to a client's author.
 #[test]
 fn every_body_and_every_answer_has_an_example() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&generated()).unwrap();
     let mut contents = Vec::new();
     for (_, path) in document["paths"].as_object().unwrap() {
         for (_, operation) in path.as_object().unwrap().iter().filter(|(_, operation)| operation.is_object())
@@ -97,7 +97,7 @@ fn every_body_and_every_answer_has_an_example() {
 /// A reader must learn first what an operation does, and then which key it takes.
 #[test]
 fn operations_differ_in_what_they_say() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&generated()).unwrap();
     let operations =
         document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
     let operations: Vec<_> = operations.filter(|operation| operation.is_object()).collect();
@@ -112,7 +112,7 @@ fn operations_differ_in_what_they_say() {
 /// The gateway answers this itself: the template has the problem, and no function's code makes it.
 #[test]
 fn the_gateway_s_problem_is_the_template_s() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&generated()).unwrap();
     let response =
         &document["components"]["responses"]["TooManyRequests"]["content"]["application/problem+json"];
     let template: serde_norway::Value = serde_norway::from_str(include_str!("../template.yaml")).unwrap();
@@ -135,7 +135,7 @@ fn every_reference_in_the_description_leads_somewhere() {
             _ => {}
         }
     }
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&generated()).unwrap();
     let mut found = BTreeSet::new();
     references(&document, &mut found);
     assert!(found.len() > 10, "{found:?}");

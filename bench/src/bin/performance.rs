@@ -18,8 +18,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::{Api, answer};
 use tickets_app::Config;
-use tickets_domain::id::{CustomerId, Precondition};
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::id::CustomerId;
+use tickets_domain::precondition::Precondition;
+use tickets_domain::status::Statuses;
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
     Clock, Continuation, Filter, JsonObject, KeyId, Presets, Row, Taken, TicketFields, TicketId, TicketInput,
     Timestamp, Visibility, WorkQueue,

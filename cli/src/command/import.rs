@@ -194,7 +194,7 @@ impl Import {
         let parallel = self.parallel.into();
         let mut survey = table::Survey::default();
         let lines = source.check(report, progress, |line, object, presets| {
-            Record::moved(object, presets, source.now).map(|record| survey.note(line, &record))
+            Record::imported(object, presets, source.now).map(|record| survey.note(line, &record))
         })?;
         survey.refuse_twins(report, progress);
         refused(report, lines, false)?;
@@ -336,7 +336,7 @@ impl Source<'_> {
         Ok(self.bodies()?.map(|body| {
             let (line, body) = body?;
             let record = JsonObject::parse(body.as_bytes())
-                .and_then(|object| Record::moved(object, &self.presets, self.now))
+                .and_then(|object| Record::imported(object, &self.presets, self.now))
                 .map_err(|_| send::has_changed())?;
             Ok((line, record))
         }))

@@ -12,7 +12,7 @@ use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::preset::Choice;
 use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
 
-use crate::list::MAX_REPLY;
+use crate::reply::MAX_REPLY;
 use crate::request::MAX_BODY;
 
 /// The presets, what a new ticket gets, and every limit.

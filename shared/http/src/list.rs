@@ -5,5 +5,3 @@ mod reply;
 
 pub use query::ListQuery;
 pub use reply::ListReply;
-
-pub use crate::array::MAX_REPLY;

@@ -331,7 +331,8 @@ fn lie_close(ids: &BTreeSet<TicketId>) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use tickets_domain::id::{CustomerId, Precondition};
+    use tickets_domain::id::CustomerId;
+    use tickets_domain::precondition::Precondition;
 
     use super::*;
     use crate::scripted::{self, Calls};

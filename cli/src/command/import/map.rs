@@ -309,7 +309,7 @@ fn takes(field: &str, text: &str, presets: &Presets, now: Timestamp) -> Result<(
     let body = Value::from(serde_json::Map::from_iter([(field.to_owned(), member(field, text))])).to_string();
     let object = JsonObject::parse(body.as_bytes());
     if let Err(Error::InvalidFields(violations)) =
-        object.and_then(|object| Record::moved(object, presets, now))
+        object.and_then(|object| Record::imported(object, presets, now))
         && let Some(violation) = violations.into_iter().find(|violation| violation.field == field)
     {
         return Err(violation.detail);

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tickets_domain::id::CustomerId;
 use tickets_domain::preset::Preset;
+use tickets_domain::status::Statuses;
 use tickets_domain::time::{DateOrTime, InvalidTime};
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
     Continuation, Error, Filter, Presets, TicketId, Timestamp, Violation, Visibility, WorkQueue,
 };

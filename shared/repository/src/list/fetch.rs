@@ -140,7 +140,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use serde_json::{Value, json};
-    use tickets_domain::id::{CustomerId, Precondition};
+    use tickets_domain::id::CustomerId;
+    use tickets_domain::precondition::Precondition;
     use tickets_domain::{Filter, Visibility};
     use tokio::time::Instant;
 

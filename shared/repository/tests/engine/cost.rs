@@ -2,9 +2,11 @@
 
 use crate::support::{Table, fields, fill, ids, page, pages, presets, read, time, writer};
 use serde_json::json;
-use tickets_domain::id::{CustomerId, Precondition};
+use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::precondition::Precondition;
+use tickets_domain::status::Statuses;
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
     Continuation, Filter, JsonObject, ListEnd, Row, Taken, TicketId, TicketInput, Timestamp, Visibility,
     WorkQueue,

@@ -7,9 +7,11 @@ use crate::support::{Table, counts_units, fields, fill, ids, page, pages, read, 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use tickets_domain::id::{CustomerId, Precondition};
+use tickets_domain::id::CustomerId;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::preset::Preset;
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::status::Statuses;
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
     Continuation, Departure, Error, Filter, JsonObject, ListEnd, PresetLists, Presets, Record, Row, Taken,
     TicketId, TicketInput, Timestamp, Visibility, WorkQueue,
