@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tickets_app::Config;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{Clock, Continuation, Filter, Taken, Timestamp, Visibility, WorkQueue};
+use tickets_domain::{Clock, Continuation, Filter, Fit, Timestamp, Visibility, WorkQueue};
 use tickets_http::list::query;
 use tickets_repository::Tickets;
 
@@ -144,7 +144,7 @@ impl Source {
                 Ok(json) => rows.push(Row { id: key.id.get(), updated: key.updated, json }),
                 Err(error) => failed = Some(error),
             }
-            if failed.is_some() { Taken::Full } else { Taken::Accepted }
+            if failed.is_some() { Fit::Full } else { Fit::Added }
         };
         let listed = tickets.list(&filter, continuation, Visibility::All, take).await?;
         match failed {

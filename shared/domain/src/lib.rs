@@ -54,7 +54,7 @@ pub use input::TicketInput;
 pub use json_object::JsonObject;
 pub use key::{ApiKey, BearerToken, KeyId, KeyStore, Scope};
 pub use limit::{Quota, RateLimit};
-pub use list::{Epoch, ListEnd, Listed, Row, Taken};
+pub use list::{Epoch, Fit, ListEnd, Listed, Row};
 pub use preset::{PresetLists, Presets};
 pub use ticket::{Departure, Record, RecordKey, RecordState, Ticket, TicketFields, Tombstone};
 pub use time::{Clock, Timestamp};

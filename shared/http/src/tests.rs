@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 use tickets_domain::idempotency::{Fingerprint, IdempotencyKey};
 use tickets_domain::key::InvalidKey;
 use tickets_domain::{
-    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, HistoryEntry, KeyId,
-    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Taken, Ticket,
+    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, Fit, HistoryEntry, KeyId,
+    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Ticket,
     TicketId, TicketInput, Timestamp, Version, Visibility,
 };
 
@@ -549,7 +549,7 @@ fn a_batch_says_of_each_row_what_became_of_it() {
     assert_eq!((value.status().as_u16(), text(&value)), (200, r#"{"a":1}"#));
 }
 
-fn push(reply: &mut ListReply, record: &Record) -> Taken {
+fn push(reply: &mut ListReply, record: &Record) -> Fit {
     reply.push(&Row::of(record).unwrap())
 }
 
@@ -565,7 +565,7 @@ async fn a_list_says_how_fresh_it_is_and_where_it_goes_on() {
         let finish = move |request: Request| {
             let mut reply = ListReply::default();
             for _ in 0..tickets {
-                assert_eq!(push(&mut reply, &Record::Live(ticket(1))), Taken::Accepted);
+                assert_eq!(push(&mut reply, &Record::Live(ticket(1))), Fit::Added);
             }
             let listed = Listed { end, epoch: Epoch::new("7f") };
             reply.finish(&request, &list_query(), &listed, now())
@@ -603,9 +603,9 @@ async fn a_history_goes_on_after_its_last_version() {
         let event = Event::new("GET", "/tickets/43/history/");
         let finish = move |request: Request| {
             let mut reply = HistoryReply::default();
-            assert_eq!(reply.push(&entry(4, "a")), Taken::Accepted);
-            assert_eq!(reply.push(&entry(5, "b")), Taken::Accepted);
-            assert_eq!(reply.push(&entry(6, &"\"".repeat(3_000_000))), Taken::Full);
+            assert_eq!(reply.push(&entry(4, "a")), Fit::Added);
+            assert_eq!(reply.push(&entry(5, "b")), Fit::Added);
+            assert_eq!(reply.push(&entry(6, &"\"".repeat(3_000_000))), Fit::Full);
             reply.finish(&request, &HistoryQuery::parse(query)?, more)
         };
         asked(&crate::route::LIST_TICKET_HISTORY, event, finish).await.unwrap()
@@ -649,10 +649,10 @@ fn a_record_that_does_not_fit_begins_the_next_page() {
         Record::Live(ticket)
     };
     let mut reply = ListReply::default();
-    let fit = (0..40).take_while(|_| push(&mut reply, &large(262_144)) == Taken::Accepted).count();
+    let fit = (0..40).take_while(|_| push(&mut reply, &large(262_144)) == Fit::Added).count();
     // 6 MB hold 23 tickets of slightly more than a quarter of a megabyte.
     assert_eq!(fit, 23);
-    assert_eq!(push(&mut reply, &large(1000)), Taken::Accepted, "a smaller one still fits");
+    assert_eq!(push(&mut reply, &large(1000)), Fit::Added, "a smaller one still fits");
     let id: TicketId = "43".parse().unwrap();
     assert!(list_query().next(id, &Continuation::Unknown).ends_with("idAfter=43"));
 }

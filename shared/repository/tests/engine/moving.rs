@@ -238,7 +238,7 @@ async fn a_new_epoch_makes_copies_and_exports_start_over() {
     let tickets = table.tickets(patient());
     assert!(tickets.renew_epoch().await.is_err(), "there is no table to start one in");
     let epoch = async || {
-        let take = |_: &Row| tickets_domain::Taken::Accepted;
+        let take = |_: &Row| tickets_domain::Fit::Added;
         tickets.list(&all(), &Default::default(), Visibility::All, take).await.unwrap().epoch
     };
     move_in(&tickets, &records(1..=3)).await;
