@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde_json::json;
 use tickets_app::Config;
+use tickets_domain::input::ASSIGNED;
+use tickets_domain::ticket::field_names;
 use tickets_http::list::query::PARAMETERS;
 use tickets_http::route::{BASE_PATH, ROUTES};
 use tickets_http::{history, openapi};
@@ -53,7 +55,8 @@ fn every_route_parameter_and_field_is_described() {
     let of = |name: &str| -> BTreeSet<String> {
         document["components"]["schemas"][name]["properties"].as_object().unwrap().keys().cloned().collect()
     };
-    let assigned = ["id", "createdDate", "updatedDate"].map(str::to_owned);
+    let assigned = ASSIGNED.map(str::to_owned);
+    assert_eq!(of("Ticket"), field_names().map(str::to_owned).collect());
     assert_eq!(of("Ticket"), of("TicketUpdate"));
     assert_eq!(of("Ticket"), of("TicketCreate").into_iter().chain(assigned).collect());
 }

@@ -12,9 +12,8 @@ use console::Style;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tickets_domain::ticket::field_names;
 use tickets_domain::{Version, json};
-
-use crate::command::export::COLUMNS;
 
 /// Whether a terminal acts on a character instead of showing it: control characters (C1 included), line
 /// separators, and characters that change the direction of text (Unicode TR 9; CVE-2021-42574).
@@ -156,7 +155,7 @@ pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
         text =
             mem::take(&mut text).styled(Style::new().bold(), format!("{name:<20}")).and(format!("  {value}"));
     };
-    for name in COLUMNS {
+    for name in field_names() {
         match fields.get(name) {
             None => {}
             Some(Value::String(text)) => line(name, text),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Continuation, ListEnd, json};
 
 use crate::client::Row;
@@ -53,28 +54,6 @@ impl Format {
         said.unwrap_or(if file.is_some_and(is_csv) { Self::Csv } else { Self::Ndjson })
     }
 }
-
-/// A CSV file's columns: a ticket's fields, in the order of the API's contract.
-pub const COLUMNS: [&str; 16] = [
-    "id",
-    "customerID",
-    "ticketType",
-    "status",
-    "ticketPriority",
-    "customerEmail",
-    "subject",
-    "ticketContent",
-    "owner",
-    "users",
-    "departments",
-    "ticketSuppliers",
-    "ticketFollowupDate",
-    "ticketActionRequired",
-    "createdDate",
-    "updatedDate",
-];
-/// Two more columns, for exports that include deleted tickets and those moved to another customer.
-pub(super) const LEFT: [&str; 2] = ["deletedDate", "movedDate"];
 
 /// How far an export into a file has come. It is stored beside the file until the export is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,8 +189,9 @@ impl Export {
             }
             return Ok(text);
         }
-        let left = if self.selection.include_deleted { LEFT.as_slice() } else { &[] };
-        let columns: Vec<&str> = COLUMNS.iter().chain(left).copied().collect();
+        // Exports that include deleted tickets have two more columns.
+        let gone = if self.selection.include_deleted { GONE_FIELDS.as_slice() } else { &[] };
+        let columns: Vec<&str> = field_names().chain(gone.iter().copied()).collect();
         let mut csv = csv::Writer::from_writer(text);
         if header {
             csv.write_record(&columns)?;

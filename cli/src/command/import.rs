@@ -16,10 +16,11 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 use tickets_app::Config;
 use tickets_domain::input::ASSIGNED;
+use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation, json};
 use tickets_repository::Tickets;
 
-use super::export::{COLUMNS, LEFT, unescaped};
+use super::export::unescaped;
 use crate::connect::{Api, Tables, open};
 use crate::error::CommandError;
 use crate::output::{note, progress_bar, sanitize};
@@ -347,9 +348,9 @@ impl Source<'_> {
 fn plain(cells: &[(Rc<str>, String)], losses: &mut Losses) -> String {
     let mut members = Map::new();
     for (name, cell) in cells.iter().filter(|(_, cell)| !cell.is_empty()) {
-        match COLUMNS.iter().chain(&LEFT).find(|known| ***known == **name) {
+        match field_names().chain(GONE_FIELDS).find(|known| *known == &**name) {
             Some(known) => {
-                members.insert((*known).to_owned(), map::member(known, unescaped(cell)));
+                members.insert(known.to_owned(), map::member(known, unescaped(cell)));
             }
             None => *losses.columns.entry(Rc::clone(name)).or_default() += 1,
         }

@@ -351,7 +351,7 @@ mod tests {
         let hidden = [query::SETTLED, query::CONTINUATION];
         let filters = query::PARAMETERS.into_iter().filter(|name| !hidden.contains(name));
         assert_eq!(arguments(Tool::ListTickets), sorted(&mut filters.chain(["customerID"])));
-        let fields = || crate::command::export::COLUMNS.into_iter().filter(|name| !ASSIGNED.contains(name));
+        let fields = || tickets_domain::ticket::field_names().filter(|name| !ASSIGNED.contains(name));
         assert_eq!(arguments(Tool::CreateTicket), sorted(&mut fields().chain(["idempotencyKey"])));
         assert_eq!(arguments(Tool::UpdateTicket), sorted(&mut fields().chain(["id", "ifVersion"])));
     }
