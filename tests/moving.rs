@@ -87,7 +87,8 @@ fn value((name, kind): (&'static str, FieldKind)) -> BoxedStrategy<String> {
 /// A ticket or a tombstone, without its id.
 fn record() -> impl Strategy<Value = Value> {
     let texts = TEXT_FIELDS.map(|field| {
-        let text = if field.0 == "subject" { value(field).prop_map(Some).boxed() } else { of(value(field)).boxed() };
+        let text =
+            if field.0 == "subject" { value(field).prop_map(Some).boxed() } else { of(value(field)).boxed() };
         (Just(field.0), text)
     });
     let stamps = (1u64..9_007_199_254_740_991, 0i64..1_700_000_000_000, 0i64..60_000_000_000, 0u8..8);

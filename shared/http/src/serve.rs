@@ -18,6 +18,7 @@ use crate::headers::REQUEST_ID;
 use crate::log::{Entry, Failure, Level, Log, Metrics};
 use crate::reply::About;
 use crate::request::Parts;
+use crate::route::PathId;
 use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, limit, request, route};
 
 /// What all requests of a function share.
@@ -219,7 +220,7 @@ struct RequestMetadata {
 impl RequestMetadata {
     fn of(event: &lambda_http::Request, path: &'static str) -> Self {
         let context = event.lambda_context_ref();
-        let names_ticket = [route::TICKET, route::TICKET_HISTORY].contains(&path);
+        let names_ticket = route::path_id(path) == Some(PathId::Ticket);
         Self {
             began: Instant::now(),
             id: request_id(event),
