@@ -15,7 +15,7 @@ use axum::http::{Method, Request};
 use export_tickets::{Bucket, Event, Exporter};
 use serde_json::json;
 use serde_norway::Value as Yaml;
-use support::files::{read, root, template, text, untagged};
+use support::files::{assert_same_list, read, root, template, text, untagged};
 use support::model::{Faults, Model};
 use support::operation::operation;
 use tickets_app::{App, Config, EXPORT_BUCKET};
@@ -103,7 +103,7 @@ fn the_template_routes_what_the_code_answers() {
             assert!(table.insert(entry.clone()), "{entry:?} is there twice");
         }
     }
-    assert_eq!(table, routes_with_fallbacks());
+    assert_same_list("template.yaml", &table, &routes_with_fallbacks());
     assert_eq!(template()["Resources"]["Api"]["Properties"]["StageName"], "backend");
     assert_eq!(BASE_PATH, "/backend/api/v1");
 }
@@ -127,7 +127,7 @@ fn the_watch_router_routes_what_the_code_answers_in_both_forms() {
         ["", "/"].map(|slash| (method.clone(), format!("{path}{slash}"), function.clone()))
     };
     let expected: Table = routes_with_fallbacks().into_iter().flat_map(both).collect();
-    assert_eq!(table, expected);
+    assert_same_list("the watch router in Cargo.toml", &table, &expected);
 }
 
 #[test]
@@ -142,7 +142,8 @@ fn readme_s_table_is_what_the_code_answers() {
             (method.to_owned(), path.trim_end_matches('/').to_owned())
         }));
     }
-    assert_eq!(table, routes_in_code().into_iter().map(|(method, path, _)| (method, path)).collect());
+    let expected = routes_in_code().into_iter().map(|(method, path, _)| (method, path)).collect();
+    assert_same_list("README", &table, &expected);
     for parameter in Parameter::ALL.map(Parameter::name) {
         assert!(readme.contains(&format!("`{parameter}`")), "README names {parameter}");
     }
@@ -153,11 +154,9 @@ fn every_function_is_a_package_a_resource_and_sample_events() {
     let names: BTreeSet<String> =
         ROUTES.iter().map(|route| route.function.name()).chain([EXPORT, RECORD]).map(str::to_owned).collect();
     let folders = fs::read_dir(root().join("functions")).unwrap();
-    assert_eq!(
-        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>(),
-        names
-    );
-    assert_eq!(functions(&template()).into_keys().collect::<BTreeSet<_>>(), names);
+    let folders = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    assert_same_list("functions/", &folders, &names);
+    assert_same_list("template.yaml", &functions(&template()).into_keys().collect(), &names);
     for name in names.iter().filter(|name| ![EXPORT, RECORD].contains(&name.as_str())) {
         for format in ["rest", "http"] {
             let event: serde_json::Value =
@@ -497,7 +496,7 @@ fn every_sample_event_is_one_of_its_function_s_route() {
     }
     let expected =
         ROUTES.iter().map(|route| route.function.name()).chain([EXPORT, RECORD]).map(str::to_owned);
-    assert_eq!(functions, expected.collect());
+    assert_same_list("events/", &functions, &expected.collect());
     let scheduled = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
     let input: serde_json::Value = serde_json::from_str(text(&scheduled["Properties"]["Input"])).unwrap();
     let sample: serde_json::Value =

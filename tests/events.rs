@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +11,7 @@ use lambda_http::request::LambdaRequest;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use support::files::{read, root};
 use support::operation::operation;
 use support::{Api, Options};
 use tickets_app::App;
@@ -32,8 +32,7 @@ async fn app() -> (Api, Arc<App>) {
 }
 
 fn event(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events").join(file);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    read(&format!("events/{file}"))
 }
 
 async fn answer(app: &Arc<App>, function: &str, event: &str) -> Response {
@@ -302,9 +301,8 @@ fn no_event_makes_a_handler_panic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_in_events_is_answered() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events");
     let mut answered = BTreeSet::new();
-    for file in fs::read_dir(folder).unwrap() {
+    for file in fs::read_dir(root().join("events")).unwrap() {
         let file = file.unwrap().file_name().into_string().unwrap();
         let (_api, app) = app().await;
         let function = file.split('.').next().unwrap();

@@ -1,5 +1,7 @@
 //! Reads the project's files, for tests that compare them with the code.
 
+use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,13 @@ pub fn root() -> PathBuf {
 /// Reads a file of the project.
 pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Compares two lists of the same things, and names those that only one has.
+pub fn assert_same_list<T: Ord + Debug>(place: &str, listed: &BTreeSet<T>, expected: &BTreeSet<T>) {
+    let missing: Vec<_> = expected.difference(listed).collect();
+    let extra: Vec<_> = listed.difference(expected).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "{place} lacks {missing:?}, and has {extra:?} too many");
 }
 
 /// Compares a file with what the code generates. Writes it instead if the variable `UPDATE_FILES` is set.

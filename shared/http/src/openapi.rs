@@ -96,7 +96,10 @@ mod tests {
     fn the_document_is_the_one_that_is_published() {
         let published: Value = serde_json::from_str(include_str!("../../../openapi.json")).unwrap();
         let document = document(&Presets::parse(&PresetLists::default()).unwrap());
-        assert!(document == published, "openapi.json is out of date: tests/openapi.rs says how to renew it");
+        assert!(
+            document == published,
+            "openapi.json is out of date: tests/generated.rs says how to renew it"
+        );
     }
 
     #[test]
