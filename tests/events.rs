@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +11,8 @@ use lambda_http::request::LambdaRequest;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use support::files::{read, root};
+use support::operation::operation;
 use support::{Api, Options};
 use tickets_app::App;
 use tickets_cli::command::db::SAMPLE_KEY;
@@ -31,8 +32,7 @@ async fn app() -> (Api, Arc<App>) {
 }
 
 fn event(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events").join(file);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    read(&format!("events/{file}"))
 }
 
 async fn answer(app: &Arc<App>, function: &str, event: &str) -> Response {
@@ -62,7 +62,7 @@ async fn every_sample_event_gets_its_answer_from_the_real_handler() {
         let created = run("create-ticket").await;
         assert_eq!(created.status(), 201);
         assert_eq!(created.headers()["location"], "/backend/api/v1/tickets/2");
-        assert_eq!(json_body(&created)["ticketFollowupDate"], "2026-12-01");
+        assert_eq!(json_body(&created)["ticketFollowupDate"], "2026-11-30");
         let updated = run("update-ticket").await;
         assert_eq!((updated.status().as_u16(), json_body(&updated)["owner"].as_str()), (200, Some("grace")));
         for list in ["list-tickets", "list-customer-tickets"] {
@@ -301,9 +301,8 @@ fn no_event_makes_a_handler_panic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_in_events_is_answered() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events");
     let mut answered = BTreeSet::new();
-    for file in fs::read_dir(folder).unwrap() {
+    for file in fs::read_dir(root().join("events")).unwrap() {
         let file = file.unwrap().file_name().into_string().unwrap();
         let (_api, app) = app().await;
         let function = file.split('.').next().unwrap();
@@ -311,23 +310,14 @@ async fn every_request_in_events_is_answered() {
             continue; // Not called by requests: drift.rs, export.rs and history.rs test their calls.
         }
         let response = answer(&app, function, &event(&file)).await;
-        let expected = match function {
-            "create-ticket" => 201,
-            "delete-ticket" => 204,
-            _ => 200,
-        };
-        assert_eq!(response.status(), expected, "{file}");
+        let route = ROUTES.iter().find(|route| route.function.name() == function).unwrap();
+        let operation = operation(route, route.methods.last().unwrap());
+        assert_eq!(response.status(), operation.success, "{file}");
         assert!(!response.headers()["x-request-id"].is_empty(), "{file}");
         let body = json_body(&response);
+        operation.assert_describes(&body);
         let ticket = body.as_array().and_then(|list| list.first()).unwrap_or(&body);
-        let expected_body = match function {
-            "delete-ticket" => body.is_null(),
-            "get-ticket-configuration" => body["limits"]["batchTickets"] == 100,
-            // The change may not be in the history yet.
-            "list-ticket-history" => body.is_array(),
-            _ => ticket["customerID"] == 42,
-        };
-        assert!(expected_body, "{file}: {body}");
+        assert!(ticket.get("subject").is_none() || ticket["customerID"] == 42, "{file}: {body}");
         answered.insert(function.to_owned());
     }
     assert_eq!(answered, ROUTES.iter().map(|route| route.function.name().to_owned()).collect());

@@ -17,9 +17,9 @@ use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use serde_json::{Value, json};
 use tickets_app::Config;
 use tickets_cli::server::local::{Local, any_port};
-use tickets_domain::id::Precondition;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::{
-    Clock, Continuation, Error, Filter, JsonObject, KeyId, ListEnd, Presets, Taken, TicketId, TicketInput,
+    Clock, Continuation, Error, Filter, Fit, JsonObject, KeyId, ListEnd, Presets, TicketId, TicketInput,
     Timestamp, Visibility,
 };
 use tickets_repository::checkpoint::ExportKind;
@@ -140,7 +140,7 @@ impl World {
             let take = |row: &tickets_domain::Row| {
                 id_after = row.key.id.get();
                 table.insert(id_after, serde_json::from_str(&row.json).unwrap());
-                Taken::Accepted
+                Fit::Added
             };
             let listed = self.tickets.list(&filter, &Continuation::default(), Visibility::All, take).await;
             if listed.unwrap().end == ListEnd::Complete {

@@ -10,10 +10,10 @@ use lambda_http::request::LambdaRequest;
 use serde_json::{Value, json};
 use support::model::{Faults, Model};
 use tickets_app::{App, Config};
-use tickets_cli::server::gateway::{Gateway, Payload};
+use tickets_cli::server::gateway::{self, Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
 use tickets_http::log::{Form, Log};
-use tickets_http::route::BASE_PATH;
+use tickets_http::route::{BASE_PATH, ROUTES};
 use tickets_repository::{DynamoDb, Keys, schema};
 use tower::ServiceExt;
 
@@ -257,7 +257,8 @@ async fn both_logs_have_the_gateway_s_id_of_the_request() {
     let template = include_str!("../template.yaml");
     assert!(template.contains("\"requestId\":\"$context.requestId\""), "the access log");
     let watched = Watched::start().await;
-    for name in ["get-ticket", "update-ticket", "delete-ticket", "create-ticket", "list-tickets"] {
+    for route in &ROUTES {
+        let name = route.function.name();
         for format in ["rest", "http"] {
             let path = format!("{}/../events/{name}.{format}.json", env!("CARGO_MANIFEST_DIR"));
             let event: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -265,14 +266,7 @@ async fn both_logs_have_the_gateway_s_id_of_the_request() {
             assert!(expected.is_string(), "{name}.{format}: {event}");
             let event: LambdaRequest = serde_json::from_value(event).unwrap();
             let event = lambda_http::Request::from(event);
-            let app = Arc::clone(&watched.app);
-            match name {
-                "get-ticket" => get_ticket::answer(app, event).await,
-                "update-ticket" => update_ticket::answer(app, event).await,
-                "delete-ticket" => delete_ticket::answer(app, event).await,
-                "create-ticket" => create_ticket::answer(app, event).await,
-                _ => list_tickets::answer(app, event).await,
-            };
+            gateway::answer(Arc::clone(&watched.app), route.function, event).await;
             let lines = watched.paper.take();
             assert_eq!(lines.len(), 1);
             assert_eq!(lines[0]["correlation_id"], expected, "{name}.{format}");

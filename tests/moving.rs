@@ -19,6 +19,7 @@ use tickets_cli::command::export::Export;
 use tickets_cli::command::import::Import;
 use tickets_cli::server::local::{Local, any_port};
 use tickets_domain::preset::PresetLists;
+use tickets_domain::ticket::{FieldKind, TEXT_FIELDS};
 use tickets_domain::{Clock, JsonObject, Presets, Record, TicketId, Timestamp};
 use tickets_repository::moving::{MovedIn, Room};
 use tickets_repository::{DynamoDb, Policy, Tickets, schema};
@@ -64,21 +65,34 @@ fn day_or_time() -> impl Strategy<Value = String> {
     })
 }
 
+/// A value of a text field.
+fn value((name, kind): (&'static str, FieldKind)) -> BoxedStrategy<String> {
+    match kind {
+        FieldKind::Subject => text(1).boxed(),
+        FieldKind::Content | FieldKind::Note | FieldKind::ChoiceOrNote => text(0).boxed(),
+        FieldKind::DateOrTime => day_or_time().boxed(),
+        FieldKind::Email => {
+            choice(&["ada@example.com", "o'hara+x@sub.example.org", "=1+2@example.com", "-x@example.com"])
+                .boxed()
+        }
+        FieldKind::Choice => match name {
+            "ticketType" => choice(&["sales", "billing", "support"]).boxed(),
+            "status" => choice(&["open", "assigned", "resolved", "closed"]).boxed(),
+            "ticketPriority" => choice(&["low", "normal", "high", "urgent"]).boxed(),
+            other => panic!("{other} is new: name the configured values here"),
+        },
+    }
+}
+
 /// A ticket or a tombstone, without its id.
 fn record() -> impl Strategy<Value = Value> {
-    let texts = (text(1), of(text(0)), of(text(0)), of(text(0)), of(text(0)), of(text(0)));
-    let presets = (
-        of(choice(&["sales", "billing", "support"])),
-        of(choice(&["open", "assigned", "resolved", "closed"])),
-        of(choice(&["low", "normal", "high", "urgent"])),
-    );
-    let rest = (
-        of(choice(&["ada@example.com", "o'hara+x@sub.example.org", "=1+2@example.com", "-x@example.com"])),
-        of(day_or_time()),
-        of(day_or_time()),
-    );
+    let texts = TEXT_FIELDS.map(|field| {
+        let text =
+            if field.0 == "subject" { value(field).prop_map(Some).boxed() } else { of(value(field)).boxed() };
+        (Just(field.0), text)
+    });
     let stamps = (1u64..9_007_199_254_740_991, 0i64..1_700_000_000_000, 0i64..60_000_000_000, 0u8..8);
-    (texts, presets, rest, stamps).prop_map(|(texts, presets, rest, (customer, created, later, deleted))| {
+    (texts.to_vec(), stamps).prop_map(|(texts, (customer, created, later, deleted))| {
         let stamp = |millis| Timestamp::from_millis(millis).unwrap().to_string();
         let updated = stamp(created + later);
         let stamps = json!({"customerID": customer, "createdDate": stamp(created), "updatedDate": updated});
@@ -87,25 +101,7 @@ fn record() -> impl Strategy<Value = Value> {
             record.insert("deletedDate".into(), updated.into());
             return Value::from(record);
         }
-        let fields = [
-            ("subject", Some(texts.0)),
-            ("ticketContent", texts.1),
-            ("owner", texts.2),
-            ("users", texts.3),
-            ("departments", texts.4),
-            ("ticketSuppliers", texts.5),
-            ("ticketType", presets.0),
-            ("status", presets.1),
-            ("ticketPriority", presets.2),
-            ("customerEmail", rest.0),
-            ("ticketFollowupDate", rest.1),
-            ("ticketActionRequired", rest.2),
-        ];
-        for (name, text) in fields {
-            if let Some(text) = text {
-                record.insert(name.into(), text.into());
-            }
-        }
+        record.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))));
         Value::from(record)
     })
 }
@@ -234,7 +230,7 @@ fn moved(count: u64, now: Timestamp) -> Vec<Record> {
             0 => body["deletedDate"] = "2025-01-01T00:00:00.000Z".into(),
             _ => body["subject"] = format!("moved {n}").into(),
         }
-        Record::moved(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets, now).unwrap()
+        Record::imported(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets, now).unwrap()
     };
     (1..=count).map(record).collect()
 }

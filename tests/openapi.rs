@@ -1,59 +1,48 @@
 //! Tests that `openapi.json` is what the code generates, with every route and parameter.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use serde_json::json;
+use support::files::{assert_generated, assert_same_list};
+use support::operation::{DESCRIPTION, Operation, operation};
 use tickets_app::Config;
-use tickets_http::list::query::PARAMETERS;
+use tickets_domain::input::ASSIGNED;
+use tickets_domain::ticket::field_names;
+use tickets_http::list::Parameter;
 use tickets_http::route::{BASE_PATH, ROUTES};
 use tickets_http::{history, openapi};
 
-/// The document of a deployment with the default configuration, formatted as in the file.
-fn made() -> String {
-    let document = openapi::document(&Config::from_lookup(|_| None).unwrap().presets);
-    format!("{}\n", serde_json::to_string_pretty(&document).unwrap())
-}
-
 #[test]
-fn the_file_is_what_the_code_makes() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("openapi.json");
-    #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
-    if std::env::var("UPDATE_OPENAPI").is_ok() {
-        fs::write(&path, made()).unwrap();
-    }
-    let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        kept == made(),
-        "openapi.json is out of date: run UPDATE_OPENAPI=1 cargo test --test specification -- openapi"
-    );
+fn the_file_is_what_the_code_generates() {
+    let document = serde_json::to_string_pretty(&*DESCRIPTION).unwrap();
+    assert_generated("openapi.json", &format!("{document}\n"));
 }
 
 #[test]
 fn every_route_parameter_and_field_is_described() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document = &*DESCRIPTION;
     assert_eq!(document["servers"][0]["url"], BASE_PATH);
-    for route in ROUTES {
-        let path = if route.path.ends_with('}') { route.path.to_owned() } else { format!("{}/", route.path) };
+    for route in &ROUTES {
         for method in route.methods {
-            let operation = &document["paths"][&path][method.as_str().to_lowercase()];
-            assert!(operation["operationId"].is_string(), "{method} {path}");
+            let Operation { path, described, .. } = operation(route, method);
+            assert!(described["operationId"].is_string(), "{method} {path}");
             let scope = format!("`{}`", route.scope);
-            assert!(operation["description"].as_str().unwrap().contains(&scope), "{method} {path}");
+            assert!(described["description"].as_str().unwrap().contains(&scope), "{method} {path}");
         }
     }
     let names = |path: &str| {
         let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap().iter();
         parameters.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(names("/tickets/"), PARAMETERS);
-    assert_eq!(names("/customers/{id}/tickets/"), [&["id"], &PARAMETERS[..]].concat());
+    let parameters = Parameter::ALL.map(Parameter::name);
+    assert_eq!(names("/tickets/"), parameters);
+    assert_eq!(names("/customers/{id}/tickets/"), [&["id"], &parameters[..]].concat());
     assert_eq!(names("/tickets/{id}/history/"), [&["id"], &history::PARAMETERS[..]].concat());
     let of = |name: &str| -> BTreeSet<String> {
         document["components"]["schemas"][name]["properties"].as_object().unwrap().keys().cloned().collect()
     };
-    let assigned = ["id", "createdDate", "updatedDate"].map(str::to_owned);
+    let assigned = ASSIGNED.map(str::to_owned);
+    assert_same_list("the schema Ticket", &of("Ticket"), &field_names().map(str::to_owned).collect());
     assert_eq!(of("Ticket"), of("TicketUpdate"));
     assert_eq!(of("Ticket"), of("TicketCreate").into_iter().chain(assigned).collect());
 }
@@ -72,7 +61,7 @@ fn presets_are_those_of_the_deployment() {
 /// An operation or answer described by a type alone is of no use to a client's author.
 #[test]
 fn every_body_and_every_answer_has_an_example() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document = &*DESCRIPTION;
     let mut contents = Vec::new();
     for (_, path) in document["paths"].as_object().unwrap() {
         for (_, operation) in path.as_object().unwrap().iter().filter(|(_, operation)| operation.is_object())
@@ -97,7 +86,7 @@ fn every_body_and_every_answer_has_an_example() {
 /// A reader must learn first what an operation does, and then which key it takes.
 #[test]
 fn operations_differ_in_what_they_say() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document = &*DESCRIPTION;
     let operations =
         document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
     let operations: Vec<_> = operations.filter(|operation| operation.is_object()).collect();
@@ -112,7 +101,7 @@ fn operations_differ_in_what_they_say() {
 /// The gateway answers this itself: the template has the problem, and no function's code makes it.
 #[test]
 fn the_gateway_s_problem_is_the_template_s() {
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document = &*DESCRIPTION;
     let response =
         &document["components"]["responses"]["TooManyRequests"]["content"]["application/problem+json"];
     let template: serde_norway::Value = serde_norway::from_str(include_str!("../template.yaml")).unwrap();
@@ -135,9 +124,9 @@ fn every_reference_in_the_description_leads_somewhere() {
             _ => {}
         }
     }
-    let document: serde_json::Value = serde_json::from_str(&made()).unwrap();
+    let document = &*DESCRIPTION;
     let mut found = BTreeSet::new();
-    references(&document, &mut found);
+    references(document, &mut found);
     assert!(found.len() > 10, "{found:?}");
     for reference in found {
         let pointer = reference.strip_prefix('#').unwrap();

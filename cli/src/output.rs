@@ -12,29 +12,8 @@ use console::Style;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tickets_domain::ticket::field_names;
 use tickets_domain::{Version, json};
-
-/// A ticket's fields, in the order of the API's contract: the columns of a CSV file.
-pub const COLUMNS: [&str; 16] = [
-    "id",
-    "customerID",
-    "ticketType",
-    "status",
-    "ticketPriority",
-    "customerEmail",
-    "subject",
-    "ticketContent",
-    "owner",
-    "users",
-    "departments",
-    "ticketSuppliers",
-    "ticketFollowupDate",
-    "ticketActionRequired",
-    "createdDate",
-    "updatedDate",
-];
-/// Two more, of exports that include deleted tickets and those moved to another customer.
-pub const LEFT: [&str; 2] = ["deletedDate", "movedDate"];
 
 /// Whether a terminal acts on a character instead of showing it: control characters (C1 included), line
 /// separators, and characters that change the direction of text (Unicode TR 9; CVE-2021-42574).
@@ -176,7 +155,7 @@ pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
         text =
             mem::take(&mut text).styled(Style::new().bold(), format!("{name:<20}")).and(format!("  {value}"));
     };
-    for name in COLUMNS {
+    for name in field_names() {
         match fields.get(name) {
             None => {}
             Some(Value::String(text)) => line(name, text),

@@ -13,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use reqwest::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, HOST, ORIGIN};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tickets_domain::ticket::{FieldKind, TEXT_FIELDS};
 
 fn tickets(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tickets"));
@@ -345,12 +346,9 @@ const EVIL: &str = "a\u{1b}[31m\u{1b}]0;t\u{7}\u{9b}2J\u{202e}b\u{2066}c\u{2028}
 async fn no_command_prints_control_characters_from_tickets_notes_names_or_errors() {
     let home = TempDir::new().unwrap();
     let server = Server::serve(home.path());
+    let texts = TEXT_FIELDS.into_iter().filter(|(_, kind)| kind.accepts(EVIL) && *kind != FieldKind::Choice);
     let evil: HashMap<_, _> =
-        ["subject", "ticketContent", "owner", "users", "departments", "ticketSuppliers"]
-            .into_iter()
-            .map(|name| (name, Value::from(EVIL)))
-            .chain([("customerID", 42.into())])
-            .collect();
+        texts.map(|(name, _)| (name, Value::from(EVIL))).chain([("customerID", 42.into())]).collect();
     let request = http().post(server.says("API")).bearer_auth(server.says("key")).json(&evil);
     assert_eq!(request.send().await.unwrap().status(), 201);
     let map = home.path().join("map.toml");

@@ -16,14 +16,24 @@ import dlt
 import duckdb
 from dlt.sources.rest_api import rest_api_source
 
-TEXTS = (
-    "id ticketType status ticketPriority customerEmail subject ticketContent owner users departments ticketSuppliers"
-    # Each of these is a date or a time, as given. A column of either type would convert the other.
-    " ticketFollowupDate ticketActionRequired"
-).split()
+# The dates among them are dates or times, as given. A column of either type would convert the other.
+TEXTS = [
+    "ticketType",
+    "status",
+    "ticketPriority",
+    "customerEmail",
+    "subject",
+    "ticketContent",
+    "owner",
+    "users",
+    "departments",
+    "ticketSuppliers",
+    "ticketFollowupDate",
+    "ticketActionRequired",
+]
 
 # Declared, because dlt takes the type from the first value it sees, and a subject may look like a time.
-COLUMNS = {name: {"data_type": "text"} for name in TEXTS} | {
+COLUMNS = {name: {"data_type": "text"} for name in ["id", *TEXTS]} | {
     "customerID": {"data_type": "bigint"},
     "createdDate": {"data_type": "timestamp"},
     "updatedDate": {"data_type": "timestamp"},

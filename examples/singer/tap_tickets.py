@@ -14,11 +14,21 @@ from singer_sdk import typing as th
 from singer_sdk.authenticators import BearerTokenAuthenticator
 from singer_sdk.pagination import BaseHATEOASPaginator
 
-TEXTS = (
-    "ticketType status ticketPriority customerEmail subject ticketContent owner users departments ticketSuppliers"
-    # Each of these is a date or a time, as given.
-    " ticketFollowupDate ticketActionRequired"
-).split()
+# The dates among them are dates or times, as given.
+TEXTS = [
+    "ticketType",
+    "status",
+    "ticketPriority",
+    "customerEmail",
+    "subject",
+    "ticketContent",
+    "owner",
+    "users",
+    "departments",
+    "ticketSuppliers",
+    "ticketFollowupDate",
+    "ticketActionRequired",
+]
 
 
 class NextLink(BaseHATEOASPaginator):

@@ -10,6 +10,9 @@ use support::{Api, Options, answer, fresh_customer};
 use tickets_app::{App, Config};
 use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::Clock;
+use tickets_domain::input::ASSIGNED;
+use tickets_domain::text::TextLimit;
+use tickets_domain::ticket::{FieldKind, TEXT_FIELDS, field_names};
 use tickets_http::route::BASE_PATH;
 
 use super::{assert_problem, ticket};
@@ -23,6 +26,9 @@ async fn every_field_comes_back_as_it_was_given() {
             "owner": "grace", "users": "u", "departments": "d", "ticketSuppliers": "",
             "ticketFollowupDate": "2026-12-01", "ticketActionRequired": "2026-12-01T10:00:00.5+02:00",
         });
+        for name in field_names().filter(|name| !ASSIGNED.contains(name)) {
+            assert!(body.get(name).is_some(), "{name} is new: give it here");
+        }
         let id = api.create(&body).await;
         let ticket = api.get(&format!("/tickets/{id}")).await.json();
         for (name, given) in body.as_object().unwrap() {
@@ -94,6 +100,22 @@ async fn every_invalid_field_is_named_at_once() {
     }
 }
 
+/// The longest text of each field that takes any text. (Addresses have a test of their own.)
+fn texts_of_full_length() -> Vec<(&'static str, String)> {
+    let limited = TEXT_FIELDS.into_iter().filter(|(_, kind)| *kind != FieldKind::Email);
+    let longest = limited.filter_map(|(field, kind)| {
+        Some((
+            field,
+            match kind.limit()? {
+                // Four bytes each.
+                TextLimit::Characters(most) => "\u{1F600}".repeat(most),
+                TextLimit::Bytes(most) => "x".repeat(most),
+            },
+        ))
+    });
+    longest.collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_on_both_sides() {
     let api = &Api::each().await[0];
@@ -103,27 +125,24 @@ async fn limits_hold_on_both_sides() {
         body
     };
     let max = (1u64 << 53) - 1;
-    let limits = [
-        ("subject", json!("ü".repeat(500)), json!("ü".repeat(501))),
+    let texts = texts_of_full_length();
+    let limits = texts.iter().map(|(field, text)| (*field, json!(text), json!(format!("{text}x"))));
+    let limits = limits.chain([
         ("subject", json!("s"), json!("")),
-        ("ticketContent", json!("x".repeat(256 * 1024)), json!("x".repeat(256 * 1024 + 1))),
-        ("users", json!("x".repeat(4096)), json!("x".repeat(4097))),
-        ("departments", json!("x".repeat(4096)), json!("x".repeat(4097))),
-        ("ticketSuppliers", json!("x".repeat(4096)), json!("x".repeat(4097))),
-        ("owner", json!("x".repeat(4096)), json!("x".repeat(4097))),
         ("customerID", json!(max), json!(max + 1)),
         ("customerID", json!(1), json!(0)),
         ("ticketFollowupDate", json!("9999-12-31"), json!("10000-01-01")),
-    ];
+    ]);
     for (field, within, beyond) in limits {
         let accepted = api.post(&at(field, within)).await;
         assert_eq!(accepted.status, 201, "{field}: {accepted:?}");
         assert_problem(&api.post(&at(field, beyond)).await, 422, &[field]);
     }
-    let everything = json!({
-        "customerID": max, "subject": "\u{1F600}".repeat(500), "ticketContent": "\u{1}".repeat(256 * 1024),
-        "users": "x".repeat(4096), "departments": "x".repeat(4096), "ticketSuppliers": "x".repeat(4096), "owner": "x".repeat(4096),
-    });
+    let mut everything = json!({"customerID": max});
+    for (field, text) in texts {
+        everything[field] = json!(text);
+    }
+    everything["ticketContent"] = json!("\u{1}".repeat(256 * 1024));
     assert_eq!(api.post(&everything).await.status, 201, "every field at its limit at once");
 }
 
@@ -247,15 +266,12 @@ async fn the_configuration_is_the_deployment_s_and_what_it_says_holds() {
         assert_eq!(&created[field], value, "{field}");
     }
     // A text at its limit is accepted; one past it is refused.
-    for (field, limit) in [
-        ("subject", "subjectCharacters"),
-        ("ticketContent", "ticketContentBytes"),
-        ("users", "usersBytes"),
-        ("departments", "departmentsBytes"),
-        ("ticketSuppliers", "ticketSuppliersBytes"),
-    ] {
-        let limit = usize::try_from(limits[limit].as_u64().unwrap()).unwrap();
-        for (length, status) in [(limit, 201), (limit + 1, 422)] {
+    for (field, text) in texts_of_full_length() {
+        let named = ["Characters", "Bytes"].map(|unit| limits[format!("{field}{unit}")].as_u64());
+        let limit = usize::try_from(named.into_iter().flatten().next().unwrap()).unwrap();
+        assert!(limit == text.len() || limit == text.chars().count(), "{field}: {limit}");
+        // With owners configured, no text is one.
+        for (length, status) in [(limit, 201), (limit + 1, 422)].into_iter().filter(|_| field != "owner") {
             let mut body = json!({"customerID": 7, "subject": "s"});
             body[field] = json!("x".repeat(length));
             assert_eq!(api.post(&body).await.status, status, "{field} of {length}");

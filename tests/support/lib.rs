@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod model;
+pub mod operation;
 pub mod simulation;
 pub mod stream;
 

@@ -18,10 +18,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::{Api, answer};
 use tickets_app::Config;
-use tickets_domain::id::{CustomerId, Precondition};
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::id::CustomerId;
+use tickets_domain::precondition::Precondition;
+use tickets_domain::status::Statuses;
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
-    Clock, Continuation, Filter, JsonObject, KeyId, Presets, Row, Taken, TicketFields, TicketId, TicketInput,
+    Clock, Continuation, Filter, Fit, JsonObject, KeyId, Presets, Row, TicketFields, TicketId, TicketInput,
     Timestamp, Visibility, WorkQueue,
 };
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
@@ -163,13 +165,13 @@ impl Table {
             let mut found = 0;
             let take = |_: &Row| {
                 found += 1;
-                Taken::Accepted
+                Fit::Added
             };
             self.tickets.list(&filter, &Continuation::default(), Visibility::All, take).await?;
             units.push(self.meter.take() * expected as f64 / f64::from(found));
         }
         let thousand = Filter { id_after: self.count - 1000, limit: Some(1000), ..Filter::default() };
-        let take = |_: &Row| Taken::Accepted;
+        let take = |_: &Row| Fit::Added;
         self.tickets.list(&thousand, &Continuation::default(), Visibility::All, take).await?;
         units.push(self.meter.take());
         Ok(units)

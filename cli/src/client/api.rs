@@ -18,7 +18,7 @@ use tickets_domain::{
     BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, TicketId, Timestamp, Version, Violation,
 };
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
-use tickets_http::list::query;
+use tickets_http::list::Parameter;
 use tickets_repository::client::use_ring;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
@@ -352,7 +352,7 @@ fn if_match_header(version: Option<Version>) -> Vec<(HeaderName, String)> {
 /// What a `Link` header says about the pages after this one.
 fn continuation(link: &str) -> Continuation {
     let parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
-    let found = parameters.into_iter().find(|(name, _)| *name == query::CONTINUATION);
+    let found = parameters.into_iter().find(|(name, _)| *name == Parameter::Continuation.name());
     found.and_then(|(_, text)| text.parse().ok()).unwrap_or_default()
 }
 

@@ -333,6 +333,11 @@ pub(super) fn confirmed(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use clap::Parser;
+    use tickets_domain::ticket::TEXT_FIELDS;
+
     use super::*;
 
     #[test]
@@ -347,6 +352,29 @@ mod tests {
                 "{answer}"
             );
             assert!(asked.starts_with(b"delete it?"));
+        }
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        fields: Fields,
+    }
+
+    #[test]
+    fn every_field_has_a_flag_that_sets_it_and_can_be_cleared_by_its_name() {
+        let flags: BTreeMap<_, _> = Field::value_variants()
+            .iter()
+            .map(|field| (field.name(), field.to_possible_value().unwrap().get_name().to_owned()))
+            .collect();
+        // A subject can be set, but not cleared.
+        let fields: BTreeSet<_> = TEXT_FIELDS.into_iter().map(|(name, _)| name).collect();
+        let expected: BTreeSet<_> = flags.keys().copied().chain(["subject"]).collect();
+        assert_eq!(expected, fields, "each is in `Field`");
+        for (name, flag) in flags {
+            let line = Line::parse_from(["tickets".to_owned(), format!("--{flag}=2026-12-01")]);
+            let members = line.fields.members().unwrap();
+            assert_eq!(Value::from(members), serde_json::json!({name: "2026-12-01"}), "--{flag}");
         }
     }
 

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Continuation, ListEnd, json};
 
 use crate::client::Row;
 use crate::error::CommandError;
 use crate::operator::source::{From, Selection};
-use crate::output::{self, COLUMNS, LEFT, progress_bar};
+use crate::output::{self, progress_bar};
 use crate::private;
 
 /// Write tickets to a file or standard output
@@ -188,8 +189,9 @@ impl Export {
             }
             return Ok(text);
         }
-        let left = if self.selection.include_deleted { LEFT.as_slice() } else { &[] };
-        let columns: Vec<&str> = COLUMNS.iter().chain(left).copied().collect();
+        // Exports that include deleted tickets have two more columns.
+        let gone = if self.selection.include_deleted { GONE_FIELDS.as_slice() } else { &[] };
+        let columns: Vec<&str> = field_names().chain(gone.iter().copied()).collect();
         let mut csv = csv::Writer::from_writer(text);
         if header {
             csv.write_record(&columns)?;

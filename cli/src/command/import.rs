@@ -16,6 +16,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 use tickets_app::Config;
 use tickets_domain::input::ASSIGNED;
+use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation, json};
 use tickets_repository::Tickets;
 
@@ -23,7 +24,7 @@ use super::export::unescaped;
 use crate::client::Api;
 use crate::error::CommandError;
 use crate::operator::connect::{Tables, open};
-use crate::output::{COLUMNS, LEFT, note, progress_bar, sanitize};
+use crate::output::{note, progress_bar, sanitize};
 use input::{Format, Input};
 use map::{ColumnMap, Losses};
 use report::Report;
@@ -195,7 +196,7 @@ impl Import {
         let parallel = self.parallel.into();
         let mut survey = table::Survey::default();
         let lines = source.check(report, progress, |line, object, presets| {
-            Record::moved(object, presets, source.now).map(|record| survey.note(line, &record))
+            Record::imported(object, presets, source.now).map(|record| survey.note(line, &record))
         })?;
         survey.refuse_twins(report, progress);
         refused(report, lines, false)?;
@@ -337,7 +338,7 @@ impl Source<'_> {
         Ok(self.bodies()?.map(|body| {
             let (line, body) = body?;
             let record = JsonObject::parse(body.as_bytes())
-                .and_then(|object| Record::moved(object, &self.presets, self.now))
+                .and_then(|object| Record::imported(object, &self.presets, self.now))
                 .map_err(|_| send::has_changed())?;
             Ok((line, record))
         }))
@@ -348,9 +349,9 @@ impl Source<'_> {
 fn plain(cells: &[(Rc<str>, String)], losses: &mut Losses) -> String {
     let mut members = Map::new();
     for (name, cell) in cells.iter().filter(|(_, cell)| !cell.is_empty()) {
-        match COLUMNS.iter().chain(&LEFT).find(|known| ***known == **name) {
+        match field_names().chain(GONE_FIELDS).find(|known| *known == &**name) {
             Some(known) => {
-                members.insert((*known).to_owned(), map::member(known, unescaped(cell)));
+                members.insert(known.to_owned(), map::member(known, unescaped(cell)));
             }
             None => *losses.columns.entry(Rc::clone(name)).or_default() += 1,
         }

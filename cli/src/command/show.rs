@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp};
+use tickets_http::list::Parameter;
 
 use crate::client::Api;
 use crate::error::CommandError;
@@ -71,15 +72,15 @@ impl Queue {
     fn query(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
         let open = (self.open || self.closed).then(|| self.open.to_string());
         let parameters = [
-            ("open", open),
-            ("status", self.status.clone()),
-            ("ticketType", self.ticket_type.clone()),
-            ("ticketPriority", self.priority.clone()),
-            ("owner", self.owner.clone()),
-            ("followupUntil", self.due.as_ref().map(|text| day(text, now))),
-            ("actionUntil", self.action.as_ref().map(|text| day(text, now))),
+            (Parameter::Open, open),
+            (Parameter::Status, self.status.clone()),
+            (Parameter::TicketType, self.ticket_type.clone()),
+            (Parameter::TicketPriority, self.priority.clone()),
+            (Parameter::Owner, self.owner.clone()),
+            (Parameter::FollowupUntil, self.due.as_ref().map(|text| day(text, now))),
+            (Parameter::ActionUntil, self.action.as_ref().map(|text| day(text, now))),
         ];
-        parameters.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        parameters.into_iter().filter_map(|(parameter, value)| Some((parameter.name(), value?)))
     }
 }
 
@@ -187,5 +188,32 @@ impl List {
             output::note(format!("there are more: --id-after {}", last.id));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        queue: Queue,
+    }
+
+    #[test]
+    fn every_filter_of_the_api_has_a_flag() {
+        let flags = Line::command();
+        let flags = flags.get_arguments().filter_map(|argument| Some((argument.get_long()?, argument)));
+        let given = flags.filter(|(flag, _)| *flag != "closed" && *flag != "help").map(|(flag, argument)| {
+            let value = if argument.get_action().takes_values() { "=x" } else { "" };
+            format!("--{flag}{value}")
+        });
+        let line = Line::parse_from(["tickets".to_owned()].into_iter().chain(given));
+        let asked: Vec<_> = line.queue.query(Clock::system().now()).map(|(name, _)| name).collect();
+        let filters = Parameter::ALL.into_iter().filter(|parameter| parameter.is_filter());
+        assert_eq!(asked, filters.map(Parameter::name).collect::<Vec<_>>());
     }
 }

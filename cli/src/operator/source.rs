@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use tickets_app::Config;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{Clock, Continuation, Filter, Taken, Timestamp, Visibility, WorkQueue};
-use tickets_http::list::query;
+use tickets_domain::{Clock, Continuation, Filter, Fit, Timestamp, Visibility, WorkQueue};
+use tickets_http::list::Parameter;
 use tickets_repository::Tickets;
 
 use super::connect::{Opened, Tables, open};
@@ -97,7 +97,7 @@ impl Selection {
         let limit = limit.map(|limit| ("limit", limit.to_string()));
         let deleted = self.include_deleted.then(|| ("includeDeleted", "true".to_owned()));
         let found = Some(continuation.to_string()).filter(|found| !found.is_empty());
-        let found = found.map(|found| (query::CONTINUATION, found));
+        let found = found.map(|found| (Parameter::Continuation.name(), found));
         times.chain(limit).chain(deleted).chain(found).chain([("idAfter", id_after.to_string())]).collect()
     }
 }
@@ -144,7 +144,7 @@ impl Source {
                 Ok(json) => rows.push(Row { id: key.id.get(), updated: key.updated, json }),
                 Err(error) => failed = Some(error),
             }
-            if failed.is_some() { Taken::Full } else { Taken::Accepted }
+            if failed.is_some() { Fit::Full } else { Fit::Added }
         };
         let listed = tickets.list(&filter, continuation, Visibility::All, take).await?;
         match failed {

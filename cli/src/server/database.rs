@@ -72,8 +72,8 @@ impl DatabaseServer {
         let listen = |source| DatabaseError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let door = Door { database: database.clone(), key };
-        let router = private(Router::new().fallback(answer).with_state(door), address);
+        let state = HandlerState { database: database.clone(), key };
+        let router = private(Router::new().fallback(answer).with_state(state), address);
         let task = tokio::spawn(serve(listener, router, std::future::pending()));
         Ok(Self { database, file, address, task })
     }
@@ -106,24 +106,24 @@ impl fmt::Debug for DatabaseServer {
 
 /// The state of the request handler.
 #[derive(Clone)]
-struct Door {
+struct HandlerState {
     database: Database,
     key: AccessKey,
 }
 
-async fn answer(State(door): State<Door>, request: Request) -> Response {
+async fn answer(State(state): State<HandlerState>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = match read(body, MAX_REQUEST).await {
         Ok(body) => body,
         Err(status) => return status.into_response(),
     };
-    if parts.method != Method::POST || !door.key.has_signed(&parts, &body) {
+    if parts.method != Method::POST || !state.key.has_signed(&parts, &body) {
         let message = "not signed with the access key of this run, which `tickets db` prints";
         let (status, body) = tickets_engine::refused("UnrecognizedClientException", message);
         return reply(status, body);
     }
     let target = parts.headers.get(TARGET).and_then(|target| target.to_str().ok());
-    let (status, body) = tickets_engine::answer(&door.database, target, &body);
+    let (status, body) = tickets_engine::answer(&state.database, target, &body);
     reply(status, body)
 }
 

@@ -19,8 +19,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tickets_app::App;
 use tickets_http::event;
-use tickets_http::list::MAX_REPLY;
 use tickets_http::problem::Problem;
+use tickets_http::reply::MAX_REPLY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, Function, GET_TICKET_CONFIGURATION, ROUTES};
 
 use super::http::read;

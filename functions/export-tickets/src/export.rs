@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tickets_domain::export::Pass;
 use tickets_domain::{
-    Clock, Continuation, Error, Filter, ListEnd, Meter, Result, Row, Taken, Timestamp, Visibility,
+    Clock, Continuation, Error, Filter, Fit, ListEnd, Meter, Result, Row, Timestamp, Visibility,
 };
 use tickets_repository::Tickets;
 use tickets_repository::checkpoint::{ExportKind, Saved};
@@ -173,7 +173,7 @@ impl Run<'_> {
                     Some(last) => row.key.id.get() > last,
                     None => part.written() >= *part_bytes || clock.now() >= self.closing,
                 };
-                if cut { Taken::Full } else { part.push(row) }
+                if cut { Fit::Full } else { part.push(row) }
             };
             let listed = tickets.list(&filter, &continuation, Visibility::All, take).await?;
             let more = match listed.end {

@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tickets_domain::export::{Part, Range};
-use tickets_domain::{Error, Result, Row, Taken};
+use tickets_domain::{Error, Fit, Result, Row};
 
 /// The encoder for all objects.
 pub(crate) fn gzip() -> GzEncoder<Vec<u8>> {
@@ -55,16 +55,16 @@ impl PartWriter {
     }
 
     /// Writes a record. [`PartWriter::finish`] reports a failure.
-    pub fn push(&mut self, row: &Row) -> Taken {
+    pub fn push(&mut self, row: &Row) -> Fit {
         let json = row.json.as_bytes();
         if let Err(error) = self.gzip.write_all(json).and_then(|()| self.gzip.write_all(b"\n")) {
             self.failed = Some(Error::internal(error));
-            return Taken::Full;
+            return Fit::Full;
         }
         self.written += json.len() + 1;
         self.records += 1;
         self.last = row.key.id.get();
-        Taken::Accepted
+        Fit::Added
     }
 
     /// Finishes the part up to `last`, which may be higher than its last record's id.

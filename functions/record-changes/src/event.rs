@@ -59,9 +59,9 @@ pub struct Run {
     pub failed: Option<(String, Error)>,
 }
 
-/// What a batch writes to its line in the log.
+/// The fields of a batch's log line, besides those of every line.
 #[derive(Serialize)]
-pub(crate) struct Told<'a> {
+pub(crate) struct LogFields<'a> {
     records: usize,
     versions: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,9 +71,9 @@ pub(crate) struct Told<'a> {
 }
 
 impl Run {
-    pub(crate) fn told(&self) -> Told<'_> {
+    pub(crate) fn log_fields(&self) -> LogFields<'_> {
         let failed = self.failed.as_ref();
-        Told {
+        LogFields {
             records: self.records,
             versions: self.versions,
             sequence_number: failed.map(|(sequence_number, _)| sequence_number.as_str()),

@@ -56,7 +56,7 @@ pub async fn answer_logged(
         correlation_id: None,
         metrics: Metrics::of_run(run.failed.is_some(), began.elapsed(), meter.usage()),
     };
-    log.write(&entry, &run.told());
+    log.write(&entry, &run.log_fields());
     Outcome::of(run.failed.map(|(sequence_number, _)| sequence_number))
 }
 

@@ -28,25 +28,6 @@ impl Violation {
     pub fn new(field: impl Into<String>, detail: impl ToString) -> Self {
         Self { field: field.into(), detail: detail.to_string() }
     }
-
-    /// An unknown `name`: the detail suggests the nearest known name, or lists all if none is near.
-    pub fn unknown(what: &str, name: &str, known: &[&str]) -> Self {
-        // A much longer name is near none of them, so skip the costly comparison.
-        let comparable = known.iter().all(|known| name.len() <= 2 * known.len().max(20));
-        let nearest = known[..if comparable { known.len() } else { 0 }]
-            .iter()
-            .map(|known| (strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()), *known))
-            .min()
-            // If more than a third of the name differs, a suggestion would only be a guess.
-            .filter(|(distance, known)| *distance <= known.len().div_ceil(3));
-        Self::new(
-            shortened(name),
-            match nearest {
-                Some((_, nearest)) => format!("unknown {what}; did you mean {nearest}?"),
-                None => format!("unknown {what}; known are {}", known.join(", ")),
-            },
-        )
-    }
 }
 
 /// Cuts a text after [`MOST_REPEATED`] characters.
@@ -214,19 +195,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_name_is_answered_with_the_nearest_known_one() {
-        let known = ["idAfter", "createdSince", "updatedSince"];
-        assert_eq!(
-            Violation::unknown("parameter", "updateSince", &known).detail,
-            "unknown parameter; did you mean updatedSince?"
-        );
-        assert_eq!(
-            Violation::unknown("parameter", "colour", &known).detail,
-            "unknown parameter; known are idAfter, createdSince, updatedSince"
-        );
-    }
-
-    #[test]
     fn of_many_violations_the_first_are_listed_and_the_others_counted() {
         let mut violations = Violations::default();
         for n in 0..MOST_VIOLATIONS {
@@ -236,22 +204,6 @@ mod tests {
         violations.push_with(|| panic!("one that is not kept is not made"));
         assert_eq!(violations.to_string(), "; the first 50 are listed, 1 more are not");
         assert_eq!(violations.into_iter().count(), MOST_VIOLATIONS);
-    }
-
-    #[test]
-    fn a_very_long_unknown_name_is_cut_and_gets_no_suggestion() {
-        let violation = Violation::unknown("field", &"é".repeat(1000), &["subject"]);
-        assert_eq!(violation.field, format!("{}…", "é".repeat(100)));
-        assert_eq!(violation.detail, "unknown field; known are subject");
-    }
-
-    #[test]
-    fn a_suggested_name_differs_in_at_most_a_third() {
-        let known = ["x".repeat(30)];
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let detail = |length: usize| Violation::unknown("field", &"x".repeat(length), &known).detail;
-        assert!(detail(40).contains("did you mean"), "{}", detail(40));
-        assert!(!detail(41).contains("did you mean"), "{}", detail(41));
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::work_queue::Statuses;
+    use crate::status::Statuses;
     use crate::{Departure, JsonObject, PresetLists, Presets, Record, Ticket, TicketInput};
 
     fn time(millis: i64) -> Timestamp {

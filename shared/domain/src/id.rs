@@ -138,25 +138,6 @@ impl Version {
     }
 }
 
-/// Which versions of a ticket a caller is willing to change (`If-Match`, RFC 9110, section 13.1.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Precondition {
-    /// Any version: the caller set no condition.
-    None,
-    /// One of these versions. Empty if the caller only named tags that no version can have.
-    OneOf(Vec<Version>),
-}
-
-impl Precondition {
-    /// Whether the caller is willing to change this version.
-    pub fn admits(&self, version: Version) -> bool {
-        match self {
-            Self::None => true,
-            Self::OneOf(versions) => versions.contains(&version),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,12 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn a_change_raises_the_version_and_a_precondition_names_versions() {
+    fn every_change_raises_the_version() {
         let (first, second) = (Version::FIRST, Version::FIRST.next());
         assert_eq!((first.get(), second, second.next()), (1, Version::new(2), Version::new(3)));
-        assert!(Precondition::None.admits(first) && Precondition::None.admits(second));
-        let one = Precondition::OneOf(vec![second, Version::new(7)]);
-        assert!(one.admits(second) && one.admits(Version::new(7)) && !one.admits(first));
-        assert!(!Precondition::OneOf(Vec::new()).admits(first), "one that never was");
     }
 }

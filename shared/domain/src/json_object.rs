@@ -219,14 +219,14 @@ impl JsonObject {
         }
     }
 
-    /// What was made of the object, if it has no violation. `made` is `None` only if one was noted.
+    /// The value parsed from the object, if it has no violation. `value` is `None` only if one was noted.
     ///
     /// # Errors
     /// [`Error::InvalidFields`] with every violation, including one for each member that was not taken.
-    pub(crate) fn finish<T>(self, made: Option<T>) -> Result<T> {
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T> {
         let violations = self.into_violations();
-        match made {
-            Some(made) if violations.is_empty() => Ok(made),
+        match value {
+            Some(value) if violations.is_empty() => Ok(value),
             Some(_) | None => Err(Error::InvalidFields(violations)),
         }
     }
@@ -477,9 +477,9 @@ mod tests {
 
     #[test]
     fn a_body_of_another_kind_is_told_what_was_expected() {
-        let told = |detail: Error| detail.to_string();
-        assert!(told(JsonObject::parse(b"[]").unwrap_err()).contains("an object"));
-        assert!(told(JsonObject::parse_rows(b"{}").unwrap_err()).contains("expected an array"));
+        let message = |error: Error| error.to_string();
+        assert!(message(JsonObject::parse(b"[]").unwrap_err()).contains("an object"));
+        assert!(message(JsonObject::parse_rows(b"{}").unwrap_err()).contains("expected an array"));
     }
 
     #[test]
@@ -498,8 +498,9 @@ mod tests {
             let mut object = JsonObject::parse(body.as_bytes()).unwrap();
             assert_eq!(object.raw_text("subject"), Patch::Value("s".to_owned()));
             let violations = object.into_violations();
-            let told = if more == 0 { String::new() } else { format!("50 are listed, {more} more are not") };
-            assert!(violations.to_string().ends_with(&told), "{violations}");
+            let unlisted =
+                if more == 0 { String::new() } else { format!("50 are listed, {more} more are not") };
+            assert!(violations.to_string().ends_with(&unlisted), "{violations}");
             assert_eq!(violations.into_iter().count(), 50);
         }
         assert!(

@@ -1,11 +1,12 @@
 //! What a ticket is, and what may be done with it.
 //!
 //! Every type here is checked when it is parsed, so that no later code has to check it again:
-//! - [`id`], [`time`], [`text`], [`preset`]: the values of a ticket's fields;
+//! - [`id`], [`time`], [`text`], [`preset`], [`status`]: the values of a ticket's fields;
 //! - [`ticket`]: the ticket, its tombstone once it is deleted, and the records that lists return;
 //! - [`json_object`], [`input`]: parse a JSON object into a new ticket or a change; report all mistakes;
 //! - [`json`]: JSON that others wrote, as values in which no name has a meaning;
-//! - [`moved`]: parses a JSON object into a record that keeps its id and dates from elsewhere;
+//! - [`import`]: parses a JSON object into a record that keeps its id and dates from elsewhere;
+//! - [`precondition`]: which versions of a ticket a request may change, or need not send;
 //! - [`filter`], [`work_queue`]: which tickets a list holds;
 //! - [`list`], [`continuation`]: how a page of a list ends, and what the next page needs to know;
 //! - [`visibility`]: which tickets a key can see;
@@ -13,7 +14,7 @@
 //! - [`export`]: the progress of an export of changes;
 //! - [`key`], [`limit`], [`idempotency`]: who sends a request, how often they may, and if it is a repeat;
 //! - [`usage`]: what a request consumed of the database;
-//! - [`error`]: everything that can go wrong, without status codes or DynamoDB.
+//! - [`error`]: everything that can go wrong, without status codes or DynamoDB; `suggestion`: "did you mean".
 //!
 //! This crate knows neither HTTP nor DynamoDB, and does no I/O. Callers pass in the current time.
 
@@ -24,16 +25,19 @@ pub mod filter;
 pub mod history;
 pub mod id;
 pub mod idempotency;
+pub mod import;
 pub mod input;
 pub mod json;
 pub mod json_object;
 pub mod key;
 pub mod limit;
 pub mod list;
-pub mod moved;
+pub mod precondition;
 pub mod preset;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod status;
+mod suggestion;
 pub mod text;
 pub mod ticket;
 pub mod time;
@@ -50,7 +54,7 @@ pub use input::TicketInput;
 pub use json_object::JsonObject;
 pub use key::{ApiKey, BearerToken, KeyId, KeyStore, Scope};
 pub use limit::{Quota, RateLimit};
-pub use list::{Epoch, ListEnd, Listed, Row, Taken};
+pub use list::{Epoch, Fit, ListEnd, Listed, Row};
 pub use preset::{PresetLists, Presets};
 pub use ticket::{Departure, Record, RecordKey, RecordState, Ticket, TicketFields, Tombstone};
 pub use time::{Clock, Timestamp};

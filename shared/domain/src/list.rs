@@ -31,10 +31,11 @@ impl Row {
     }
 }
 
-/// Whether a page took a record that the list offered it.
+/// Whether a record that a list offers still fits into the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    Accepted,
+pub enum Fit {
+    /// It fits, and is in the page now.
+    Added,
     /// The page has no room for it: the next page begins with it.
     Full,
 }

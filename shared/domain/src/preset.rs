@@ -193,11 +193,6 @@ impl Presets {
         self.status.0.first().cloned().map(Choice)
     }
 
-    /// Whether tickets with this status are closed.
-    pub fn is_closed(&self, status: &str) -> bool {
-        self.closed.lists(status)
-    }
-
     /// The priority of a new ticket that names none.
     pub fn new_priority(&self) -> Option<Choice> {
         self.priority.default_choice("normal")
@@ -242,13 +237,6 @@ mod tests {
             "normal"
         );
         assert_eq!(presets("p1, p2").new_priority().unwrap().as_str(), "p1");
-    }
-
-    #[test]
-    fn closed_statuses_may_be_empty_and_may_name_former_ones() {
-        let presets = |closed| Presets::parse(&PresetLists { closed, ..PresetLists::default() }).unwrap();
-        assert!(presets("Closed, done").is_closed("closed") && presets("Closed, done").is_closed("Done"));
-        assert!(!presets("").is_closed("closed"));
     }
 
     #[test]

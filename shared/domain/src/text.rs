@@ -82,6 +82,14 @@ pub const NOTE_BYTES: usize = 4 * 1024;
 /// The most characters an address may have (RFC 5321, section 4.5.3.1.3, less the angle brackets).
 pub const EMAIL_CHARACTERS: usize = 254;
 
+/// The length of the longest text that a field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextLimit {
+    Characters(usize),
+    /// Bytes of UTF-8.
+    Bytes(usize),
+}
+
 fn at_most_bytes(text: &str, limit: usize) -> Result<(), InvalidText> {
     if text.len() > limit { Err(InvalidText::TooManyBytes(limit)) } else { Ok(()) }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CustomerId, TicketId, Version};
 use crate::preset::Choice;
-use crate::text::{Content, Email, Note, Subject};
+use crate::text::{
+    CONTENT_BYTES, Content, EMAIL_CHARACTERS, Email, NOTE_BYTES, Note, SUBJECT_CHARACTERS, Subject, TextLimit,
+};
 use crate::time::{DateOrTime, Timestamp};
 
 /// The fields a caller sets. Their names and types are the contract's; one that was never set is absent.
@@ -53,30 +55,75 @@ pub struct TicketFields {
     pub action_required: Option<DateOrTime>,
 }
 
-/// Whether a field accepts a text.
-pub type Takes = fn(&str) -> bool;
-
-/// The text fields in the order of a ticket's JSON, each with a check whether a text is a value as responses
-/// write it. In the JSON, the id and the customer come before these fields, and the dates after them.
-pub const TEXT_FIELDS: [(&str, Takes); 12] = [
-    ("ticketType", |_| true),
-    ("status", |_| true),
-    ("ticketPriority", |_| true),
-    ("customerEmail", |text| Email::check(text).is_ok()),
-    ("subject", |text| Subject::check(text).is_ok()),
-    ("ticketContent", |text| Content::check(text).is_ok()),
-    ("owner", |_| true),
-    ("users", |text| Note::check(text).is_ok()),
-    ("departments", |text| Note::check(text).is_ok()),
-    ("ticketSuppliers", |text| Note::check(text).is_ok()),
-    ("ticketFollowupDate", DateOrTime::is_written),
-    ("ticketActionRequired", DateOrTime::is_written),
+/// The text fields in the order of a ticket's JSON, each with what it holds. In the JSON, the id and the customer
+/// come before these fields, and the dates after them: [`field_names`] has them all.
+pub const TEXT_FIELDS: [(&str, FieldKind); 12] = [
+    ("ticketType", FieldKind::Choice),
+    ("status", FieldKind::Choice),
+    ("ticketPriority", FieldKind::Choice),
+    ("customerEmail", FieldKind::Email),
+    ("subject", FieldKind::Subject),
+    ("ticketContent", FieldKind::Content),
+    ("owner", FieldKind::ChoiceOrNote),
+    ("users", FieldKind::Note),
+    ("departments", FieldKind::Note),
+    ("ticketSuppliers", FieldKind::Note),
+    ("ticketFollowupDate", FieldKind::DateOrTime),
+    ("ticketActionRequired", FieldKind::DateOrTime),
 ];
+
+/// The names of a ticket's fields, in the order of its JSON.
+pub fn field_names() -> impl Iterator<Item = &'static str> {
+    let texts = TEXT_FIELDS.into_iter().map(|(name, _)| name);
+    ["id", "customerID"].into_iter().chain(texts).chain(["createdDate", "updatedDate"])
+}
+
+/// The fields that only tombstones and departures have.
+pub const GONE_FIELDS: [&str; 2] = ["deletedDate", "movedDate"];
+
+/// What a text field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A configured value.
+    Choice,
+    /// A configured value, or a note if none are configured.
+    ChoiceOrNote,
+    Email,
+    Subject,
+    Content,
+    Note,
+    DateOrTime,
+}
+
+impl FieldKind {
+    /// Whether a text is a value as responses write it.
+    pub fn accepts(self, text: &str) -> bool {
+        match self {
+            // A ticket keeps a value that is no longer configured.
+            Self::Choice | Self::ChoiceOrNote => true,
+            Self::Email => Email::check(text).is_ok(),
+            Self::Subject => Subject::check(text).is_ok(),
+            Self::Content => Content::check(text).is_ok(),
+            Self::Note => Note::check(text).is_ok(),
+            Self::DateOrTime => DateOrTime::is_written(text),
+        }
+    }
+
+    /// The length of the longest text, if the kind limits it.
+    pub const fn limit(self) -> Option<TextLimit> {
+        match self {
+            Self::Choice | Self::DateOrTime => None,
+            Self::Email => Some(TextLimit::Characters(EMAIL_CHARACTERS)),
+            Self::Subject => Some(TextLimit::Characters(SUBJECT_CHARACTERS)),
+            Self::Content => Some(TextLimit::Bytes(CONTENT_BYTES)),
+            Self::ChoiceOrNote | Self::Note => Some(TextLimit::Bytes(NOTE_BYTES)),
+        }
+    }
+}
 
 /// Whether the JSON of a record may have a member of this name.
 pub(crate) fn has_member(name: &str) -> bool {
-    ["id", "customerID", "createdDate", "updatedDate", "deletedDate", "movedDate"].contains(&name)
-        || TEXT_FIELDS.iter().any(|(field, _)| *field == name)
+    field_names().chain(GONE_FIELDS).any(|field| field == name)
 }
 
 /// A ticket.
@@ -245,6 +292,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value};
+
     use super::*;
     use crate::{JsonObject, PresetLists, Presets, TicketInput};
 
@@ -258,6 +307,26 @@ mod tests {
             JsonObject::parse(format!(r#"{{"customerID":{customer},"subject":"s"}}"#).as_bytes()).unwrap();
         let fields = TicketInput::create(object, &Presets::parse(&PresetLists::default()).unwrap()).unwrap();
         Ticket { updated: time(200), ..Ticket::new("10".parse().unwrap(), fields, time(100)) }
+    }
+
+    #[test]
+    fn every_field_of_the_list_can_be_given_and_is_in_the_json_in_its_order() {
+        let value = |kind: FieldKind| match kind {
+            FieldKind::Email => "ada@example.com",
+            FieldKind::DateOrTime => "2026-12-01",
+            FieldKind::Choice | FieldKind::ChoiceOrNote => "whatever it is",
+            FieldKind::Subject | FieldKind::Content | FieldKind::Note => "a text",
+        };
+        let texts = TEXT_FIELDS.map(|(name, kind)| (name.to_owned(), value(kind).into()));
+        let body: Map<String, Value> =
+            texts.into_iter().chain([("customerID".to_owned(), 7.into())]).collect();
+        let object = JsonObject::parse(Value::from(body.clone()).to_string().as_bytes()).unwrap();
+        let fields = TicketInput::create(object, &Presets::any()).unwrap();
+        let json = serde_json::to_string(&Ticket::new(TicketId::FIRST, fields, time(0))).unwrap();
+        let places: Vec<_> = field_names().map(|name| json.find(&format!("\"{name}\":"))).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{json}");
+        let ticket: Map<String, Value> = serde_json::from_str(&json).unwrap();
+        assert!(body.iter().all(|(name, value)| ticket[name] == *value), "{json}");
     }
 
     #[test]

@@ -1,59 +1,12 @@
 //! The work-queue filters: which tickets are waiting for whom.
-//!
-//! Whether a status is closed is decided when a list is read. It is never stored, so that a change of
-//! configuration needs no rewrite of tickets.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::preset::{Choice, InvalidChoice, Preset, Presets};
+use crate::preset::{Choice, InvalidChoice, Preset};
+use crate::status::Statuses;
 use crate::time::{DateOrTime, Timestamp};
-
-/// A set of statuses, by which an index finds tickets. Values are in lower case, because case is ignored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statuses {
-    values: BTreeSet<String>,
-    /// Whether tickets without a status match too.
-    unset: bool,
-}
-
-impl Statuses {
-    /// The statuses of open tickets, or of closed ones. A ticket without a status is open.
-    pub fn open(open: bool, presets: &Presets) -> Self {
-        let values = if open { presets.status.values() } else { presets.closed.values() };
-        let values = values.iter().filter(|status| open != presets.is_closed(status));
-        Self { values: values.map(|status| status.to_lowercase()).collect(), unset: open }
-    }
-
-    /// Exactly these statuses.
-    pub fn any_of(choices: &[Choice]) -> Self {
-        Self { values: choices.iter().map(Choice::to_lowercase).collect(), unset: false }
-    }
-
-    /// The statuses that are in both sets.
-    #[must_use]
-    pub fn and(self, other: &Self) -> Self {
-        Self {
-            values: self.values.intersection(&other.values).cloned().collect(),
-            unset: self.unset && other.unset,
-        }
-    }
-
-    /// All statuses of the set; `None` stands for tickets without a status.
-    pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
-        self.values.iter().map(|status| Some(status.as_str())).chain(self.unset.then_some(None))
-    }
-
-    /// Whether the set contains no closed status.
-    pub fn are_open(&self, presets: &Presets) -> bool {
-        !self.values.iter().any(|status| presets.is_closed(status))
-    }
-
-    fn include(&self, status: Option<&Choice>) -> bool {
-        status.map_or(self.unset, |status| self.values.contains(&status.to_lowercase()))
-    }
-}
 
 /// A set of values, one of which a ticket must have. Case is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +57,11 @@ pub struct QueueFields {
     pub action_required: Option<DateOrTime>,
 }
 
+/// What the index of statuses holds of a ticket besides its status and id: the customer, and the fields that the
+/// other filters check, so that no ticket has to be read for them.
+pub const INDEXED_FIELDS: [&str; 6] =
+    ["customerID", "ticketType", "ticketPriority", "owner", "ticketFollowupDate", "ticketActionRequired"];
+
 impl WorkQueue {
     /// Whether no filter is set.
     pub fn is_empty(&self) -> bool {
@@ -124,18 +82,13 @@ impl WorkQueue {
         let until = |until: Option<Timestamp>, date: Option<DateOrTime>| {
             until.is_none_or(|until| date.is_some_and(|date| date.begins() <= until))
         };
-        any(&self.types, &fields.ticket_type)
-            && any(&self.priorities, &fields.priority)
-            && any(&self.owners, &fields.owner)
-            && until(self.followup_until, fields.followup)
-            && until(self.action_until, fields.action_required)
-    }
-}
-
-impl Presets {
-    /// The statuses that a filter may name: the current ones, and closed ones of former configurations.
-    pub fn any_status(&self) -> Preset {
-        self.status.with(&self.closed)
+        // Named one by one, so that none is forgotten.
+        let Self { statuses: _, types, priorities, owners, followup_until, action_until } = self;
+        any(types, &fields.ticket_type)
+            && any(priorities, &fields.priority)
+            && any(owners, &fields.owner)
+            && until(*followup_until, fields.followup)
+            && until(*action_until, fields.action_required)
     }
 }
 
@@ -156,30 +109,11 @@ impl Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preset::PresetLists;
+    use crate::preset::{PresetLists, Presets};
     use crate::{TicketFields, TicketInput};
 
     fn presets(statuses: &str, closed: &str) -> Presets {
         Presets::parse(&PresetLists { statuses, closed, ..PresetLists::default() }).unwrap()
-    }
-
-    #[test]
-    fn what_is_open_follows_the_configuration() {
-        let presets = presets("New, Waiting, Done", "done, solved");
-        let open: Vec<_> =
-            Statuses::open(true, &presets).iter().map(|status| status.map(str::to_owned)).collect();
-        assert_eq!(open, [Some("new".to_owned()), Some("waiting".to_owned()), None]);
-        let closed = Statuses::open(false, &presets);
-        assert_eq!(closed.iter().collect::<Vec<_>>(), [Some("done"), Some("solved")]);
-        assert!(!closed.are_open(&presets) && Statuses::open(true, &presets).are_open(&presets));
-    }
-
-    #[test]
-    fn open_and_status_together_mean_both() {
-        let presets = presets("new, done", "done");
-        let named = Statuses::any_of(&presets.any_status().choose_any("New,Done").unwrap());
-        let both = Statuses::open(true, &presets).and(&named);
-        assert_eq!(both.iter().collect::<Vec<_>>(), [Some("new")]);
     }
 
     #[test]
@@ -262,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn the_index_of_statuses_holds_what_the_other_filters_check() {
+        let mut indexed = serde_json::to_value(ticket()).unwrap();
+        indexed.as_object_mut().unwrap().retain(|name, _| INDEXED_FIELDS.contains(&name.as_str()));
+        let indexed: QueueFields = serde_json::from_value(indexed).unwrap();
+        for (filter, with, without) in queues().into_iter().filter(|(filter, ..)| *filter != "status") {
+            assert!(with.includes_whatever_its_status(&indexed), "{filter}");
+            assert!(!without.includes_whatever_its_status(&indexed), "{filter}");
+        }
+    }
+
+    #[test]
     fn a_ticket_without_any_value_is_only_in_the_queue_of_open_tickets() {
         let bare = TicketFields {
             status: None,
@@ -293,17 +238,6 @@ mod tests {
                 assert!(!is_in(&both(without.clone()), &ticket()), "{one} and {other}");
             }
         }
-    }
-
-    #[test]
-    fn a_ticket_without_a_status_is_open_but_matches_no_named_status() {
-        let presets = presets("open, done", "done");
-        let (open, closed) = (Statuses::open(true, &presets), Statuses::open(false, &presets));
-        assert!(open.include(None) && !closed.include(None));
-        let named = Statuses::any_of(&presets.status.choose_any("OPEN").unwrap());
-        assert!(named.include(Some(&presets.status.choose("Open").unwrap())) && !named.include(None));
-        assert!(!open.clone().and(&named).include(None), "what is both has a status");
-        assert!(open.clone().and(&open).include(None));
     }
 
     #[test]

@@ -1,16 +1,9 @@
 //! A JSON array in a response. Values are added as they arrive, until no more fit.
 
-use memchr::memchr_iter;
 use serde::Serialize;
-use tickets_domain::{Error, Taken};
+use tickets_domain::{Error, Fit};
 
-/// Lambda refuses a reply of more bytes than this, after the function has returned it (AWS Lambda
-/// quotas: 6 MB; the error message gives the exact number).
-pub const MAX_REPLY: usize = 6_291_556;
-/// A generous allowance for status and headers.
-const ENVELOPE: usize = 16 * 1024;
-/// The most bytes of the body, escaped as it is inside the reply.
-const MAX_ESCAPED: usize = MAX_REPLY - ENVELOPE;
+use crate::reply::{MAX_ESCAPED, escaped_len};
 
 /// An array being written.
 #[derive(Debug)]
@@ -30,30 +23,30 @@ impl Default for JsonArray {
 
 impl JsonArray {
     /// Adds a value if it still fits.
-    pub(crate) fn push(&mut self, value: &impl Serialize) -> Taken {
+    pub(crate) fn push(&mut self, value: &impl Serialize) -> Fit {
         match serde_json::to_string(value) {
             Ok(json) => self.push_json(&json),
             Err(error) => {
                 self.failed = Some(error);
-                Taken::Full
+                Fit::Full
             }
         }
     }
 
     /// Adds a value that is already JSON, if it still fits. The first always fits: a ticket with 256 KiB of
     /// content takes 1.8 MB at worst.
-    pub(crate) fn push_json(&mut self, json: &str) -> Taken {
+    pub(crate) fn push_json(&mut self, json: &str) -> Fit {
         let is_first = self.body.len() == 1;
         let escaped = escaped_len(json) + usize::from(!is_first);
         if !is_first && self.escaped + escaped > MAX_ESCAPED {
-            return Taken::Full;
+            return Fit::Full;
         }
         if !is_first {
             self.body.push(',');
         }
         self.body.push_str(json);
         self.escaped += escaped;
-        Taken::Accepted
+        Fit::Added
     }
 
     /// The array as text.
@@ -69,18 +62,10 @@ impl JsonArray {
     }
 }
 
-/// The length of a JSON text inside a JSON string. Quotes and backslashes take two bytes. The text
-/// has no control characters, and characters outside ASCII stay as they are.
-fn escaped_len(json: &str) -> usize {
-    let count = |byte| memchr_iter(byte, json.as_bytes()).count();
-    json.len() + count(b'"') + count(b'\\')
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::reply::MAX_REPLY;
 
     /// A text whose JSON takes this many bytes inside a JSON string, four of them for its quotes.
     fn text(escaped: usize) -> String {
@@ -90,7 +75,7 @@ mod tests {
     #[test]
     fn values_are_written_with_commas_between() {
         let mut array = JsonArray::default();
-        assert_eq!([array.push(&1), array.push(&"a"), array.push(&[2])], [Taken::Accepted; 3]);
+        assert_eq!([array.push(&1), array.push(&"a"), array.push(&[2])], [Fit::Added; 3]);
         assert_eq!(array.into_text().unwrap(), r#"[1,"a",[2]]"#);
         assert_eq!(JsonArray::default().into_text().unwrap(), "[]");
     }
@@ -101,46 +86,37 @@ mod tests {
         let most = 6_291_556 - 16_384;
         let fill = |size: usize| {
             let mut array = JsonArray::default();
-            assert_eq!([array.push(&text(500)), array.push(&text(500))], [Taken::Accepted; 2]);
+            assert_eq!([array.push(&text(500)), array.push(&text(500))], [Fit::Added; 2]);
             // The brackets and the commas take four.
-            let taken = array.push(&text(size - 1000 - 4));
-            (taken, array)
+            let fit = array.push(&text(size - 1000 - 4));
+            (fit, array)
         };
-        assert_eq!(fill(most).0, Taken::Accepted);
-        let (taken, mut array) = fill(most + 1);
-        assert_eq!(taken, Taken::Full);
-        assert_eq!(array.push(&7), Taken::Accepted, "what did not fit has left no trace");
+        assert_eq!(fill(most).0, Fit::Added);
+        let (fit, mut array) = fill(most + 1);
+        assert_eq!(fit, Fit::Full);
+        assert_eq!(array.push(&7), Fit::Added, "what did not fit has left no trace");
         assert_eq!(array.into_text().unwrap(), format!("[\"{0}\",\"{0}\",7]", text(500)));
     }
 
     #[test]
     fn earlier_values_count_towards_the_limit() {
         let mut array = JsonArray::default();
-        let fit = (0..100).take_while(|_| array.push(&text(1_000_000)) == Taken::Accepted).count();
+        let fit = (0..100).take_while(|_| array.push(&text(1_000_000)) == Fit::Added).count();
         assert_eq!(fit, 6);
     }
 
     #[test]
     fn one_value_fits_whatever_its_size() {
         let mut array = JsonArray::default();
-        assert_eq!(array.push(&text(MAX_REPLY)), Taken::Accepted);
-        assert_eq!(array.push(&1), Taken::Full);
+        assert_eq!(array.push(&text(MAX_REPLY)), Fit::Added);
+        assert_eq!(array.push(&1), Fit::Full);
     }
 
     #[test]
     fn a_value_that_cannot_be_written_fails_the_array() {
         let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
         let mut array = JsonArray::default();
-        assert_eq!(array.push(&no_json), Taken::Full);
+        assert_eq!(array.push(&no_json), Fit::Full);
         assert!(matches!(array.into_text(), Err(Error::Internal(_))));
-    }
-
-    proptest! {
-        #[test]
-        fn the_escaped_length_is_what_serde_makes_of_it(text in ".{0,200}") {
-            let json = serde_json::to_string(&text).unwrap();
-            let inside = serde_json::to_string(&json).unwrap();
-            prop_assert_eq!(escaped_len(&json), inside.len() - 2);
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tickets_domain::Presets;
 use tickets_domain::error::MOST_VIOLATIONS;
 use tickets_domain::filter::MAX_LIMIT;
@@ -10,9 +10,10 @@ use tickets_domain::id::MAX_SAFE_INTEGER;
 use tickets_domain::idempotency::{KEPT, KEY_CHARACTERS};
 use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::preset::Choice;
-use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
+use tickets_domain::text::TextLimit;
+use tickets_domain::ticket::{FieldKind, TEXT_FIELDS};
 
-use crate::list::MAX_REPLY;
+use crate::reply::MAX_REPLY;
 use crate::request::MAX_BODY;
 
 /// The presets, what a new ticket gets, and every limit.
@@ -67,14 +68,8 @@ struct TicketLimits {
     problem_errors: u64,
     /// The highest id of a ticket or customer.
     highest_id: u64,
-    subject_characters: u64,
-    ticket_content_bytes: u64,
-    customer_email_characters: u64,
-    users_bytes: u64,
-    departments_bytes: u64,
-    ticket_suppliers_bytes: u64,
-    /// Where `owner` takes any text.
-    owner_bytes: u64,
+    #[serde(flatten)]
+    fields: FieldLimits,
     idempotency_key_characters: u64,
     /// How long an `Idempotency-Key` is remembered.
     idempotency_hours: u64,
@@ -82,6 +77,28 @@ struct TicketLimits {
     settle_seconds: u64,
     /// How long deletions and departures are shown.
     tombstone_days: u64,
+}
+
+/// The limit of each text field that has one, as `subjectCharacters` or `usersBytes`.
+#[derive(Debug)]
+pub(crate) struct FieldLimits;
+
+impl FieldLimits {
+    /// The name of each limit, the kind of its field, and the longest text.
+    pub(crate) fn all() -> impl Iterator<Item = (String, FieldKind, u64)> {
+        TEXT_FIELDS.into_iter().filter_map(|(name, kind)| {
+            Some(match kind.limit()? {
+                TextLimit::Characters(most) => (format!("{name}Characters"), kind, most as u64),
+                TextLimit::Bytes(most) => (format!("{name}Bytes"), kind, most as u64),
+            })
+        })
+    }
+}
+
+impl Serialize for FieldLimits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Self::all().map(|(name, _, most)| (name, most)))
+    }
 }
 
 impl<'a> TicketConfiguration<'a> {
@@ -107,13 +124,7 @@ impl<'a> TicketConfiguration<'a> {
                 batch_tickets: MOST_ROWS as u64,
                 problem_errors: MOST_VIOLATIONS as u64,
                 highest_id: MAX_SAFE_INTEGER,
-                subject_characters: SUBJECT_CHARACTERS as u64,
-                ticket_content_bytes: CONTENT_BYTES as u64,
-                customer_email_characters: EMAIL_CHARACTERS as u64,
-                users_bytes: NOTE_BYTES as u64,
-                departments_bytes: NOTE_BYTES as u64,
-                ticket_suppliers_bytes: NOTE_BYTES as u64,
-                owner_bytes: NOTE_BYTES as u64,
+                fields: FieldLimits,
                 idempotency_key_characters: KEY_CHARACTERS as u64,
                 idempotency_hours: KEPT.as_secs() / HOUR,
                 settle_seconds: settle.as_secs(),

@@ -1,9 +1,10 @@
-//! Versions as entity tags (RFC 9110, section 8.8.3), strong because a version has one representation.
+//! Versions as entity tags (RFC 9110, section 8.8.3), strong because a version has one representation. What the
+//! tags of a request require is decided in [`tickets_domain::precondition`].
 
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use tickets_domain::Version;
-use tickets_domain::id::Precondition;
+use tickets_domain::precondition::{CachedVersions, Precondition};
 
 use crate::Problem;
 
@@ -27,15 +28,17 @@ pub fn if_match(headers: &HeaderMap) -> Result<Precondition, Problem> {
     })
 }
 
-/// Whether `If-None-Match` names this version. Tags are compared weakly, as RFC 9110 requires.
+/// The versions in `If-None-Match`. Tags are compared weakly, as RFC 9110 requires.
 ///
 /// # Errors
 /// 400 if it is not a list of entity tags.
-pub fn none_match(headers: &HeaderMap, current: Version) -> Result<bool, Problem> {
+pub fn if_none_match(headers: &HeaderMap) -> Result<CachedVersions, Problem> {
     Ok(match Tags::of(headers, IF_NONE_MATCH, "If-None-Match")? {
-        Tags::None => false,
-        Tags::Any => true,
-        Tags::Listed(tags) => tags.iter().any(|tag| version(&tag.opaque) == Some(current)),
+        Tags::None => CachedVersions::None,
+        Tags::Any => CachedVersions::Any,
+        Tags::Listed(tags) => {
+            CachedVersions::OneOf(tags.iter().filter_map(|tag| version(&tag.opaque)).collect())
+        }
     })
 }
 
@@ -109,6 +112,10 @@ mod tests {
         HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
     }
 
+    fn admits(headers: &HeaderMap) -> bool {
+        if_match(headers).unwrap().check(Version::new(7)).is_ok()
+    }
+
     /// Tags that this API never sends; and texts that are not lists of tags.
     const FOREIGN: [&str; 5] = ["\"07\"", "\"\"", "\"abc\"", "\"a,b\"", "\"99999999999999999999\""];
     const MALFORMED: [&str; 11] =
@@ -116,7 +123,7 @@ mod tests {
 
     #[test]
     fn if_match_admits_the_versions_it_names_and_no_others() {
-        let admits = |value: &str| if_match(&headers("if-match", value)).unwrap().admits(Version::new(7));
+        let admits = |value: &str| self::admits(&headers("if-match", value));
         for yes in ["\"7\"", "\"6\", \"7\"", "\"6\",,\"7\" ,", "\"a,b\", \"7\"", "W/\"7\", \"7\"", "*", " * "]
         {
             assert!(admits(yes), "{yes}");
@@ -124,12 +131,13 @@ mod tests {
         for no in ["\"6\"", "W/\"7\""].iter().chain(&FOREIGN) {
             assert!(!admits(no), "{no}");
         }
-        assert!(if_match(&HeaderMap::new()).unwrap().admits(Version::new(7)));
+        assert!(self::admits(&HeaderMap::new()));
     }
 
     #[test]
     fn if_none_match_also_knows_weak_tags() {
-        let matches = |value: &str| none_match(&headers("if-none-match", value), Version::new(7)).unwrap();
+        let matches =
+            |value: &str| if_none_match(&headers("if-none-match", value)).unwrap().include(Version::new(7));
         assert!(matches("\"7\"") && matches("W/\"7\"") && matches("*") && matches("\"1\",\"7\""));
         for no in ["\"8\"", "W/\"8\""].iter().chain(&FOREIGN) {
             assert!(!matches(no), "{no}");
@@ -140,7 +148,7 @@ mod tests {
     fn a_malformed_list_of_tags_is_refused() {
         for value in MALFORMED {
             assert!(if_match(&headers("if-match", value)).is_err(), "{value:?}");
-            assert!(none_match(&headers("if-none-match", value), Version::new(7)).is_err(), "{value:?}");
+            assert!(if_none_match(&headers("if-none-match", value)).is_err(), "{value:?}");
         }
     }
 
@@ -148,7 +156,7 @@ mod tests {
     fn two_headers_are_one_list() {
         let mut headers = headers("if-match", "\"6\"");
         headers.append(IF_MATCH, "\"7\"".parse().unwrap());
-        assert!(if_match(&headers).unwrap().admits(Version::new(7)));
+        assert!(admits(&headers));
         headers.append(IF_MATCH, "*".parse().unwrap());
         assert!(if_match(&headers).is_err());
     }

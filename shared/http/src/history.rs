@@ -1,7 +1,7 @@
 //! The parameters and the response of a ticket's history.
 
 use lambda_http::http::header::LINK;
-use tickets_domain::{Error, HistoryEntry, Taken, Version};
+use tickets_domain::{Error, Fit, HistoryEntry, Version};
 
 use crate::array::JsonArray;
 use crate::parameters::{Parameters, integer, limit};
@@ -55,12 +55,12 @@ pub struct HistoryReply {
 
 impl HistoryReply {
     /// Adds an entry if it still fits. The first always fits.
-    pub fn push(&mut self, entry: &HistoryEntry) -> Taken {
-        let taken = self.array.push(entry);
-        if taken == Taken::Accepted {
+    pub fn push(&mut self, entry: &HistoryEntry) -> Fit {
+        let fit = self.array.push(entry);
+        if fit == Fit::Added {
             self.last = Some(entry.version);
         }
-        taken
+        fit
     }
 
     /// The response. If there are more entries, it has a `Link` to the next page.

@@ -12,7 +12,7 @@ use crate::headers::{RATE_LIMIT, RATE_LIMIT_POLICY};
 const POLICY: &str = "key";
 
 /// Adds the headers that tell what is left of a limit.
-pub(crate) fn tell(quota: &Quota, headers: &mut HeaderMap) {
+pub(crate) fn add_headers(quota: &Quota, headers: &mut HeaderMap) {
     let (requests, window) = (quota.limit.requests(), quota.limit.window().as_secs());
     let values = [
         (RATE_LIMIT_POLICY, format!("\"{POLICY}\";q={requests};w={window}")),
@@ -28,7 +28,7 @@ pub(crate) fn tell(quota: &Quota, headers: &mut HeaderMap) {
 
 /// Adds the headers of a refusal: the limit, and when to repeat the request.
 pub(crate) fn refuse(quota: &Quota, headers: &mut HeaderMap) {
-    tell(quota, headers);
+    add_headers(quota, headers);
     headers.insert(RETRY_AFTER, seconds(quota.resets).into());
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_told_in_the_draft_s_syntax_and_in_whole_seconds() {
+    fn a_limit_is_written_in_the_draft_s_syntax_and_in_whole_seconds() {
         let quota = |remaining, resets| Quota {
             limit: "600/m".parse().unwrap(),
             remaining,
@@ -50,14 +50,14 @@ mod tests {
             uncounted: None,
         };
         let mut headers = HeaderMap::new();
-        tell(&quota(599, 42_000), &mut headers);
+        add_headers(&quota(599, 42_000), &mut headers);
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"key\";q=600;w=60");
         assert_eq!(headers[RATE_LIMIT], "\"key\";r=599;t=42");
         assert!(!headers.contains_key(RETRY_AFTER));
-        for (resets, told) in [(16_001, "17"), (17_000, "17"), (1, "1"), (0, "1")] {
+        for (resets, seconds) in [(16_001, "17"), (17_000, "17"), (1, "1"), (0, "1")] {
             refuse(&quota(0, resets), &mut headers);
-            assert_eq!(headers[RETRY_AFTER], told);
-            assert_eq!(headers[RATE_LIMIT], format!("\"key\";r=0;t={told}"));
+            assert_eq!(headers[RETRY_AFTER], seconds);
+            assert_eq!(headers[RATE_LIMIT], format!("\"key\";r=0;t={seconds}"));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A list: its parameters, and its response.
 
-pub mod query;
+mod parameter;
+mod query;
 mod reply;
 
+pub use parameter::{Parameter, Purpose, Spec, Value};
 pub use query::ListQuery;
 pub use reply::ListReply;
-
-pub use crate::array::MAX_REPLY;

@@ -175,7 +175,7 @@ struct Line<'a, T> {
     correlation_id: Option<&'a str>,
     function: &'static str,
     #[serde(flatten)]
-    told: &'a T,
+    fields: &'a T,
     #[serde(flatten)]
     metrics: Metrics,
 }
@@ -214,11 +214,11 @@ impl Log {
         Self::to(settings, Form::Json, std::io::stdout())
     }
 
-    /// Writes a line with the members of `told`. Ignores a failure to write, which must not fail the request.
-    pub fn write(&self, entry: &Entry<'_>, told: &impl Serialize) {
+    /// Writes a line with these fields. Ignores a failure to write, which must not fail the request.
+    pub fn write(&self, entry: &Entry<'_>, fields: &impl Serialize) {
         let cold_start = !self.is_warm.swap(true, Ordering::Relaxed);
         let Some(sink) = &self.sink else { return };
-        let Some(mut line) = sink.line(entry, cold_start, told) else { return };
+        let Some(mut line) = sink.line(entry, cold_start, fields) else { return };
         line.push(b'\n');
         // Write the whole line at once, because other requests of this process write too.
         let mut writer = sink.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,12 +227,12 @@ impl Log {
 }
 
 impl Sink {
-    fn line(&self, entry: &Entry<'_>, cold_start: bool, told: &impl Serialize) -> Option<Vec<u8>> {
+    fn line(&self, entry: &Entry<'_>, cold_start: bool, fields: &impl Serialize) -> Option<Vec<u8>> {
         let Entry { function, level, message, at, request_id, trace, correlation_id, metrics } = *entry;
         if self.form == Form::Text {
-            let (told, took) = (serde_json::to_string(told).ok()?, metrics.duration);
+            let (fields, took) = (serde_json::to_string(fields).ok()?, metrics.duration);
             let level = format!("{level:?}").to_uppercase();
-            return Some(format!("{at} {level:5} {function} {message}, {took:.1} ms {told}").into_bytes());
+            return Some(format!("{at} {level:5} {function} {message}, {took:.1} ms {fields}").into_bytes());
         }
         let aws = self.directive.as_deref();
         let line = Line {
@@ -247,7 +247,7 @@ impl Sink {
             xray_trace_id: trace.and_then(root),
             correlation_id,
             function,
-            told,
+            fields,
             metrics,
         };
         let mut bytes = Vec::with_capacity(1536);

@@ -95,8 +95,11 @@ mod tests {
     #[test]
     fn the_document_is_the_one_that_is_published() {
         let published: Value = serde_json::from_str(include_str!("../../../openapi.json")).unwrap();
-        let made = document(&Presets::parse(&PresetLists::default()).unwrap());
-        assert!(made == published, "openapi.json is out of date: tests/openapi.rs says how to renew it");
+        let document = document(&Presets::parse(&PresetLists::default()).unwrap());
+        assert!(
+            document == published,
+            "openapi.json is out of date: tests/generated.rs says how to renew it"
+        );
     }
 
     #[test]
@@ -107,14 +110,14 @@ mod tests {
             owners: "Ada",
             ..PresetLists::default()
         };
-        let made = document(&Presets::parse(&lists).unwrap());
-        let create = &made["components"]["schemas"]["TicketCreate"]["properties"];
+        let document = document(&Presets::parse(&lists).unwrap());
+        let create = &document["components"]["schemas"]["TicketCreate"]["properties"];
         assert_eq!(create["status"]["enum"], json!(["Offen", "Erledigt", null]));
         assert_eq!(
             (&create["owner"]["enum"], &create["owner"]["type"]),
             (&json!(["Ada", null]), &json!(["string", "null"]))
         );
-        let list = made["paths"]["/tickets/"]["get"]["parameters"].as_array().unwrap().iter();
+        let list = document["paths"]["/tickets/"]["get"]["parameters"].as_array().unwrap().iter();
         let owner = list.filter(|parameter| parameter["name"] == "owner").collect::<Vec<_>>();
         assert_eq!(owner[0]["schema"]["items"]["enum"], json!(["Ada"]));
     }

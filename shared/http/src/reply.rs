@@ -1,16 +1,25 @@
-//! The responses that are not problems.
+//! The responses that are not problems, and how large a response may be.
 
 use lambda_http::Body;
 use lambda_http::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION, REFERRER_POLICY, X_FRAME_OPTIONS,
 };
 use lambda_http::http::{HeaderValue, StatusCode};
+use memchr::memchr_iter;
 use serde::Serialize;
 use tickets_domain::{Error, Ticket, TicketId};
 
 use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::log::Failure;
 use crate::{Problem, Request, Response, etag, problem};
+
+/// Lambda refuses a reply of more bytes than this, after the function has returned it (AWS Lambda
+/// quotas: 6 MB; the error message gives the exact number).
+pub const MAX_REPLY: usize = 6_291_556;
+/// A generous allowance for status and headers.
+const ENVELOPE: usize = 16 * 1024;
+/// The most bytes of the body, escaped as it is inside the reply.
+pub(crate) const MAX_ESCAPED: usize = MAX_REPLY - ENVELOPE;
 
 /// The tickets that a response is about but its path does not name, for the request's log line.
 #[derive(Debug, Clone)]
@@ -141,4 +150,27 @@ pub fn no_content() -> Response {
 /// The value of a header that holds a text of ours.
 pub(crate) fn header(value: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(value).map_err(Error::internal)
+}
+
+/// The length of a JSON text inside a JSON string. Quotes and backslashes take two bytes. The text
+/// has no control characters, and characters outside ASCII stay as they are.
+pub(crate) fn escaped_len(json: &str) -> usize {
+    let count = |byte| memchr_iter(byte, json.as_bytes()).count();
+    json.len() + count(b'"') + count(b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_escaped_length_is_what_serde_makes_of_it(text in ".{0,200}") {
+            let json = serde_json::to_string(&text).unwrap();
+            let inside = serde_json::to_string(&json).unwrap();
+            prop_assert_eq!(escaped_len(&json), inside.len() - 2);
+        }
+    }
 }

@@ -5,8 +5,9 @@ use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
 use serde::de::IgnoredAny;
-use tickets_domain::id::{CustomerId, Precondition};
+use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::IdempotencyKey;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::{Error, JsonObject, Meter, TicketId, Timestamp, Version, Violation};
 
 use crate::route::BASE_PATH;
@@ -148,7 +149,7 @@ impl Request {
     /// # Errors
     /// 400 if it is malformed.
     pub fn has(&self, version: Version) -> Result<bool, Problem> {
-        etag::none_match(self.headers(), version)
+        etag::if_none_match(self.headers()).map(|versions| versions.include(version))
     }
 
     /// The `Idempotency-Key`, if there is one.

@@ -1,5 +1,5 @@
-//! The routes of the API. `template.yaml`, the watch router and README repeat this table; a test
-//! fails when they differ.
+//! The routes of the API: the one list of them. Access tests, sample events and the watch router are made from it;
+//! tests compare it with `template.yaml`, the description of the API, the folders in `functions/`, and README.
 
 use lambda_http::RequestExt;
 use lambda_http::http::Method;
@@ -147,6 +147,24 @@ pub const LIST_TICKET_HISTORY: Route = Route {
     fallback: true,
 };
 
+/// What the `{id}` in a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathId {
+    Ticket,
+    Customer,
+}
+
+/// What the `{id}` in a path is, if it has one.
+pub fn path_id(path: &str) -> Option<PathId> {
+    if path.starts_with("/tickets/{id}") {
+        Some(PathId::Ticket)
+    } else if path.starts_with("/customers/{id}") {
+        Some(PathId::Customer)
+    } else {
+        None
+    }
+}
+
 /// Every route that needs a key.
 pub const ROUTES: [Route; 8] = [
     GET_TICKET,
@@ -188,6 +206,21 @@ mod tests {
         assert!(UPDATE_TICKET.answers(&Method::PUT) && UPDATE_TICKET.answers(&Method::PATCH));
         for method in [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS] {
             assert!(!UPDATE_TICKET.answers(&method), "{method}");
+        }
+    }
+
+    #[test]
+    fn it_is_known_what_the_id_in_a_path_is() {
+        assert_eq!(
+            (path_id(TICKET), path_id(CUSTOMER_TICKETS)),
+            (Some(PathId::Ticket), Some(PathId::Customer))
+        );
+        for Route { path, .. } in &ROUTES {
+            assert_eq!(
+                path_id(path).is_some(),
+                path.contains("{id}"),
+                "{path} is new: `path_id` must know its id"
+            );
         }
     }
 

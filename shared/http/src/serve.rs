@@ -18,6 +18,7 @@ use crate::headers::REQUEST_ID;
 use crate::log::{Entry, Failure, Level, Log, Metrics};
 use crate::reply::About;
 use crate::request::Parts;
+use crate::route::PathId;
 use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, limit, request, route};
 
 /// What all requests of a function share.
@@ -52,14 +53,14 @@ impl<'a, K: KeyStore> Service<'a, K> {
     where
         F: Future<Output = Result<Response, Problem>>,
     {
-        let mut seen = Seen::of(&event, self.route.path);
+        let mut metadata = RequestMetadata::of(&event, self.route.path);
         let received = self.clock.now();
-        let outcome = if seen.method == Method::OPTIONS {
+        let outcome = if metadata.method == Method::OPTIONS {
             Ok(cors::preflight(&route::allowed(self.route.path)))
         } else {
-            self.handle(event, received, &seen.meter, &mut seen.admission, handler).await
+            self.handle(event, received, &metadata.meter, &mut metadata.admission, handler).await
         };
-        self.finish(&seen, outcome)
+        self.finish(&metadata, outcome)
     }
 
     /// Answers a request for one of [`route::DOCUMENTS`], which needs no key.
@@ -69,47 +70,47 @@ impl<'a, K: KeyStore> Service<'a, K> {
         path: &'static str,
         handler: impl FnOnce(Request) -> Result<Response, Problem>,
     ) -> Response {
-        let seen = Seen::of(&event, path);
-        let outcome = if seen.method == Method::OPTIONS {
+        let metadata = RequestMetadata::of(&event, path);
+        let outcome = if metadata.method == Method::OPTIONS {
             Ok(cors::preflight(&route::allowed(path)))
-        } else if self.route.answers(&seen.method) {
+        } else if self.route.answers(&metadata.method) {
             handler(Request::new(
                 event,
-                Parts { route: path, received: self.clock.now(), meter: seen.meter.clone() },
+                Parts { route: path, received: self.clock.now(), meter: metadata.meter.clone() },
             ))
         } else {
             Err(Problem::method_not_allowed(&route::allowed(path)))
         };
-        self.finish(&seen, outcome)
+        self.finish(&metadata, outcome)
     }
 
     /// Makes the response from a handler's outcome, and logs the request.
-    fn finish(&self, seen: &Seen, outcome: Result<Response, Problem>) -> Response {
+    fn finish(&self, metadata: &RequestMetadata, outcome: Result<Response, Problem>) -> Response {
         let (mut response, problem) = match outcome {
             Ok(response) => (response, None),
             Err(problem) => (Response::default(), Some(problem)),
         };
-        self.tell(seen, &mut response, problem.as_ref());
+        self.write_log_line(metadata, &mut response, problem.as_ref());
         if let Some(problem) = problem {
             response = problem.into_response();
         }
-        if let Some(quota) = &seen.admission.quota {
-            limit::tell(quota, response.headers_mut());
+        if let Some(quota) = &metadata.admission.quota {
+            limit::add_headers(quota, response.headers_mut());
         }
-        if seen.method == Method::HEAD {
+        if metadata.method == Method::HEAD {
             without_body(&mut response);
         }
-        if let Ok(id) = HeaderValue::from_str(&seen.id) {
+        if let Ok(id) = HeaderValue::from_str(&metadata.id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        cors::allow(self.cors_origins, seen.origin.as_ref(), response.headers_mut());
+        cors::allow(self.cors_origins, metadata.origin.as_ref(), response.headers_mut());
         response
     }
 
     /// Writes the request's log line. A failure and its cause are logged only here.
-    fn tell(&self, seen: &Seen, response: &mut Response, problem: Option<&Problem>) {
+    fn write_log_line(&self, metadata: &RequestMetadata, response: &mut Response, problem: Option<&Problem>) {
         let status = problem.map_or(response.status(), Problem::status);
-        let usage = seen.meter.usage();
+        let usage = metadata.meter.usage();
         let about = response.extensions_mut().remove::<About>();
         let (created, tickets, failed_rows) = match &about {
             None => (None, &[][..], &[][..]),
@@ -117,7 +118,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
             Some(About::Batch { tickets, failed }) => (None, &tickets[..], &failed[..]),
         };
         let failure = problem.and_then(Problem::cause).map(Failure::of);
-        let uncounted = seen.admission.quota.as_ref().and_then(|quota| quota.uncounted.as_ref());
+        let uncounted = metadata.admission.quota.as_ref().and_then(|quota| quota.uncounted.as_ref());
         let (level, message) = match status {
             StatusCode::INTERNAL_SERVER_ERROR => (Level::Error, "request failed"),
             status if status.is_server_error() => (Level::Warn, "request failed"),
@@ -129,24 +130,24 @@ impl<'a, K: KeyStore> Service<'a, K> {
             level,
             message,
             at: self.clock.now(),
-            request_id: seen.invocation.as_deref(),
-            trace: seen.trace.as_deref(),
-            correlation_id: Some(&seen.id),
-            metrics: Metrics::of_request(status, seen.began.elapsed(), usage),
+            request_id: metadata.invocation.as_deref(),
+            trace: metadata.trace.as_deref(),
+            correlation_id: Some(&metadata.id),
+            metrics: Metrics::of_request(status, metadata.began.elapsed(), usage),
         };
-        let told = Told {
-            route: seen.path,
-            method: known(&seen.method),
+        let fields = LogFields {
+            route: metadata.path,
+            method: known(&metadata.method),
             status: status.as_u16(),
-            key: seen.admission.key.as_ref(),
-            ticket: seen.ticket.or(created),
+            key: metadata.admission.key.as_ref(),
+            ticket: metadata.ticket.or(created),
             tickets,
             replays: usage.replays,
             limit_uncounted: uncounted.map(|cause| cause.0.to_string()),
             failed_rows,
             failure,
         };
-        self.log.write(&entry, &told);
+        self.log.write(&entry, &fields);
     }
 
     async fn handle<F>(
@@ -172,7 +173,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
 
 /// The members of a request's log line, besides those of every line.
 #[derive(Serialize)]
-struct Told<'a> {
+struct LogFields<'a> {
     route: &'static str,
     method: &'static str,
     status: u16,
@@ -200,7 +201,7 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// What the response and the log need to know of a request.
-struct Seen {
+struct RequestMetadata {
     began: Instant,
     id: String,
     /// Lambda's id of the invocation.
@@ -216,10 +217,10 @@ struct Seen {
     meter: Meter,
 }
 
-impl Seen {
+impl RequestMetadata {
     fn of(event: &lambda_http::Request, path: &'static str) -> Self {
         let context = event.lambda_context_ref();
-        let names_ticket = [route::TICKET, route::TICKET_HISTORY].contains(&path);
+        let names_ticket = route::path_id(path) == Some(PathId::Ticket);
         Self {
             began: Instant::now(),
             id: request_id(event),

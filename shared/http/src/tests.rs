@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 use tickets_domain::idempotency::{Fingerprint, IdempotencyKey};
 use tickets_domain::key::InvalidKey;
 use tickets_domain::{
-    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, HistoryEntry, KeyId,
-    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Taken, Ticket,
+    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, Fit, HistoryEntry, KeyId,
+    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Ticket,
     TicketId, TicketInput, Timestamp, Version, Visibility,
 };
 
@@ -439,7 +439,7 @@ async fn the_headers_of_a_change_are_read_and_malformed_ones_refused() {
     let event = |name: &str, values: &[&str]| Event::new("PATCH", "/tickets/7").header(name, values);
     let seven = Version::new(7);
     let admits = async |event: Event, version: Version| {
-        asked(&UPDATE_TICKET, event, |request| request.if_match().unwrap().admits(version)).await
+        asked(&UPDATE_TICKET, event, |request| request.if_match().unwrap().check(version).is_ok()).await
     };
     assert!(admits(event("if-match", &["\"7\""]), seven).await);
     assert!(!admits(event("if-match", &["\"7\""]), Version::new(8)).await);
@@ -548,7 +548,7 @@ fn a_batch_says_of_each_row_what_became_of_it() {
     assert_eq!((value.status().as_u16(), text(&value)), (200, r#"{"a":1}"#));
 }
 
-fn push(reply: &mut ListReply, record: &Record) -> Taken {
+fn push(reply: &mut ListReply, record: &Record) -> Fit {
     reply.push(&Row::of(record).unwrap())
 }
 
@@ -564,7 +564,7 @@ async fn a_list_says_how_fresh_it_is_and_where_it_goes_on() {
         let finish = move |request: Request| {
             let mut reply = ListReply::default();
             for _ in 0..tickets {
-                assert_eq!(push(&mut reply, &Record::Live(ticket(1))), Taken::Accepted);
+                assert_eq!(push(&mut reply, &Record::Live(ticket(1))), Fit::Added);
             }
             let listed = Listed { end, epoch: Epoch::new("7f") };
             reply.finish(&request, &list_query(), &listed, now())
@@ -602,9 +602,9 @@ async fn a_history_goes_on_after_its_last_version() {
         let event = Event::new("GET", "/tickets/43/history/");
         let finish = move |request: Request| {
             let mut reply = HistoryReply::default();
-            assert_eq!(reply.push(&entry(4, "a")), Taken::Accepted);
-            assert_eq!(reply.push(&entry(5, "b")), Taken::Accepted);
-            assert_eq!(reply.push(&entry(6, &"\"".repeat(3_000_000))), Taken::Full);
+            assert_eq!(reply.push(&entry(4, "a")), Fit::Added);
+            assert_eq!(reply.push(&entry(5, "b")), Fit::Added);
+            assert_eq!(reply.push(&entry(6, &"\"".repeat(3_000_000))), Fit::Full);
             reply.finish(&request, &HistoryQuery::parse(query)?, more)
         };
         asked(&crate::route::LIST_TICKET_HISTORY, event, finish).await.unwrap()
@@ -648,10 +648,10 @@ fn a_record_that_does_not_fit_begins_the_next_page() {
         Record::Live(ticket)
     };
     let mut reply = ListReply::default();
-    let fit = (0..40).take_while(|_| push(&mut reply, &large(262_144)) == Taken::Accepted).count();
+    let fit = (0..40).take_while(|_| push(&mut reply, &large(262_144)) == Fit::Added).count();
     // 6 MB hold 23 tickets of slightly more than a quarter of a megabyte.
     assert_eq!(fit, 23);
-    assert_eq!(push(&mut reply, &large(1000)), Taken::Accepted, "a smaller one still fits");
+    assert_eq!(push(&mut reply, &large(1000)), Fit::Added, "a smaller one still fits");
     let id: TicketId = "43".parse().unwrap();
     assert!(list_query().next(id, &Continuation::Unknown).ends_with("idAfter=43"));
 }
@@ -663,7 +663,7 @@ fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
     let other: CustomerId = "7".parse().unwrap();
     let violations = || tickets_domain::Violation::new("subject", "is wrong").into();
     let repeat = Some(("retry-after", "1"));
-    for (error, status, kind, told, logged) in [
+    for (error, status, kind, expected, logged) in [
         (Error::MalformedBody("no".into()), 400, "malformed-body", None, false),
         (Error::InvalidParameters(violations()), 400, "invalid-parameters", None, false),
         (Error::InvalidFields(violations()), 422, "invalid-fields", None, false),
@@ -702,7 +702,7 @@ fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
         for name in ["retry-after", "www-authenticate"] {
             assert_eq!(
                 header(&response, name),
-                told.filter(|(told, _)| *told == name).map(|(_, value)| value),
+                expected.filter(|(expected, _)| *expected == name).map(|(_, value)| value),
                 "{kind}"
             );
         }

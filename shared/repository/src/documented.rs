@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tickets_domain::export::{Part, Pass, Range};
-use tickets_domain::id::Precondition;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::idempotency::Idempotency;
 use tickets_domain::{
     ApiKey, BearerToken, KeyId, KeyStore as _, Meter, Scope, Ticket, TicketFields, TicketId, Timestamp,

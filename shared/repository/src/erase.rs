@@ -1,6 +1,6 @@
 //! Erasure: removes a ticket's content from the table and the history for good.
 
-use tickets_domain::id::Precondition;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp, Visibility};
 
 use crate::history::History;

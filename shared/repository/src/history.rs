@@ -21,7 +21,7 @@ use serde_json::Value;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::json::Members;
 use tickets_domain::{
-    ChangeKind, Error, HistoryEntry, KeyId, Meter, Record, RecordState, Result, Taken, TicketId, Timestamp,
+    ChangeKind, Error, Fit, HistoryEntry, KeyId, Meter, Record, RecordState, Result, TicketId, Timestamp,
     Version, Visibility,
 };
 
@@ -307,7 +307,7 @@ impl History {
         range: &HistoryRange,
         after: u64,
         limit: Option<usize>,
-        mut take: impl FnMut(&HistoryEntry) -> Taken,
+        mut take: impl FnMut(&HistoryEntry) -> Fit,
     ) -> Result<bool> {
         let first = range.first.get().max(after.saturating_add(1));
         if first > range.last.get() {
@@ -335,7 +335,7 @@ impl History {
             for item in output.items.into_iter().flatten().filter(|item| item.contains_key("date")) {
                 let entry = HistoryEntry::from(item::from_item::<EntryItem>(item)?);
                 let entry = if range.deleted { entry.without_values() } else { entry };
-                if limit == Some(taken) || take(&entry) == Taken::Full {
+                if limit == Some(taken) || take(&entry) == Fit::Full {
                     return Ok(true);
                 }
                 taken += 1;
@@ -496,16 +496,16 @@ mod tests {
         let mut count = 0;
         let take = |_: &HistoryEntry| {
             count += 1;
-            Taken::Accepted
+            Fit::Added
         };
         assert!(history.list(&range, 0, Some(5), take).await.unwrap(), "there are more");
         assert_eq!(count, 5);
         let limits: Vec<_> = calls.of("Query").iter().map(|input| input["Limit"].clone()).collect();
         assert_eq!(limits, [6, 4, 2]);
         let asked = calls.of("Query").len();
-        assert!(!history.list(&range, 9, None, |_: &HistoryEntry| Taken::Accepted).await.unwrap());
+        assert!(!history.list(&range, 9, None, |_: &HistoryEntry| Fit::Added).await.unwrap());
         assert_eq!(calls.of("Query").len(), asked, "nothing comes after the last version");
-        let full = history.list(&range, 8, None, |_: &HistoryEntry| Taken::Full).await.unwrap();
+        let full = history.list(&range, 8, None, |_: &HistoryEntry| Fit::Full).await.unwrap();
         assert!(full);
         let values = &calls.of("Query")[asked]["ExpressionAttributeValues"];
         assert_eq!((&values[":first"], &values[":last"]), (&json!({"N": "9"}), &json!({"N": "9"})));

@@ -19,7 +19,7 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tickets_domain::{
-    Continuation, Filter, ListEnd, Listed, RecordKey, RecordState, Result, Row, Taken, TicketId, Timestamp,
+    Continuation, Filter, Fit, ListEnd, Listed, RecordKey, RecordState, Result, Row, TicketId, Timestamp,
     Visibility,
 };
 
@@ -50,18 +50,18 @@ struct Page<F> {
     done: u64,
 }
 
-impl<F: FnMut(&Row) -> Taken> Page<F> {
+impl<F: FnMut(&Row) -> Fit> Page<F> {
     /// Takes the row if it matches.
-    fn push(&mut self, row: &Row) -> Result<Taken> {
+    fn push(&mut self, row: &Row) -> Result<Fit> {
         let id = row.key.id.get();
         if id <= self.done || !self.filter.matches(row)? {
-            return Ok(Taken::Accepted);
+            return Ok(Fit::Added);
         }
         if self.filter.limit.is_some_and(|limit| self.taken >= limit) {
-            return Ok(Taken::Full);
+            return Ok(Fit::Full);
         }
         let taken = (self.take)(row);
-        if taken == Taken::Accepted {
+        if taken == Fit::Added {
             self.taken += 1;
             self.bytes += row.json.len();
             self.done = id;
@@ -130,7 +130,7 @@ impl Tickets {
         filter: &Filter,
         continuation: &Continuation,
         visibility: Visibility,
-        take: impl FnMut(&Row) -> Taken,
+        take: impl FnMut(&Row) -> Fit,
     ) -> Result<Listed> {
         let customer = match (visibility, filter.customer) {
             (Visibility::All, customer) => customer,
@@ -168,7 +168,7 @@ impl Tickets {
     }
 
     /// Lists all tickets.
-    async fn in_order<F: FnMut(&Row) -> Taken>(
+    async fn in_order<F: FnMut(&Row) -> Fit>(
         &self,
         counter: &Counter,
         began: Timestamp,
@@ -181,7 +181,7 @@ impl Tickets {
     }
 
     /// Lists tickets by an index in id order.
-    async fn in_key_order<F: FnMut(&Row) -> Taken>(
+    async fn in_key_order<F: FnMut(&Row) -> Fit>(
         &self,
         mut keys: OrderedKeys<'_>,
         page: &mut Page<F>,
@@ -205,7 +205,7 @@ impl Tickets {
     /// Lists the changes of tickets that an index has in id order. Either index can answer, and either can be
     /// huge while the other is tiny. So both are read side by side, and the first one to end answers: at most
     /// twice the cost of the cheaper one.
-    async fn changes_in_key_order<F: FnMut(&Row) -> Taken>(
+    async fn changes_in_key_order<F: FnMut(&Row) -> Fit>(
         &self,
         counter: &Counter,
         mut by_id: OrderedKeys<'_>,
@@ -233,7 +233,7 @@ impl Tickets {
     }
 
     /// Lists the changes of all tickets.
-    async fn changes<F: FnMut(&Row) -> Taken>(
+    async fn changes<F: FnMut(&Row) -> Fit>(
         &self,
         counter: &Counter,
         since: Timestamp,
@@ -294,7 +294,7 @@ impl Tickets {
 
     /// After a walk that found next to nothing: finds the next changes by reading all keys, some 60 per read
     /// unit. The ids are kept for the next pages. If they lie close together, the walk goes on there.
-    async fn next_changed<F: FnMut(&Row) -> Taken>(
+    async fn next_changed<F: FnMut(&Row) -> Fit>(
         &self,
         counter: &Counter,
         since: Timestamp,
@@ -331,7 +331,8 @@ fn lie_close(ids: &BTreeSet<TicketId>) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use tickets_domain::id::{CustomerId, Precondition};
+    use tickets_domain::id::CustomerId;
+    use tickets_domain::precondition::Precondition;
 
     use super::*;
     use crate::scripted::{self, Calls};
@@ -347,16 +348,16 @@ mod tests {
         Row { key: key(id, RecordState::Live), json: "x".repeat(bytes) }
     }
 
-    fn page(limit: Option<usize>) -> Page<impl FnMut(&Row) -> Taken> {
+    fn page(limit: Option<usize>) -> Page<impl FnMut(&Row) -> Fit> {
         let filter = Filter { limit, ..Filter::default() };
-        Page { filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0, done: 0 }
+        Page { filter, take: |_: &Row| Fit::Added, taken: 0, bytes: 0, done: 0 }
     }
 
     #[test]
     fn a_page_takes_each_id_once_up_to_its_limit() {
         let mut page = page(Some(2));
         assert_eq!(page.wanted(), 3, "one more tells whether there is a next page");
-        assert_eq!(page.push(&row(5, 10)).unwrap(), Taken::Accepted);
+        assert_eq!(page.push(&row(5, 10)).unwrap(), Fit::Added);
         assert_eq!((page.taken, page.bytes, page.done, page.wanted()), (1, 10, 5, 2));
         for known in [5, 4] {
             page.push(&row(known, 10)).unwrap();
@@ -367,7 +368,7 @@ mod tests {
         page.push(&row(7, 10)).unwrap();
         page.push(&row(8, 30)).unwrap();
         assert_eq!((page.taken, page.bytes, page.done, page.wanted()), (2, 40, 8, 1));
-        assert_eq!(page.push(&row(9, 10)).unwrap(), Taken::Full);
+        assert_eq!(page.push(&row(9, 10)).unwrap(), Fit::Full);
         assert_eq!((page.taken, page.done), (2, 8), "what did not fit has left no trace");
     }
 
@@ -412,7 +413,7 @@ mod tests {
         let mut ids = Vec::new();
         let take = |row: &Row| {
             ids.push(row.key.id.get());
-            Taken::Accepted
+            Fit::Added
         };
         let listed = tickets.list(filter, &found, Visibility::All, take).await.unwrap();
         (ids, listed.end)
@@ -476,8 +477,7 @@ mod tests {
         let since = tickets.clock.now();
         let next = async |id_after: u64| {
             let filter = Filter { updated_since: Some(since), id_after, ..Filter::default() };
-            let mut page =
-                Page { filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0, done: id_after };
+            let mut page = Page { filter, take: |_: &Row| Fit::Added, taken: 0, bytes: 0, done: id_after };
             let next = tickets.next_changed(&counter, since, &mut page).await.unwrap();
             (next, page.done)
         };
@@ -491,7 +491,7 @@ mod tests {
         scripted::append(&tickets, 4).await;
         let counter = tickets.counter().await.unwrap();
         let filter = Filter { updated_since: Some(since), ..Filter::default() };
-        let mut page = Page { filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0, done: 51 };
+        let mut page = Page { filter, take: |_: &Row| Fit::Added, taken: 0, bytes: 0, done: 51 };
         let next = tickets.next_changed(&counter, since, &mut page).await.unwrap();
         assert_eq!((next, page.done), (Continuation::Walk, 60), "from the first of them");
         assert!(calls.of("BatchGetItem").is_empty());
@@ -545,7 +545,7 @@ mod tests {
             let mut count = 0;
             let take = |_: &Row| {
                 count += 1;
-                Taken::Accepted
+                Fit::Added
             };
             let visibility = Visibility::Only(customer(own).unwrap());
             let listed = tickets.list(&filter, &Continuation::Unknown, visibility, take).await.unwrap();

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
     TimeToLiveSpecification,
 };
+use tickets_domain::work_queue::INDEXED_FIELDS;
 use tickets_domain::{Error, Result};
 
 use crate::dynamodb::DynamoDb;
@@ -67,14 +68,7 @@ pub const INDEXES: [Index; 3] = [
     Index {
         name: BY_STATUS,
         key: [("statusShard", ScalarAttributeType::S), ("id", ScalarAttributeType::N)],
-        includes: &[
-            "customerID",
-            "ticketType",
-            "ticketPriority",
-            "owner",
-            "ticketFollowupDate",
-            "ticketActionRequired",
-        ],
+        includes: &INDEXED_FIELDS,
     },
 ];
 

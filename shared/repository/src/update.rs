@@ -1,6 +1,6 @@
 //! Updates and deletions: read, decide, and write if the version has not changed since.
 
-use tickets_domain::id::Precondition;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::{Departure, Error, KeyId, Record, Result, Ticket, TicketId, Timestamp, Visibility};
 
 use crate::backoff::Backoff;
@@ -64,9 +64,7 @@ impl Tickets {
             let stored = item::stored(found_item)?;
             let (previous_reserved, customer_since) = (stored.previous_reserved, stored.customer_since);
             let current = visible(stored, visibility)?;
-            if !precondition.admits(current.version) {
-                return Err(Error::VersionMismatch);
-            }
+            precondition.check(current.version)?;
             let next = decide(&current, self.clock.now())?;
             let write_id = WriteId::new(by);
             let moves = next.key().customer != current.fields.customer;

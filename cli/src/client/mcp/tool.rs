@@ -11,7 +11,7 @@ use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::ASSIGNED;
 use tickets_domain::text::SUBJECT_CHARACTERS;
 use tickets_domain::{ListEnd, Scope, TicketId, Version, json};
-use tickets_http::list::query;
+use tickets_http::list::Parameter;
 
 use super::arguments::{Arguments, scalar};
 use super::{Session, ToolError};
@@ -241,12 +241,12 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     arguments.rest()?;
     let path = customer.map_or("/tickets/".into(), |customer| format!("/customers/{customer}/tickets/"));
     let mut query: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    query.extend(session.found(&next).await.map(|found| (query::CONTINUATION, found.to_string())));
+    query.extend(session.found(&next).await.map(|found| (Parameter::Continuation.name(), found.to_string())));
     let page = client.list(&path, &query).await?;
     let tickets: Result<Vec<_>, _> = page.rows.iter().map(|row| parsed(&row.json).map(cut)).collect();
     let mut answer = json!({"tickets": tickets?});
     if let (ListEnd::More(found), Some(last)) = (page.end, page.rows.last()) {
-        next.insert(query::ID_AFTER.into(), last.id.into());
+        next.insert(Parameter::IdAfter.name().into(), last.id.into());
         session.keep(&next, found).await;
         answer["next"] = next.into();
     }
@@ -314,7 +314,8 @@ fn filters(api: &Value) -> Map<String, Value> {
     let described = parameters.filter_map(|parameter| {
         let (name, mut schema) = (parameter["name"].as_str()?, parameter["schema"].clone());
         schema["description"] = parameter["description"].clone();
-        (![query::SETTLED, query::CONTINUATION].contains(&name)).then(|| (name.to_owned(), schema))
+        (![Parameter::Settled, Parameter::Continuation].map(Parameter::name).contains(&name))
+            .then(|| (name.to_owned(), schema))
     });
     let mut filters: Map<_, _> = described.collect();
     filters.insert("limit".into(), number(MOST, "At most so many tickets"));
@@ -348,10 +349,10 @@ mod tests {
             names.sort();
             names
         };
-        let hidden = [query::SETTLED, query::CONTINUATION];
-        let filters = query::PARAMETERS.into_iter().filter(|name| !hidden.contains(name));
+        let hidden = [Parameter::Settled, Parameter::Continuation].map(Parameter::name);
+        let filters = Parameter::ALL.map(Parameter::name).into_iter().filter(|name| !hidden.contains(name));
         assert_eq!(arguments(Tool::ListTickets), sorted(&mut filters.chain(["customerID"])));
-        let fields = || crate::output::COLUMNS.into_iter().filter(|name| !ASSIGNED.contains(name));
+        let fields = || tickets_domain::ticket::field_names().filter(|name| !ASSIGNED.contains(name));
         assert_eq!(arguments(Tool::CreateTicket), sorted(&mut fields().chain(["idempotencyKey"])));
         assert_eq!(arguments(Tool::UpdateTicket), sorted(&mut fields().chain(["id", "ifVersion"])));
     }

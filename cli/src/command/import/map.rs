@@ -10,16 +10,21 @@ use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Tim
 use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::Value;
+use tickets_domain::ticket::{FieldKind, GONE_FIELDS, TEXT_FIELDS, field_names};
 use tickets_domain::{Error, JsonObject, Presets, Record, Timestamp, Violation};
 
 use crate::error::CommandError;
-use crate::output::{COLUMNS, LEFT};
 
-/// The fields that are dates or times.
-const DATES: [&str; 5] =
-    ["createdDate", "updatedDate", "deletedDate", "ticketFollowupDate", "ticketActionRequired"];
-/// The dates that may be given without a time.
-const MAY_BE_A_DAY: [&str; 2] = ["ticketFollowupDate", "ticketActionRequired"];
+/// Whether a field is a date or a time.
+fn is_date(field: &str) -> bool {
+    may_be_a_day(field) || ["createdDate", "updatedDate", "deletedDate"].contains(&field)
+}
+
+/// Whether a field may be a date without a time.
+fn may_be_a_day(field: &str) -> bool {
+    TEXT_FIELDS.iter().any(|(name, kind)| *name == field && *kind == FieldKind::DateOrTime)
+}
+
 /// Formats of local times, tried if the map names no format.
 const LOCAL: [&str; 4] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
 
@@ -124,7 +129,7 @@ impl ColumnMap {
         let zone = file.zone.as_deref().unwrap_or("UTC");
         let zone = zone.parse().map_err(|_| format!("zone: there is no time zone {zone}"))?;
         let known: Vec<&'static str> =
-            COLUMNS.into_iter().chain(LEFT).filter(|field| *field != "movedDate").collect();
+            field_names().chain(GONE_FIELDS).filter(|field| *field != "movedDate").collect();
         let rules = file.fields.into_iter().map(|(name, field)| {
             let Some(known) = known.iter().find(|known| **known == name) else {
                 let Violation { field, detail } = Violation::unknown("field", &name, &known);
@@ -178,7 +183,7 @@ impl ColumnMap {
                         empty.clone().unwrap_or_default()
                     } else {
                         let mapped = values.get(&folded(cell)).map_or(cell, String::as_str);
-                        let text = if DATES.contains(field) {
+                        let text = if is_date(field) {
                             self.date(field, mapped.trim(), format.as_deref())
                         } else {
                             Ok(mapped.to_owned())
@@ -240,11 +245,7 @@ impl ColumnMap {
     }
 
     fn day(&self, field: &str, day: NaiveDate) -> Result<String, String> {
-        if MAY_BE_A_DAY.contains(&field) {
-            Ok(day.to_string())
-        } else {
-            self.local(day.and_time(NaiveTime::MIN))
-        }
+        if may_be_a_day(field) { Ok(day.to_string()) } else { self.local(day.and_time(NaiveTime::MIN)) }
     }
 
     fn local(&self, time: NaiveDateTime) -> Result<String, String> {
@@ -268,7 +269,7 @@ impl FieldMap {
     fn rule(self, field: &'static str) -> Result<Rule, String> {
         let Self { column, constant, values, otherwise, empty, format } = self;
         if let Some(format) = &format {
-            if !DATES.contains(&field) {
+            if !is_date(field) {
                 return Err("is no date; format does not belong to it".into());
             }
             if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) {
@@ -309,7 +310,7 @@ fn takes(field: &str, text: &str, presets: &Presets, now: Timestamp) -> Result<(
     let body = Value::from(serde_json::Map::from_iter([(field.to_owned(), member(field, text))])).to_string();
     let object = JsonObject::parse(body.as_bytes());
     if let Err(Error::InvalidFields(violations)) =
-        object.and_then(|object| Record::moved(object, presets, now))
+        object.and_then(|object| Record::imported(object, presets, now))
         && let Some(violation) = violations.into_iter().find(|violation| violation.field == field)
     {
         return Err(violation.detail);

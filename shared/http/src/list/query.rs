@@ -5,58 +5,17 @@ use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tickets_domain::id::CustomerId;
-use tickets_domain::preset::Preset;
+use tickets_domain::preset::Choice;
+use tickets_domain::status::Statuses;
 use tickets_domain::time::{DateOrTime, InvalidTime};
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
     Continuation, Error, Filter, Presets, TicketId, Timestamp, Violation, Visibility, WorkQueue,
 };
 
+use super::parameter::{Parameter, Purpose, Spec, Value};
 use crate::Problem;
 use crate::parameters::{Parameters, flag, integer, limit};
-
-/// The id that a page begins after.
-pub const ID_AFTER: &str = "idAfter";
-const CREATED_SINCE: &str = "createdSince";
-const UPDATED_SINCE: &str = "updatedSince";
-const UPDATED_UNTIL: &str = "updatedUntil";
-const LIMIT: &str = "limit";
-const INCLUDE_DELETED: &str = "includeDeleted";
-/// Whether records that changed after `Sync-Until` are held back.
-pub const SETTLED: &str = "settled";
-const OPEN: &str = "open";
-const STATUS: &str = "status";
-const TICKET_TYPE: &str = "ticketType";
-const TICKET_PRIORITY: &str = "ticketPriority";
-const OWNER: &str = "owner";
-const FOLLOWUP_UNTIL: &str = "followupUntil";
-const ACTION_UNTIL: &str = "actionUntil";
-/// What the previous page found out about this one; it comes with a `Link`.
-pub const CONTINUATION: &str = "continuation";
-
-/// Every parameter of a list.
-pub const PARAMETERS: [&str; 15] = [
-    ID_AFTER,
-    CREATED_SINCE,
-    UPDATED_SINCE,
-    UPDATED_UNTIL,
-    LIMIT,
-    INCLUDE_DELETED,
-    SETTLED,
-    OPEN,
-    STATUS,
-    TICKET_TYPE,
-    TICKET_PRIORITY,
-    OWNER,
-    FOLLOWUP_UNTIL,
-    ACTION_UNTIL,
-    CONTINUATION,
-];
-/// The work-queue filters, in the order in which a `Link` repeats them.
-const QUEUE_PARAMETERS: [&str; 7] =
-    [OPEN, STATUS, TICKET_TYPE, TICKET_PRIORITY, OWNER, FOLLOWUP_UNTIL, ACTION_UNTIL];
-/// The work-queue filters that no index can answer alone.
-const UNINDEXED: [&str; 5] = [TICKET_TYPE, TICKET_PRIORITY, OWNER, FOLLOWUP_UNTIL, ACTION_UNTIL];
 
 /// Why `settled` is refused on a page that says nothing of the first page's horizon.
 const MOVING_HORIZON: &str = "with idAfter needs the updatedUntil of the first page, or the horizon would move \
@@ -79,7 +38,7 @@ pub struct ListQuery {
     /// Whether records that changed after the horizon are held back.
     settled: bool,
     /// The work-queue filters as they were given, for the next page.
-    queue: Vec<(&'static str, String)>,
+    filters: Vec<(Parameter, String)>,
 }
 
 impl ListQuery {
@@ -97,32 +56,38 @@ impl ListQuery {
         horizon: Timestamp,
     ) -> Result<Self, Problem> {
         let of_customer = customer.is_some() || visibility != Visibility::All;
-        let queue_given = queue_given(&given);
+        let filters = filters(&given);
         let mut parameters = Parameters::new(given);
-        let id_after = parameters.take(ID_AFTER, integer);
+        let id_after = parameters.take(Parameter::IdAfter.name(), integer);
+        let mut time = |parameter: Parameter| parameters.take(parameter.name(), Timestamp::from_str);
+        let created_since = time(Parameter::CreatedSince);
+        let updated_since = time(Parameter::UpdatedSince);
+        let updated_until = time(Parameter::UpdatedUntil);
+        let limit = parameters.take(Parameter::Limit.name(), limit);
+        let include_deleted = parameters.flag(Parameter::IncludeDeleted.name());
+        let settled = parameters.flag(Parameter::Settled.name());
+        let queue = work_queue(&mut parameters, presets);
+        // Only a hint: one that cannot be read, as after a new version was deployed, is ignored.
+        let hint = |text: &str| Ok::<_, Infallible>(text.parse().unwrap_or_default());
+        let continuation = parameters.take(Parameter::Continuation.name(), hint).unwrap_or_default();
+        let mut violations = parameters.finish(&Parameter::ALL.map(Parameter::name));
         let mut filter = Filter {
             customer,
             id_after: id_after.unwrap_or(0),
-            created_since: parameters.take(CREATED_SINCE, Timestamp::from_str),
-            updated_since: parameters.take(UPDATED_SINCE, Timestamp::from_str),
-            updated_until: parameters.take(UPDATED_UNTIL, Timestamp::from_str),
-            limit: parameters.take(LIMIT, limit),
-            include_deleted: parameters.flag(INCLUDE_DELETED),
-            queue: WorkQueue::default(),
+            created_since,
+            updated_since,
+            updated_until,
+            limit,
+            include_deleted,
+            queue,
         };
-        let settled = parameters.flag(SETTLED);
-        filter.queue = work_queue(&mut parameters, presets);
-        // Only a hint: one that cannot be read, as after a new version was deployed, is ignored.
-        let hint = |text: &str| Ok::<_, Infallible>(text.parse().unwrap_or_default());
-        let continuation = parameters.take(CONTINUATION, hint).unwrap_or_default();
-        let mut violations = parameters.finish(&PARAMETERS);
         // Only a query without mistakes says what else it needs.
         if violations.is_empty() && settled && id_after.is_some() && filter.updated_until.is_none() {
-            violations.push(Violation::new(SETTLED, MOVING_HORIZON));
+            violations.push(Violation::new(Parameter::Settled.name(), MOVING_HORIZON));
         }
         if violations.is_empty() && !of_customer && !has_index(&filter, presets) {
-            let unanswered = queue_given.iter().filter(|(name, _)| UNINDEXED.contains(name));
-            violations.extend(unanswered.map(|(name, _)| Violation::new(*name, NEEDS_INDEX)));
+            let unanswered = filters.iter().filter(|(filter, _)| filter.spec().purpose == Purpose::Queue);
+            violations.extend(unanswered.map(|(filter, _)| Violation::new(filter.name(), NEEDS_INDEX)));
         }
         if !violations.is_empty() {
             return Err(Error::InvalidParameters(violations).into());
@@ -130,7 +95,7 @@ impl ListQuery {
         if settled {
             filter.updated_until = Some(filter.updated_until.map_or(horizon, |until| until.min(horizon)));
         }
-        Ok(Self { filter, continuation, settled, queue: queue_given })
+        Ok(Self { filter, continuation, settled, filters })
     }
 
     /// The query for the page after `last`, beginning with `?`. It includes what this page found out.
@@ -147,54 +112,70 @@ impl ListQuery {
         } = &self.filter;
         let time = |time: &Option<Timestamp>| time.map(|time| time.to_string());
         let flag = |flag: bool| flag.then(|| "true".to_owned());
-        let before = [
-            (CREATED_SINCE, time(created_since)),
-            (UPDATED_SINCE, time(updated_since)),
-            (UPDATED_UNTIL, time(updated_until)),
-            (LIMIT, limit.map(|limit| limit.to_string())),
-            (INCLUDE_DELETED, flag(*include_deleted)),
-            (SETTLED, flag(self.settled)),
-        ];
-        let after = [
-            (CONTINUATION, Some(found.to_string()).filter(|found| !found.is_empty())),
-            (ID_AFTER, Some(last.to_string())),
-        ];
-        let queue = self.queue.iter().map(|(name, value)| (*name, Some(value.clone())));
-        let given = before.into_iter().chain(queue).chain(after);
-        let pairs: Vec<_> = given
-            .filter_map(|(name, value)| Some(format!("{name}={}", utf8_percent_encode(&value?, QUERY))))
-            .collect();
-        format!("?{}", pairs.join("&"))
+        let given = |filter: Parameter| self.filters.iter().find(|(given, _)| *given == filter);
+        let value = |parameter: Parameter| match parameter {
+            Parameter::IdAfter => Some(last.to_string()),
+            Parameter::CreatedSince => time(created_since),
+            Parameter::UpdatedSince => time(updated_since),
+            Parameter::UpdatedUntil => time(updated_until),
+            Parameter::Limit => limit.map(|limit| limit.to_string()),
+            Parameter::IncludeDeleted => flag(*include_deleted),
+            Parameter::Settled => flag(self.settled),
+            Parameter::Open
+            | Parameter::Status
+            | Parameter::TicketType
+            | Parameter::TicketPriority
+            | Parameter::Owner
+            | Parameter::FollowupUntil
+            | Parameter::ActionUntil => given(parameter).map(|(_, value)| value.clone()),
+            Parameter::Continuation => Some(found.to_string()).filter(|found| !found.is_empty()),
+        };
+        // The only one that differs from page to page comes last, where people look for it.
+        let others = Parameter::ALL.into_iter().filter(|parameter| *parameter != Parameter::IdAfter);
+        let pairs = others.chain([Parameter::IdAfter]).filter_map(|parameter| {
+            Some(format!("{}={}", parameter.name(), utf8_percent_encode(&value(parameter)?, QUERY)))
+        });
+        format!("?{}", pairs.collect::<Vec<_>>().join("&"))
     }
 }
 
 /// The work-queue filters that are given, as they are written.
-fn queue_given(given: &[(&str, &str)]) -> Vec<(&'static str, String)> {
-    let values = |name| given.iter().filter(move |(known, _)| *known == name).map(|(_, value)| *value);
-    let named = QUEUE_PARAMETERS.into_iter().map(|name| (name, values(name).collect::<Vec<_>>()));
-    named.filter(|(_, values)| !values.is_empty()).map(|(name, values)| (name, values.join(","))).collect()
+fn filters(given: &[(&str, &str)]) -> Vec<(Parameter, String)> {
+    let all = Parameter::ALL.into_iter().filter(|parameter| parameter.is_filter());
+    let given = all.filter_map(|filter| {
+        let values = given.iter().filter(|(name, _)| *name == filter.name()).map(|(_, value)| *value);
+        let values: Vec<_> = values.collect();
+        (!values.is_empty()).then(|| (filter, values.join(",")))
+    });
+    given.collect()
 }
 
 /// Takes the work-queue filters.
 fn work_queue(parameters: &mut Parameters<'_>, presets: &Presets) -> WorkQueue {
-    let open = parameters.take(OPEN, flag).map(|open| Statuses::open(open, presets));
-    let named = parameters.take_any(STATUS, |text| presets.any_status().choose_any(text));
-    let named = named.map(|statuses| Statuses::any_of(&statuses));
+    let open = parameters.take(Parameter::Open.name(), flag).map(|open| Statuses::open(open, presets));
+    let named = choices(parameters, Parameter::Status, presets).map(|statuses| Statuses::any_of(&statuses));
     let statuses = match (open, named) {
         (Some(open), Some(named)) => Some(open.and(&named)),
         (open, named) => open.or(named),
     };
-    let mut any_of = |name, preset: &Preset| {
-        parameters.take_any(name, |text| preset.choose_any(text)).map(|choices| AnyOf::of(&choices))
-    };
+    let mut any_of = |filter| choices(parameters, filter, presets).map(|choices| AnyOf::of(&choices));
+    let (types, priorities, owners) =
+        (any_of(Parameter::TicketType), any_of(Parameter::TicketPriority), any_of(Parameter::Owner));
+    let mut until = |filter: Parameter| parameters.take(filter.name(), end_of);
     WorkQueue {
         statuses,
-        types: any_of(TICKET_TYPE, &presets.ticket_type),
-        priorities: any_of(TICKET_PRIORITY, &presets.priority),
-        owners: any_of(OWNER, &presets.owner),
-        followup_until: parameters.take(FOLLOWUP_UNTIL, end_of),
-        action_until: parameters.take(ACTION_UNTIL, end_of),
+        types,
+        priorities,
+        owners,
+        followup_until: until(Parameter::FollowupUntil),
+        action_until: until(Parameter::ActionUntil),
     }
+}
+
+/// Takes the values of a filter that takes those of a preset.
+fn choices(parameters: &mut Parameters<'_>, filter: Parameter, presets: &Presets) -> Option<Vec<Choice>> {
+    let Spec { name, value: Value::AnyOf(preset), .. } = filter.spec() else { return None };
+    parameters.take_any(name, |text| preset(presets).choose_any(text))
 }
 
 /// Whether an index can answer a list of all customers' tickets.
@@ -213,6 +194,7 @@ fn end_of(text: &str) -> Result<Timestamp, InvalidTime> {
 mod tests {
     use proptest::prelude::*;
     use tickets_domain::PresetLists;
+    use tickets_domain::preset::Preset;
 
     use super::*;
 
@@ -327,6 +309,23 @@ mod tests {
             |text| parse(&[("open", "1"), ("followupUntil", text)]).unwrap().filter.queue.followup_until;
         assert_eq!(until("2026-11-24").unwrap().to_string(), "2026-11-24T23:59:59.999Z");
         assert_eq!(until("2026-11-24T12:00").unwrap().to_string(), "2026-11-24T12:00:00.000Z");
+    }
+
+    #[test]
+    fn every_filter_is_parsed_and_repeated_for_the_next_page() {
+        let presets = Presets::parse(&PresetLists::default()).unwrap();
+        for filter in Parameter::ALL.into_iter().filter(|parameter| parameter.is_filter()) {
+            let value = match filter.spec().value {
+                Value::AnyOf(preset) => preset(&presets).values().first().cloned().unwrap_or("ada".into()),
+                Value::DueDate => "2026-11-24".into(),
+                Value::TrueOrFalse => "true".into(),
+                other => panic!("{other:?} is new: say here what a filter takes"),
+            };
+            let query = parse(&[(filter.name(), &value), ("updatedSince", "2026-11-01")]).unwrap();
+            assert!(!query.filter.queue.is_empty(), "{filter:?}");
+            let next = query.next(TicketId::FIRST, &Continuation::Unknown);
+            assert!(next.contains(&format!("&{}={value}&", filter.name())), "{next}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The response of a list. Records are added as they arrive, until no more fit.
 
 use lambda_http::http::header::LINK;
-use tickets_domain::{ListEnd, Listed, Row, Taken, TicketId, Timestamp};
+use tickets_domain::{Fit, ListEnd, Listed, Row, TicketId, Timestamp};
 
 use crate::array::JsonArray;
 use crate::headers::{SYNC_EPOCH, SYNC_UNTIL};
@@ -18,12 +18,12 @@ pub struct ListReply {
 
 impl ListReply {
     /// Adds a record if it still fits. The first always fits.
-    pub fn push(&mut self, row: &Row) -> Taken {
-        let taken = self.array.push_json(&row.json);
-        if taken == Taken::Accepted {
+    pub fn push(&mut self, row: &Row) -> Fit {
+        let fit = self.array.push_json(&row.json);
+        if fit == Fit::Added {
             self.last = Some(row.key.id);
         }
-        taken
+        fit
     }
 
     /// The response. If there are more records, it has a `Link` to the next page.

@@ -7,11 +7,10 @@ use super::{example, schema};
 
 /// A ticket, with its version.
 pub(super) fn ticket(description: &str, presets: &Presets) -> Value {
-    json!({
-        "description": description,
-        "content": content("Ticket", json!({"ticket": {"value": example::ticket(presets)}})),
-        "headers": {"ETag": etag()},
-    })
+    let examples = json!({"ticket": {"value": example::ticket(presets)}});
+    let mut ticket = json(description, schema::reference("Ticket"), examples);
+    ticket["headers"]["ETag"] = etag();
+    ticket
 }
 
 /// A ticket just created.
@@ -37,51 +36,37 @@ pub(super) fn not_modified(description: &str) -> Value {
     json!({"description": description, "headers": {"ETag": etag()}})
 }
 
-/// The presets and limits.
-pub(super) fn configuration(description: &str, presets: &Presets) -> Value {
-    let examples = json!({"configuration": {"value": example::configuration(presets)}});
-    json!({"description": description, "content": content("TicketConfiguration", examples)})
+/// A value of a schema, as JSON.
+pub(super) fn json(description: &str, schema: Value, examples: Value) -> Value {
+    json!({"description": description, "content": {"application/json": {"schema": schema, "examples": examples}}})
 }
 
 /// A page of a list.
 pub(super) fn list(description: &str, examples: Value) -> Value {
-    json!({
-        "description": description,
-        "content": {"application/json": {
-            "schema": {"type": "array", "items": schema::reference(schema::LISTED)},
-            "examples": examples,
-        }},
-        "headers": {
-            "Link": header(
-                "`<PATH?…&idAfter=LAST>; rel=\"next\"`: the next page, where there is one",
-                json!({"type": "string"}),
-            ),
-            "Sync-Until": header("Every change up to it is in this pass", schema::of::<Timestamp>()),
-            "Sync-Epoch": header(
-                "Changes only when the table was restored from an earlier state: a copy then starts over",
-                json!({"type": "string"}),
-            ),
-        },
-    })
+    let mut list = page(description, schema::LISTED, "idAfter", examples);
+    list["headers"]["Sync-Until"] =
+        header("Every change up to it is in this pass", schema::of::<Timestamp>());
+    list["headers"]["Sync-Epoch"] = header(
+        "Changes only when the table was restored from an earlier state: a copy then starts over",
+        json!({"type": "string"}),
+    );
+    list
 }
 
 /// A ticket's history.
 pub(super) fn history(description: &str, examples: Value) -> Value {
-    json!({
-        "description": description,
-        "content": {"application/json": {
-            "schema": {"type": "array", "items": schema::reference(schema::HISTORY_ENTRY)},
-            "examples": examples,
-        }},
-        "headers": {"Link": header(
-            "`<PATH?…&versionAfter=LAST>; rel=\"next\"`: the next page, where there is one",
-            json!({"type": "string"}),
-        )},
-    })
+    page(description, schema::HISTORY_ENTRY, "versionAfter", examples)
 }
 
-fn content(schema: &str, examples: Value) -> Value {
-    json!({"application/json": {"schema": schema::reference(schema), "examples": examples}})
+/// An array, with a `Link` to the next page, which begins after the last one by this parameter.
+fn page(description: &str, items: &str, after: &str, examples: Value) -> Value {
+    let schema = json!({"type": "array", "items": schema::reference(items)});
+    let mut page = json(description, schema, examples);
+    page["headers"]["Link"] = header(
+        &format!("`<PATH?…&{after}=LAST>; rel=\"next\"`: the next page, where there is one"),
+        json!({"type": "string"}),
+    );
+    page
 }
 
 fn etag() -> Value {

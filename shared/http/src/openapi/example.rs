@@ -38,8 +38,8 @@ pub(super) fn batch_results(presets: &Presets) -> Value {
     let refused = object.and_then(|object| TicketInput::create(object, presets)).err().map(Problem::from);
     let refused =
         refused.map(|problem| json!({"status": problem.status().as_u16(), "problem": problem.body()}));
-    let made = json!({"status": 201, "ticket": ticket(presets)});
-    [made].into_iter().chain(refused).collect()
+    let created = json!({"status": 201, "ticket": ticket(presets)});
+    [created].into_iter().chain(refused).collect()
 }
 
 /// The body of an update, which also clears a field.
@@ -169,9 +169,9 @@ mod tests {
         for presets in every_presets() {
             let object = JsonObject::parse(create(&presets).to_string().as_bytes()).unwrap();
             let fields = TicketInput::create(object, &presets).unwrap();
-            let made =
+            let created =
                 Ticket::new("43".parse().unwrap(), fields, "2026-11-23T17:45:00.123Z".parse().unwrap());
-            assert_eq!(serde_json::to_value(made).unwrap(), ticket(&presets));
+            assert_eq!(serde_json::to_value(created).unwrap(), ticket(&presets));
         }
     }
 

@@ -150,6 +150,7 @@ fn create_ticket(presets: &Presets) -> Operation {
 
 fn create_tickets(presets: &Presets) -> Operation {
     let results = json!({"type": "array", "items": schema::reference(schema::BATCH_RESULT)});
+    let examples = json!({"results": {"value": example::batch_results(presets)}});
     let batch = json!({
         "type": "array",
         "minItems": 1,
@@ -167,13 +168,7 @@ fn create_tickets(presets: &Presets) -> Operation {
             "examples": {"batch": {"summary": "Two, of which one is refused", "value": example::batch(presets)}},
         }}})),
         at_other_form: true,
-        success: vec![(
-            "207",
-            json!({"description": "What became of each row", "content": {"application/json": {
-                "schema": results,
-                "examples": {"results": {"value": example::batch_results(presets)}},
-            }}}),
-        )],
+        success: vec![("207", answer::json("What became of each row", results, examples))],
         refusals: refused(&[refusal::INVALID_REQUEST, refusal::TOO_LARGE, refusal::NOT_JSON]),
         ..create_ticket(presets)
     }
@@ -230,6 +225,7 @@ fn delete_ticket() -> Operation {
 }
 
 fn get_ticket_configuration(presets: &Presets) -> Operation {
+    let examples = json!({"configuration": {"value": example::configuration(presets)}});
     Operation {
         route: GET_TICKET_CONFIGURATION,
         method: Method::GET,
@@ -239,7 +235,10 @@ fn get_ticket_configuration(presets: &Presets) -> Operation {
         parameters: vec![],
         body: None,
         at_other_form: false,
-        success: vec![("200", answer::configuration("The configuration", presets))],
+        success: vec![(
+            "200",
+            answer::json("The configuration", schema::reference("TicketConfiguration"), examples),
+        )],
         refusals: refused(&[]),
     }
 }

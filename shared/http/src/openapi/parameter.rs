@@ -9,6 +9,8 @@ use tickets_domain::time::DateOrTime;
 use tickets_domain::{Presets, TicketId};
 
 use super::schema;
+use crate::history;
+use crate::list::{Parameter, Spec, Value as Takes};
 
 /// The id in the path of a ticket.
 pub(super) fn ticket_id() -> Value {
@@ -23,64 +25,32 @@ pub(super) fn customer_id() -> Value {
 /// The parameters of a ticket's history.
 pub(super) fn of_histories() -> [Value; 2] {
     let version = json!({"type": "integer", "format": "int64", "examples": [3]});
-    [in_query("versionAfter", "Only later versions", version), limit()]
+    let [version_after, limit] = history::PARAMETERS;
+    [in_query(version_after, "Only later versions", version), in_query(limit, LIMIT, a_limit())]
 }
 
 /// The parameters of lists.
 pub(super) fn of_lists(presets: &Presets) -> Vec<Value> {
-    let time = schema::of::<DateOrTime>;
-    vec![
-        in_query(
-            "idAfter",
-            "Only higher ids",
-            json!({"type": "integer", "format": "int64", "examples": [43]}),
-        ),
-        in_query("createdSince", "Only tickets created then or later", time()),
-        in_query("updatedSince", "Only tickets changed then or later", time()),
-        in_query("updatedUntil", "Only tickets last changed then or earlier", time()),
-        limit(),
-        flag(
-            "includeDeleted",
-            "Also what is left of deleted tickets and, in a customer's list, which have moved to another customer",
-        ),
-        flag(
-            "settled",
-            "Hold back what is fresher than `Sync-Until`, for clients that remember the greatest `updatedDate` \
-             they saw; follow the `Link` from page to page",
-        ),
-        in_query(
-            "open",
-            "`true`: only tickets whose status is not a closed one; `false`: only closed ones",
-            json!({"type": "boolean"}),
-        ),
-        any_of("status", "Only tickets with one of these statuses", &presets.any_status()),
-        any_of("ticketType", "Only tickets of one of these types", &presets.ticket_type),
-        any_of("ticketPriority", "Only tickets of one of these priorities", &presets.priority),
-        any_of("owner", "Only tickets with one of these owners", &presets.owner),
-        in_query(
-            "followupUntil",
-            "Only tickets whose follow-up date is then or earlier; a date means the whole day",
-            time(),
-        ),
-        in_query(
-            "actionUntil",
-            "Only tickets whose action date is then or earlier; a date means the whole day",
-            time(),
-        ),
-        in_query(
-            "continuation",
-            "Opaque; comes with a `Link` and spares the next page what this one found out",
-            json!({"type": "string"}),
-        ),
-    ]
+    Parameter::ALL.into_iter().map(|parameter| of_list(parameter.spec(), presets)).collect()
 }
 
-fn limit() -> Value {
-    in_query(
-        "limit",
-        "At most so many; as many as fit if not said",
-        json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT, "examples": [50]}),
-    )
+fn of_list(Spec { name, value, purpose: _, description }: Spec, presets: &Presets) -> Value {
+    let schema = match value {
+        Takes::Integer => json!({"type": "integer", "format": "int64", "examples": [43]}),
+        Takes::Time | Takes::DueDate => schema::of::<DateOrTime>(),
+        Takes::Limit => a_limit(),
+        Takes::Flag => return flag(name, description),
+        Takes::TrueOrFalse => json!({"type": "boolean"}),
+        Takes::AnyOf(preset) => return any_of(name, description, &preset(presets)),
+        Takes::Opaque => json!({"type": "string"}),
+    };
+    in_query(name, description, schema)
+}
+
+const LIMIT: &str = Parameter::Limit.spec().description;
+
+fn a_limit() -> Value {
+    json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT, "examples": [50]})
 }
 
 /// `Idempotency-Key`

@@ -1,11 +1,15 @@
 //! The types of requests and responses, as JSON Schemas (2020-12).
 
+use std::borrow::Cow;
+
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use tickets_domain::preset::Preset;
+use tickets_domain::ticket::FieldKind;
 use tickets_domain::{Departure, HistoryEntry, Presets, Ticket, TicketFields, Tombstone};
 
+use crate::configuration::FieldLimits;
 use crate::{TicketConfiguration, problem};
 
 /// The name of the schema of a list's records.
@@ -174,6 +178,24 @@ fn choose(property: &mut Value, preset: &Preset) {
         "type": ["string", "null"],
         "enum": values.collect::<Vec<_>>(),
     });
+}
+
+impl JsonSchema for FieldLimits {
+    fn schema_name() -> Cow<'static, str> {
+        "FieldLimits".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let limits = Self::all().map(|(name, kind, _)| {
+            let mut limit = u64::json_schema(generator);
+            if kind == FieldKind::ChoiceOrNote {
+                limit.insert("description".into(), "Where `owner` takes any text.".into());
+            }
+            (name, limit.to_value())
+        });
+        let limits: Map<_, _> = limits.collect();
+        json_schema!({"type": "object", "required": limits.keys().collect::<Vec<_>>(), "properties": limits})
+    }
 }
 
 fn generator() -> SchemaGenerator {

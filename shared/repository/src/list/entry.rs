@@ -47,10 +47,10 @@ impl FromItem for Entry {
         attributes.get("subject")?;
         let mut json = String::with_capacity(attributes.json_len());
         write!(json, "{{\"id\":\"{id}\",\"customerID\":{}", key.customer).ok()?;
-        for (name, takes) in TEXT_FIELDS {
+        for (name, kind) in TEXT_FIELDS {
             if let Some(attribute) = attributes.get(name) {
                 let text = attribute.json_text()?;
-                if !takes(&text.decoded) {
+                if !kind.accepts(&text.decoded) {
                     return None;
                 }
                 json.extend([",\"", name, "\":", &text.json]);

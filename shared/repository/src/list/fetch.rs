@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures::future::try_join_all;
 use tickets_domain::error::Cause;
-use tickets_domain::{Error, RecordState, Result, Row, Taken, TicketId};
+use tickets_domain::{Error, Fit, RecordState, Result, Row, TicketId};
 
 use super::{Candidate, Entry, Page};
 use crate::backoff::Backoff;
@@ -53,7 +53,7 @@ impl Found {
 impl Tickets {
     /// Fetches the candidates in order until the page is full. Each wave is as large as the page has room
     /// for, by the sizes known so far, and at most four times the one before.
-    pub(super) async fn fetch<F: FnMut(&Row) -> Taken>(
+    pub(super) async fn fetch<F: FnMut(&Row) -> Fit>(
         &self,
         candidates: &[Candidate],
         page: &mut Page<F>,
@@ -70,7 +70,7 @@ impl Tickets {
             let mut found = self.get_all(keys.collect()).await?;
             for candidate in wanted {
                 if let Some(row) = found.row(candidate.id)
-                    && page.push(&row)? == Taken::Full
+                    && page.push(&row)? == Fit::Full
                 {
                     return Ok(Fetched::Full { at });
                 }
@@ -135,7 +135,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use serde_json::{Value, json};
-    use tickets_domain::id::{CustomerId, Precondition};
+    use tickets_domain::id::CustomerId;
+    use tickets_domain::precondition::Precondition;
     use tickets_domain::{Filter, Visibility};
     use tokio::time::Instant;
 
@@ -159,8 +160,8 @@ mod tests {
         ids.into_iter().map(|id| Candidate::ticket(ticket(id))).collect()
     }
 
-    fn page(filter: Filter) -> Page<impl FnMut(&Row) -> Taken> {
-        Page { done: filter.id_after, filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0 }
+    fn page(filter: Filter) -> Page<impl FnMut(&Row) -> Fit> {
+        Page { done: filter.id_after, filter, take: |_: &Row| Fit::Added, taken: 0, bytes: 0 }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::try_join_all;
 use tickets_domain::id::CustomerId;
-use tickets_domain::work_queue::Statuses;
+use tickets_domain::status::Statuses;
 use tickets_domain::{Filter, RecordKey, Result, TicketId, Timestamp};
 
 use super::{Candidate, Candidates, FIRST_KEYS};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::try_join_all;
-use tickets_domain::{Filter, Result, Row, Taken, Timestamp};
+use tickets_domain::{Filter, Fit, Result, Row, Timestamp};
 
 use super::keys::Position;
 use super::{Entry, PAGE_BYTES, Page};
@@ -213,7 +213,7 @@ impl Progress {
 
     /// How many buckets to read at the same time: first one, then as many as the page has room for, if they
     /// are like those before. Buckets that are read and not returned only cost.
-    fn ahead<F: FnMut(&Row) -> Taken>(&self, page: &Page<F>) -> usize {
+    fn ahead<F: FnMut(&Row) -> Fit>(&self, page: &Page<F>) -> usize {
         if self.buckets == 0 {
             return 1;
         }
@@ -226,7 +226,7 @@ impl Progress {
 
 impl Tickets {
     /// Walks all records after those in the page, up to the first open id.
-    pub(super) async fn walk<F: FnMut(&Row) -> Taken>(
+    pub(super) async fn walk<F: FnMut(&Row) -> Fit>(
         &self,
         counter: &Counter,
         began: Timestamp,
@@ -246,7 +246,7 @@ impl Tickets {
                     let missing = (first..entry.id.get()).filter(|id| counter.given_from(*id) == *id);
                     let (found, all) = self.look_again(missing, look_again).await?;
                     for row in found.into_iter().filter_map(|entry| entry.row) {
-                        if page.push(&row)? == Taken::Full {
+                        if page.push(&row)? == Fit::Full {
                             return Ok(Walked::Full);
                         }
                     }
@@ -256,7 +256,7 @@ impl Tickets {
                     gaps.filled();
                 }
                 if let Some(row) = entry.row
-                    && page.push(&row)? == Taken::Full
+                    && page.push(&row)? == Fit::Full
                 {
                     return Ok(Walked::Full);
                 }
@@ -296,7 +296,7 @@ impl Tickets {
     }
 
     /// Walks the changed records after those in the page.
-    pub(super) async fn walk_changes<F: FnMut(&Row) -> Taken>(
+    pub(super) async fn walk_changes<F: FnMut(&Row) -> Fit>(
         &self,
         counter: &Counter,
         page: &mut Page<F>,
@@ -311,7 +311,7 @@ impl Tickets {
             while let Some(entry) = bucket.next().await? {
                 found += 1;
                 if let Some(row) = entry.row
-                    && page.push(&row)? == Taken::Full
+                    && page.push(&row)? == Fit::Full
                 {
                     return Ok(Walked::Full);
                 }
@@ -395,8 +395,8 @@ mod tests {
         assert_eq!(ranges(5, 1_000_000, &[(1, 1_000_000)]), []);
     }
 
-    fn page(filter: Filter) -> Page<impl FnMut(&Row) -> Taken> {
-        Page { done: filter.id_after, filter, take: |_: &Row| Taken::Accepted, taken: 0, bytes: 0 }
+    fn page(filter: Filter) -> Page<impl FnMut(&Row) -> Fit> {
+        Page { done: filter.id_after, filter, take: |_: &Row| Fit::Added, taken: 0, bytes: 0 }
     }
 
     fn limited(limit: usize) -> Filter {
@@ -422,7 +422,7 @@ mod tests {
         ranges
     }
 
-    async fn walk(tickets: &Tickets, page: &mut Page<impl FnMut(&Row) -> Taken>) -> Walked {
+    async fn walk(tickets: &Tickets, page: &mut Page<impl FnMut(&Row) -> Fit>) -> Walked {
         let counter = tickets.counter().await.unwrap();
         tickets.walk(&counter, tickets.clock.now(), page).await.unwrap()
     }
@@ -538,7 +538,7 @@ mod tests {
             let mut ids = Vec::new();
             let take = |row: &Row| {
                 ids.push(row.key.id.get());
-                Taken::Accepted
+                Fit::Added
             };
             let mut page = Page { filter: Filter::default(), take, taken: 0, bytes: 0, done: 0 };
             assert!(matches!(walk(&tickets, &mut page).await, Walked::End));

@@ -2,11 +2,13 @@
 
 use crate::support::{Table, fields, fill, ids, page, pages, presets, read, time, writer};
 use serde_json::json;
-use tickets_domain::id::{CustomerId, Precondition};
+use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::precondition::Precondition;
+use tickets_domain::status::Statuses;
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
-    Continuation, Filter, JsonObject, ListEnd, Row, Taken, TicketId, TicketInput, Timestamp, Visibility,
+    Continuation, Filter, Fit, JsonObject, ListEnd, Row, TicketId, TicketInput, Timestamp, Visibility,
     WorkQueue,
 };
 use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
@@ -184,7 +186,7 @@ async fn no_more_large_tickets_are_fetched_than_a_page_holds() {
         // A reply of 6 MB has room for 23.
         let take = |_: &Row| {
             taken += 1;
-            if taken > 23 { Taken::Full } else { Taken::Accepted }
+            if taken > 23 { Fit::Full } else { Fit::Added }
         };
         tickets.list(&filter, &Continuation::default(), Visibility::All, take).await.unwrap();
         let (fetched, returned) = (meter.take() / 65.0, 23.0);

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use crate::support::{Table, fields, presets, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use tickets_domain::id::Precondition;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::{ChangeKind, Error, HistoryEntry, JsonObject, Taken, TicketId, TicketInput, Visibility};
+use tickets_domain::precondition::Precondition;
+use tickets_domain::{ChangeKind, Error, Fit, HistoryEntry, JsonObject, TicketId, TicketInput, Visibility};
 use tickets_repository::erase::Found;
 use tickets_repository::history::{StreamRecord, StreamedVersion};
 use tickets_repository::{History, Meter, Policy, Tickets, schema};
@@ -92,7 +92,7 @@ impl Recorded {
         let mut entries = Vec::new();
         let take = |entry: &HistoryEntry| {
             entries.push(entry.clone());
-            Taken::Accepted
+            Fit::Added
         };
         assert!(
             !self.history.list(&range, 0, None, take).await.unwrap(),
@@ -200,7 +200,7 @@ async fn a_ticket_s_history_has_its_values_and_a_restricted_key_sees_it_from_whe
     let mut seen = Vec::new();
     let take = |entry: &HistoryEntry| {
         seen.push(entry.version.get());
-        Taken::Accepted
+        Fit::Added
     };
     assert!(!recorded.history.list(&before, 0, None, take).await.unwrap());
     assert_eq!(seen, [4]);
@@ -243,10 +243,10 @@ async fn a_history_is_read_page_by_page() {
         let mut seen = Vec::new();
         let take = |entry: &HistoryEntry| {
             if seen.len() == room {
-                return Taken::Full;
+                return Fit::Full;
             }
             seen.push(entry.version.get());
-            Taken::Accepted
+            Fit::Added
         };
         assert_eq!(recorded.history.list(&range, after, limit, take).await.unwrap(), more);
         assert_eq!(seen, expected);
@@ -307,7 +307,7 @@ async fn an_entry_costs_what_changed() {
         }
         assert_eq!(units, [create, 1.0, delete], "{content}");
         let range = recorded.tickets.history(id, Visibility::All).await.unwrap();
-        history.list(&range, 0, None, |_| Taken::Accepted).await.unwrap();
+        history.list(&range, 0, None, |_| Fit::Added).await.unwrap();
         assert_eq!(meter.take(), 0.5);
     }
 }

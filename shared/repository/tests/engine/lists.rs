@@ -7,11 +7,13 @@ use crate::support::{Table, counts_units, fields, fill, ids, page, pages, read, 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use tickets_domain::id::{CustomerId, Precondition};
+use tickets_domain::id::CustomerId;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::preset::Preset;
-use tickets_domain::work_queue::{AnyOf, Statuses};
+use tickets_domain::status::Statuses;
+use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
-    Continuation, Departure, Error, Filter, JsonObject, ListEnd, PresetLists, Presets, Record, Row, Taken,
+    Continuation, Departure, Error, Filter, Fit, JsonObject, ListEnd, PresetLists, Presets, Record, Row,
     TicketId, TicketInput, Timestamp, Visibility, WorkQueue,
 };
 use tickets_repository::seed::SeedTicket;
@@ -368,10 +370,10 @@ async fn a_caller_that_stops_a_page_continues_there() {
         let mut taken = Vec::new();
         let take = |row: &Row| {
             if taken.len() == 7 {
-                return Taken::Full;
+                return Fit::Full;
             }
             taken.push(row.key.id.get());
-            Taken::Accepted
+            Fit::Added
         };
         let listed = tickets.list(&filter, &Continuation::default(), Visibility::All, take).await.unwrap();
         assert!(matches!(listed.end, ListEnd::More(_)));
@@ -441,7 +443,7 @@ async fn a_restored_table_gives_no_id_twice_and_says_that_copies_start_over() {
     let tickets = table.tickets(Policy::default());
     assert!(matches!(tickets.start_epoch(1000).await, Err(Error::NotFound)));
     let epoch = async || {
-        let take = |_: &Row| Taken::Accepted;
+        let take = |_: &Row| Fit::Added;
         let listed = tickets.list(&Filter::default(), &Continuation::default(), Visibility::All, take).await;
         listed.unwrap().epoch.to_string()
     };

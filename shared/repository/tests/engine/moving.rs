@@ -8,7 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use serde_json::json;
-use tickets_domain::id::{CustomerId, Precondition};
+use tickets_domain::id::CustomerId;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::{Filter, Record, Row, Ticket, TicketId, Timestamp, Tombstone, Version, Visibility};
 use tickets_repository::moving::{MovedIn, Room};
 use tickets_repository::{Meter, Policy, Tickets};
@@ -236,7 +237,7 @@ async fn a_new_epoch_makes_copies_and_exports_start_over() {
     let tickets = table.tickets(patient());
     assert!(tickets.renew_epoch().await.is_err(), "there is no table to start one in");
     let epoch = async || {
-        let take = |_: &Row| tickets_domain::Taken::Accepted;
+        let take = |_: &Row| tickets_domain::Fit::Added;
         tickets.list(&all(), &Default::default(), Visibility::All, take).await.unwrap().epoch
     };
     move_in(&tickets, &records(1..=3)).await;

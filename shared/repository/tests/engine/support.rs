@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_types::SdkConfig;
 use serde_json::json;
 use tickets_domain::{
-    Clock, Continuation, Filter, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, Taken, TicketFields,
+    Clock, Continuation, Filter, Fit, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, TicketFields,
     TicketInput, Timestamp, Visibility,
 };
 use tickets_engine::Database;
@@ -141,7 +141,7 @@ pub(crate) async fn read(tickets: &Tickets, filter: &Filter, found: &Continuatio
     let mut rows = Vec::new();
     let take = |row: &Row| {
         rows.push(row.clone());
-        Taken::Accepted
+        Fit::Added
     };
     let listed = tickets.list(filter, found, Visibility::All, take).await.unwrap();
     (rows, listed.end)

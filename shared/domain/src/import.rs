@@ -1,5 +1,5 @@
-//! Parses a JSON object into a record that keeps the id and dates it had elsewhere: in an export that is
-//! restored, or in another system.
+//! Import: parses a JSON object into a record that keeps the id and dates it had elsewhere, in an export that
+//! is restored, or in another system.
 
 use crate::error::Result;
 use crate::id::{MAX_SAFE_INTEGER, TicketId, Version};
@@ -9,7 +9,7 @@ use crate::preset::Presets;
 use crate::ticket::{Record, Ticket, Tombstone};
 use crate::time::Timestamp;
 
-/// The highest id that a moved record may have. It leaves a million million ids for new tickets.
+/// The highest id that an imported record may have. It leaves a million million ids for new tickets.
 pub const HIGHEST_ID: u64 = MAX_SAFE_INTEGER - 1_000_000_000_000;
 
 impl Record {
@@ -18,11 +18,11 @@ impl Record {
     ///
     /// # Errors
     /// [`Error::InvalidFields`] with every violation at once. Dates may not lie after `now`.
-    pub fn moved(mut object: JsonObject, presets: &Presets, now: Timestamp) -> Result<Self> {
+    pub fn imported(mut object: JsonObject, presets: &Presets, now: Timestamp) -> Result<Self> {
         for field in ["id", "createdDate"] {
             object.require(field);
         }
-        let id = object.text("id", movable).value();
+        let id = object.text("id", importable).value();
         let created = object.text("createdDate", |text| past(text, now)).value();
         let updated = object.text("updatedDate", |text| past(text, now)).value();
         let deleted = object.text("deletedDate", |text| past(text, now)).value();
@@ -57,7 +57,7 @@ impl Record {
     }
 }
 
-fn movable(text: &str) -> Result<TicketId, String> {
+fn importable(text: &str) -> Result<TicketId, String> {
     let id: TicketId = text.parse().map_err(|error: crate::id::InvalidId| error.to_string())?;
     if id.get() > HIGHEST_ID { Err(format!("must be at most {HIGHEST_ID}")) } else { Ok(id) }
 }
@@ -78,13 +78,16 @@ mod tests {
     use crate::error::Error;
     use crate::preset::PresetLists;
 
-    fn moved(body: &str) -> Result<Record, Vec<(String, String)>> {
+    fn imported(body: &str) -> Result<Record, Vec<(String, String)>> {
         let presets = Presets::parse(&PresetLists::default()).unwrap();
         let now = "2026-11-24T00:00:00Z".parse().unwrap();
-        Record::moved(JsonObject::parse(body.as_bytes()).unwrap(), &presets, now).map_err(|error| match error
-        {
-            Error::InvalidFields(violations) => violations.into_iter().map(|v| (v.field, v.detail)).collect(),
-            other => panic!("{other:?}"),
+        Record::imported(JsonObject::parse(body.as_bytes()).unwrap(), &presets, now).map_err(|error| {
+            match error {
+                Error::InvalidFields(violations) => {
+                    violations.into_iter().map(|v| (v.field, v.detail)).collect()
+                }
+                other => panic!("{other:?}"),
+            }
         })
     }
 
@@ -94,14 +97,15 @@ mod tests {
             r#"{"id":"7","customerID":1,"subject":"s","createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z"}"#,
             r#"{"id":"7","customerID":1,"createdDate":"2020-01-01T00:00:00.000Z","updatedDate":"2021-01-01T00:00:00.000Z","deletedDate":"2021-01-01T00:00:00.000Z"}"#,
         ] {
-            assert_eq!(serde_json::to_string(&moved(body).unwrap()).unwrap(), body);
+            assert_eq!(serde_json::to_string(&imported(body).unwrap()).unwrap(), body);
         }
     }
 
     #[test]
     fn every_violation_is_named_at_once() {
         let bad = |body: &str| -> Vec<String> {
-            let mut fields: Vec<_> = moved(body).unwrap_err().into_iter().map(|(field, _)| field).collect();
+            let mut fields: Vec<_> =
+                imported(body).unwrap_err().into_iter().map(|(field, _)| field).collect();
             fields.sort();
             fields
         };
@@ -132,7 +136,7 @@ mod tests {
         );
         let highest =
             format!(r#"{{"id":"{}","customerID":1,"subject":"s","createdDate":"2020-01-01"}}"#, HIGHEST_ID);
-        assert!(moved(&highest).is_ok());
+        assert!(imported(&highest).is_ok());
         assert_eq!(bad(&highest.replace(&HIGHEST_ID.to_string(), &(HIGHEST_ID + 1).to_string())), ["id"]);
     }
 
@@ -144,7 +148,8 @@ mod tests {
     #[test]
     fn a_date_lies_from_1970_to_now() {
         let created = |text: &str| {
-            moved(&format!(r#"{{"id":"1","customerID":1,"subject":"s","createdDate":"{text}"}}"#)).map(drop)
+            imported(&format!(r#"{{"id":"1","customerID":1,"subject":"s","createdDate":"{text}"}}"#))
+                .map(drop)
         };
         assert!(created("2026-11-24T00:00:00Z").is_ok() && created("1970-01-01").is_ok());
         let refused = |text: &str| created(text).unwrap_err().swap_remove(0);
@@ -157,17 +162,17 @@ mod tests {
     #[test]
     fn a_ticket_that_never_changed_was_last_changed_when_it_was_created() {
         let body = r#"{"id":"1","customerID":1,"subject":"s","createdDate":"2020-01-02"}"#;
-        let Record::Live(ticket) = moved(body).unwrap() else { panic!() };
+        let Record::Live(ticket) = imported(body).unwrap() else { panic!() };
         assert_eq!((ticket.updated, ticket.version), (ticket.created, Version::FIRST));
         let same = body.replace('}', r#","updatedDate":"2020-01-02"}"#);
-        assert_eq!(moved(&same).unwrap(), Record::Live(ticket));
+        assert_eq!(imported(&same).unwrap(), Record::Live(ticket));
     }
 
     #[test]
     fn a_deletion_is_the_last_change_and_leaves_no_field() {
         let deleted = |members: &str| {
             let stamps = r#""id":"1","customerID":1,"createdDate":"2020-01-02","deletedDate":"2020-01-03""#;
-            moved(&format!("{{{stamps}{members}}}"))
+            imported(&format!("{{{stamps}{members}}}"))
         };
         let Record::Deleted(tombstone) = deleted("").unwrap() else { panic!() };
         assert_eq!((tombstone.updated, tombstone.version), (tombstone.deleted, Version::FIRST.next()));
