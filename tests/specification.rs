@@ -17,5 +17,6 @@ mod log;
 mod monitoring;
 mod moving;
 mod openapi;
+mod sabotages;
 mod sync;
 mod template;
