@@ -239,8 +239,8 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
     );
     assert_eq!(deployed.presets, local.presets);
     assert_eq!(
-        (deployed.policy.settle, deployed.policy.keep_tombstones),
-        (local.policy.settle, local.policy.keep_tombstones)
+        (deployed.settings.settle, deployed.settings.keep_tombstones),
+        (local.settings.settle, local.settings.keep_tombstones)
     );
     assert_eq!(deployed.cors_origins, local.cors_origins);
     // Each variable is read: an invalid value is refused, or its effect shows.
@@ -572,7 +572,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         // A new client each time, so that no key is remembered.
         let sdk_config = engine.sdk_config().into_builder().http_client(client).build();
         let mut config = Config::from_lookup(|_| None).unwrap();
-        config.policy.most_keys = most_keys;
+        config.settings.most_keys = most_keys;
         Gateway { app: Arc::new(App::open(config, &sdk_config, clock.clone())), payload: Payload::Rest }
     };
     let body = json!({"customerID": 7, "subject": "s"});

@@ -16,7 +16,7 @@ use support::clients::{Connector, Copy, Poller, Tail, id, records, table};
 use support::model::Faults;
 use support::simulation::{Reply, Simulation, simulate};
 use support::stream::{Stream, recorded};
-use tickets_repository::Policy;
+use tickets_domain::Settings;
 use tokio::task::JoinHandle;
 
 /// A work queue: a filtered list, and the condition that its tickets meet.
@@ -234,8 +234,8 @@ fn run(seed: u64) -> Result<(), String> {
         // these return to the index.
         let most_keys = if rng.bool() { 12_000 } else { 5 };
         let most_ids = if rng.bool() { 1000 } else { 3 };
-        let policy = Policy { settle: SETTLE, most_keys, most_ids, ..Policy::default() };
-        let api = Simulation::start(seed, policy).await;
+        let settings = Settings { settle: SETTLE, most_keys, most_ids, ..Settings::default() };
+        let api = Simulation::start(seed, settings).await;
         // Tickets lie in two buckets, after some empty ones.
         let base = 1000 * rng.u64(1..4) - rng.u64(1..20);
         api.model.skip_to(base);
@@ -417,7 +417,7 @@ fn every_copy_equals_the_table() {
 fn a_run_can_be_repeated() {
     let injected = |seed| {
         simulate(seed, async {
-            let api = Simulation::start(seed, Policy { settle: SETTLE, ..Policy::default() }).await;
+            let api = Simulation::start(seed, Settings { settle: SETTLE, ..Settings::default() }).await;
             api.model.set(Faults::everything());
             for n in 0..30 {
                 let body = json!({"customerID": 1, "subject": n.to_string()});

@@ -17,14 +17,15 @@ use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use serde_json::{Value, json};
 use tickets_app::Config;
 use tickets_cli::server::local::{Local, any_port};
+use tickets_domain::Settings;
 use tickets_domain::precondition::Precondition;
 use tickets_domain::{
     Clock, Continuation, Error, Filter, Fit, JsonObject, KeyId, ListEnd, Presets, TicketId, TicketInput,
     Timestamp, Visibility,
 };
+use tickets_repository::Tickets;
 use tickets_repository::checkpoint::ExportKind;
 use tickets_repository::client::local_config;
-use tickets_repository::{Policy, Tickets};
 
 /// A table, a store of exports, and a clock that the test moves.
 struct World {
@@ -52,8 +53,8 @@ impl World {
         // Each reading of the clock takes a millisecond.
         let clock =
             Clock::new(move || Timestamp::from_millis(shown.fetch_add(1, Ordering::Relaxed)).unwrap());
-        let policy = Policy { settle: SETTLE, most_keys, ..Policy::default() };
-        let tickets = Tickets::new(database.dynamodb(), "Tickets", clock.clone(), policy);
+        let settings = Settings { settle: SETTLE, most_keys, ..Settings::default() };
+        let tickets = Tickets::new(database.dynamodb(), "Tickets", clock.clone(), settings);
         // A put takes time, so that a run can be killed before it has an effect.
         let slow =
             ThrottleConfig { wait_put_per_call: Duration::from_millis(1), ..ThrottleConfig::default() };

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::model::{Faults, Point};
 use support::simulation::{Reply, Simulation, simulate};
-use tickets_repository::{DynamoDb, Keys, Policy, schema};
+use tickets_domain::Settings;
+use tickets_repository::{DynamoDb, Keys, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -17,8 +18,8 @@ fn each_seed<F: Future<Output = ()>>(test: impl Fn(Simulation, u64) -> F) {
 /// Runs a test with so many seeds.
 fn with_seeds<F: Future<Output = ()>>(seeds: u64, test: impl Fn(Simulation, u64) -> F) {
     for seed in 1..=seeds {
-        let policy = Policy { settle: SETTLE, ..Policy::default() };
-        let run = async { test(Simulation::start(seed, policy).await, seed).await };
+        let settings = Settings { settle: SETTLE, ..Settings::default() };
+        let run = async { test(Simulation::start(seed, settings).await, seed).await };
         simulate(seed, run);
     }
 }
@@ -142,7 +143,7 @@ fn a_written_ticket_is_never_answered_with_an_error_because_a_later_attempt_was_
     // Some seeds take the one path, some the other.
     for seed in 1..=20 {
         simulate(seed, async {
-            let api = Simulation::start(seed, Policy::default()).await;
+            let api = Simulation::start(seed, Settings::default()).await;
             api.model.set(Faults { reset_after: 0.5, denied: 0.5, mentions: TICKET, ..Faults::default() });
             *(if create(&api).await.status == 201 { &mut created } else { &mut failed }) += 1;
         });

@@ -14,7 +14,8 @@ use support::files;
 use support::model::{Faults, Lie, Point};
 use support::simulation::{Reply, Simulation, simulate};
 use support::stream::{deliver, recorded};
-use tickets_repository::{DynamoDb, History, Policy, schema};
+use tickets_domain::Settings;
+use tickets_repository::{DynamoDb, History, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 /// The longest that a write takes.
@@ -27,8 +28,8 @@ const A_MOMENT: Duration = Duration::from_millis(500);
 fn is_noticed<T: PartialEq + Debug>(schedule: impl AsyncFn(Simulation, bool) -> (T, T)) {
     for seed in 1..=5 {
         for broken in [false, true] {
-            let policy = Policy { settle: SETTLE, ..Policy::default() };
-            let play = async { schedule(Simulation::start(seed, policy).await, broken).await };
+            let settings = Settings { settle: SETTLE, ..Settings::default() };
+            let play = async { schedule(Simulation::start(seed, settings).await, broken).await };
             let (came, should) = simulate(seed, play);
             assert_eq!(came == should, !broken, "seed {seed}, broken {broken}: {came:?}, of {should:?}");
         }
@@ -86,7 +87,7 @@ fn a_settle_window_of_zero_is_noticed() {
     for point in [Point::Effect, Point::Indexes] {
         is_noticed(async |mut api, broken| {
             if broken {
-                api.policy.settle = Duration::ZERO;
+                api.settings.settle = Duration::ZERO;
             }
             let mut job = job("/tickets/");
             job.pass(&api, 100).await;

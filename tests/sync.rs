@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use support::model::Faults;
 use support::simulation::{Simulation, simulate};
 use support::{Answer, Api, Options, answer, time};
+use tickets_domain::Settings;
 use tickets_domain::{Clock, JsonObject, PresetLists, Presets, TicketInput, Timestamp};
-use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
-use tickets_repository::{DynamoDb, Policy, Tickets, schema};
+use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
+use tickets_repository::{DynamoDb, Tickets, schema};
 
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -20,13 +21,13 @@ const SETTLE: Duration = Duration::from_secs(10);
 type Copy = BTreeMap<u64, Value>;
 
 async fn api(most_keys: usize) -> Simulation {
-    Simulation::start(1, Policy { settle: SETTLE, most_keys, ..Policy::default() }).await
+    Simulation::start(1, Settings { settle: SETTLE, most_keys, ..Settings::default() }).await
 }
 
 /// Appends `count` tickets of three customers, all created at `at`.
 async fn fill(api: &Simulation, count: u64, at: Timestamp) {
     let dynamodb = DynamoDb::new(&api.model.sdk_config());
-    let tickets = Tickets::new(dynamodb, schema::TICKETS, api.clock.clone(), Policy::default());
+    let tickets = Tickets::new(dynamodb, schema::TICKETS, api.clock.clone(), Settings::default());
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     let samples: Vec<_> = (0..count)
         .map(|n| {

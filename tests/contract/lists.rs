@@ -8,7 +8,7 @@ use support::{Answer, Api, Options, fresh_customer, time};
 use tickets_cli::server::gateway::Payload;
 use tickets_domain::{JsonObject, PresetLists, Presets, TicketInput, Timestamp};
 use tickets_http::reply::MAX_REPLY;
-use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
+use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
 
 use super::{assert_problem, id, on_a_clock, three};
 

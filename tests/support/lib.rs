@@ -141,7 +141,7 @@ impl Api {
             options.environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
         })
         .expect("a configuration");
-        config.policy.most_keys = options.most_keys.unwrap_or(config.policy.most_keys);
+        config.settings.most_keys = options.most_keys.unwrap_or(config.settings.most_keys);
         if local.is_none() {
             // Other tests use the same engine.
             let suffix = format!("{}-{}", std::process::id(), fresh_customer());

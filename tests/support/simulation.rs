@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, Request};
 use serde_json::Value;
 use tickets_app::{App, Config};
 use tickets_cli::server::gateway::{Gateway, Payload};
+use tickets_domain::Settings;
 use tickets_domain::{ApiKey, BearerToken, Clock, RateLimit, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::{DynamoDb, Keys, Policy, schema};
+use tickets_repository::{DynamoDb, Keys, schema};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -39,7 +40,7 @@ pub struct Simulation {
     /// The true time.
     pub clock: Clock,
     /// What instances that start from now on are configured with.
-    pub policy: Policy,
+    pub settings: Settings,
     key: String,
     idle: Rc<RefCell<Vec<Instance>>>,
 }
@@ -82,8 +83,8 @@ impl Reply {
 }
 
 impl Simulation {
-    /// Starts an API with this policy, over a model without faults.
-    pub async fn start(seed: u64, policy: Policy) -> Self {
+    /// Starts an API with this settings, over a model without faults.
+    pub async fn start(seed: u64, settings: Settings) -> Self {
         let model = Model::new(seed).await;
         // Just before the end of a month, so that a run crosses it.
         let epoch: Timestamp = "2026-11-30T23:59:30Z".parse().expect("a time");
@@ -93,7 +94,7 @@ impl Simulation {
         let key = ApiKey::new(&token, Scope::ALL, clock.now());
         let keys = Keys::new(DynamoDb::new(&model.sdk_config()), schema::API_KEYS, clock.clone());
         keys.insert(&key).await.expect("a stored key");
-        Self { model, clock, policy, key: token.reveal(), idle: Rc::default() }
+        Self { model, clock, settings, key: token.reveal(), idle: Rc::default() }
     }
 
     /// The same API for another caller, whose key has this limit or none.
@@ -111,7 +112,7 @@ impl Simulation {
             Timestamp::from_millis(clock.now().millis() + skew).expect("a time like the true one")
         });
         let mut config = Config::from_lookup(|_| None).expect("a configuration");
-        config.policy = self.policy.clone();
+        config.settings = self.settings.clone();
         let mortal = self.model.mortal();
         let app = Arc::new(App::open(config, &mortal.sdk_config(), clock));
         Instance { mortal, router: Gateway { app, payload: Payload::Rest }.into_router() }

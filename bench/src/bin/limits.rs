@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::simulation::{Simulation, simulate};
 use tickets_domain::RateLimit;
-use tickets_repository::Policy;
+use tickets_domain::Settings;
 use tokio::time::Instant;
 
 /// The greedy key's limit, and the requests that it sends a second.
@@ -56,7 +56,7 @@ async fn offer(api: Simulation, rate: f64, seconds: f64, reads: bool) -> Vec<(u1
 /// Prints a row, and returns the polite caller's 99th percentile.
 fn run(what: &str, seconds: f64, greedy: Option<Option<RateLimit>>) -> f64 {
     let (polite, greedy) = simulate(1, async {
-        let api = Simulation::start(1, Policy::default()).await;
+        let api = Simulation::start(1, Settings::default()).await;
         api.model.limit_partitions();
         let greedy = match greedy {
             Some(limit) => Some(api.other_caller(limit).await),

@@ -26,7 +26,7 @@ use tickets_domain::{
     Clock, Continuation, Filter, Fit, JsonObject, KeyId, Presets, Row, TicketFields, TicketId, TicketInput,
     Timestamp, Visibility, WorkQueue,
 };
-use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
+use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Meter, Tickets};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

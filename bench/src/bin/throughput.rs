@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::simulation::{Simulation, simulate};
-use tickets_repository::Policy;
+use tickets_domain::Settings;
 use tokio::time::Instant;
 
 /// The results of requests.
@@ -90,7 +90,7 @@ async fn offer(
 /// Runs a scenario on a model of its own.
 fn run<F: Future<Output = u64>>(scenario: impl FnOnce(Simulation) -> F) -> u64 {
     simulate(1, async {
-        let api = Simulation::start(1, Policy::default()).await;
+        let api = Simulation::start(1, Settings::default()).await;
         api.model.limit_partitions();
         // As many instances as will be needed at once, each of which looks up the key.
         let warm: Vec<_> = (0..500)

@@ -8,7 +8,7 @@ use export_tickets::{Store, erase};
 use serde::Deserialize as _;
 use tickets_app::Config;
 use tickets_domain::{Clock, Error, KeyId, TicketId, Visibility};
-use tickets_repository::erase::Found;
+use tickets_repository::operator::erase::Found;
 use tickets_repository::{History, Tickets, schema};
 
 use super::change::confirmed;
@@ -62,10 +62,10 @@ impl Erase {
     /// If nobody confirms, or the database or the store does not answer. Steps already done are kept.
     pub async fn run(self) -> Result<(), CommandError> {
         private::by_default();
-        let policy = Config::from_env()?.policy;
+        let settings = Config::from_env()?.settings;
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let tickets =
-            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, Clock::system(), policy);
+            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, Clock::system(), settings);
         let history = History::new(opened.dynamodb.clone(), &self.history_table);
         if !self.is_meant(&tickets).await? {
             output::note(format!("ticket {} stays", self.id));

@@ -132,8 +132,8 @@ impl Import {
             Some(name) => {
                 let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
                 let name = if name.is_empty() { &self.tables.tickets_table } else { name };
-                let tickets = Tickets::new(opened.dynamodb.clone(), name, Clock::system(), config.policy);
-                self.move_in(&source, &tickets, &mut report, &progress).await
+                let tickets = Tickets::new(opened.dynamodb.clone(), name, Clock::system(), config.settings);
+                self.import(&source, &tickets, &mut report, &progress).await
             }
         };
         report.finish();
@@ -186,7 +186,7 @@ impl Import {
     }
 
     /// Moves records with their ids and dates straight into the table.
-    async fn move_in(
+    async fn import(
         &self,
         source: &Source<'_>,
         tickets: &Tickets,
@@ -200,9 +200,9 @@ impl Import {
         })?;
         survey.refuse_twins(report, progress);
         refused(report, lines, false)?;
-        let room = tickets.room().await?;
-        if survey.is_to_be_looked_for(&room) {
-            table::look(tickets, &room, source.records()?, parallel, report, progress).await?;
+        let ranges = tickets.reserved_ranges().await?;
+        if survey.is_to_be_looked_for(&ranges) {
+            table::look(tickets, &ranges, source.records()?, parallel, report, progress).await?;
             refused(report, lines, false)?;
         }
         if self.dry_run {
@@ -210,7 +210,7 @@ impl Import {
             return Ok(());
         }
         progress.set_length(lines);
-        let moved = table::move_in(tickets, &survey, source.records()?, parallel, report, progress).await?;
+        let moved = table::import(tickets, &survey, source.records()?, parallel, report, progress).await?;
         progress.finish_and_clear();
         // Also if nothing was put now: an interrupted import may have put the records.
         let epoch = tickets.renew_epoch().await?;

@@ -38,8 +38,8 @@ impl Restored {
     /// [`CommandError::NoTickets`] if the table has never had a ticket.
     pub async fn run(self) -> Result<(), CommandError> {
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
-        let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);
-        let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), policy);
+        let (table, settings) = (&self.tables.tickets_table, Config::from_env()?.settings);
+        let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), settings);
         let restored = match tickets.start_epoch(self.ahead).await {
             Err(Error::NotFound) => return Err(CommandError::NoTickets(table.clone())),
             restored => restored?,

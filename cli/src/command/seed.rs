@@ -9,7 +9,7 @@ use serde_json::json;
 use tickets_app::Config;
 use tickets_domain::{Clock, JsonObject, KeyId, Presets, TicketInput, Timestamp};
 use tickets_repository::Tickets;
-use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
+use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
 
 use crate::data;
 use crate::error::CommandError;
@@ -78,7 +78,7 @@ impl Seed {
         let opened = open(self.endpoint_url.as_deref(), Some(&self.data)).await?;
         let clock = Clock::system();
         let tickets =
-            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, clock.clone(), config.policy);
+            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, clock.clone(), config.settings);
         let progress = progress_bar(self.quiet, "{human_pos}/{human_len} tickets, {per_sec}, {eta} left");
         progress.set_length(self.count);
         let mut rng = Rng::with_seed(self.random);

@@ -66,8 +66,8 @@ impl From {
             return Ok(Source::Api(self.api.client()?));
         }
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
-        let (table, policy) = (&self.tables.tickets_table, Config::from_env()?.policy);
-        let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), policy);
+        let (table, settings) = (&self.tables.tickets_table, Config::from_env()?.settings);
+        let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), settings);
         Ok(Source::Table(tickets, Box::new(opened)))
     }
 }
@@ -149,7 +149,7 @@ impl Source {
         let listed = tickets.list(&filter, continuation, Visibility::All, take).await?;
         match failed {
             Some(error) => Err(tickets_domain::Error::internal(error).into()),
-            None => Ok(Page { rows, end: listed.end, sync_until: Some(tickets.policy().horizon(now)) }),
+            None => Ok(Page { rows, end: listed.end, sync_until: Some(tickets.settings().horizon(now)) }),
         }
     }
 

@@ -117,7 +117,7 @@ impl Exporter {
 
     /// The instant up to which every change is visible.
     fn horizon(&self) -> Timestamp {
-        self.tickets.policy().horizon(self.clock.now())
+        self.tickets.settings().horizon(self.clock.now())
     }
 }
 

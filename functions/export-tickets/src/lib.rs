@@ -48,7 +48,7 @@ pub async fn from_env() -> Result<(Exporter, Log), StartError> {
             Store::bucket(name, &sdk_config, Some(&config.roots()?)).await?
         }
     };
-    let tickets = Tickets::new(dynamodb, config.tickets_table, clock.clone(), config.policy);
+    let tickets = Tickets::new(dynamodb, config.tickets_table, clock.clone(), config.settings);
     Ok((Exporter::new(tickets, store, clock), Log::to_cloud_watch(config.log)))
 }
 

@@ -159,11 +159,8 @@ fn endpoint(sdk_config: &SdkConfig, region: &str) -> String {
 /// (*Service-specific endpoints*, AWS SDKs and Tools Reference Guide).
 fn endpoint_url(sdk_config: &SdkConfig) -> Option<String> {
     let is_explicit = sdk_config.get_origin("endpoint_url").is_client_config();
-    let key = ServiceConfigKey::builder()
-        .service_id("S3")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build();
+    let key =
+        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     let of_service = key.ok().filter(|_| !is_explicit);
     of_service
         .and_then(|key| sdk_config.service_config()?.load_config(key))

@@ -22,8 +22,8 @@ pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
 }
 
 fn configuration(app: &App) -> Result<Response, Problem> {
-    let policy = app.tickets.policy();
-    reply::of(&TicketConfiguration::new(&app.presets, policy.settle, policy.keep_tombstones))
+    let settings = app.tickets.settings();
+    reply::of(&TicketConfiguration::new(&app.presets, settings.settle, settings.keep_tombstones))
 }
 
 /// Makes a document on request, so that no cold start waits for it.

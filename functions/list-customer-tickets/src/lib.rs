@@ -12,7 +12,7 @@ pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
 
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
     let customer = request.customer_id()?;
-    let horizon = app.tickets.policy().horizon(request.received());
+    let horizon = app.tickets.settings().horizon(request.received());
     let query =
         ListQuery::parse(request.query(), Some(customer), caller.visibility(), &app.presets, horizon)?;
     let mut reply = ListReply::default();

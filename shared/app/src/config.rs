@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use thiserror::Error;
+use tickets_domain::Settings;
 use tickets_domain::preset::InvalidPreset;
 use tickets_domain::{PresetLists, Presets};
 use tickets_http::log;
-use tickets_repository::{Policy, schema};
+use tickets_repository::schema;
 
 /// A deployment's configuration, from the environment that the template sets.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Config {
     /// comma-separated.
     pub presets: Presets,
     /// `SETTLE_SECONDS`, `TOMBSTONE_DAYS`.
-    pub policy: Policy,
+    pub settings: Settings,
     /// `CORS_ORIGINS`: comma-separated, `*` for any; empty for none.
     pub cors_origins: Vec<String>,
     /// `SERVE_DOCS`: whether the deployment shows its description as a page.
@@ -129,16 +130,16 @@ impl Config {
             owners: &or("TICKET_OWNERS", default.owners),
         })
         .map_err(|(field, error)| InvalidConfig::Preset(field, error))?;
-        let policy = Policy::default();
+        let settings = Settings::default();
         Ok(Self {
             tickets_table: or("TICKETS_TABLE", schema::TICKETS),
             api_keys_table: or("API_KEYS_TABLE", schema::API_KEYS),
             history_table: or("HISTORY_TABLE", schema::HISTORY),
             presets,
-            policy: Policy {
-                settle: Duration::from_secs(number("SETTLE_SECONDS", policy.settle.as_secs(), 4, 300)?),
+            settings: Settings {
+                settle: Duration::from_secs(number("SETTLE_SECONDS", settings.settle.as_secs(), 4, 300)?),
                 keep_tombstones: Duration::from_secs(24 * 60 * 60 * number("TOMBSTONE_DAYS", 90, 1, 3650)?),
-                ..policy
+                ..settings
             },
             cors_origins: or("CORS_ORIGINS", "")
                 .split(',')
@@ -190,7 +191,7 @@ mod tests {
     fn nothing_needs_to_be_configured() {
         let config = config(&[]).unwrap();
         assert_eq!((config.tickets_table.as_str(), config.api_keys_table.as_str()), ("Tickets", "ApiKeys"));
-        assert_eq!(config.policy.settle, Duration::from_secs(10));
+        assert_eq!(config.settings.settle, Duration::from_secs(10));
         assert!(config.cors_origins.is_empty());
     }
 

@@ -54,7 +54,7 @@ impl App {
     pub fn open(config: Config, sdk_config: &SdkConfig, clock: Clock) -> Self {
         let dynamodb = DynamoDb::new(sdk_config);
         Self {
-            tickets: Tickets::new(dynamodb.clone(), config.tickets_table, clock.clone(), config.policy),
+            tickets: Tickets::new(dynamodb.clone(), config.tickets_table, clock.clone(), config.settings),
             history: History::new(dynamodb.clone(), config.history_table),
             presets: config.presets,
             keys: Keys::new(dynamodb, config.api_keys_table, clock.clone()),

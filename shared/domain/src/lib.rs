@@ -8,6 +8,7 @@
 //! - [`import`]: parses a JSON object into a record that keeps its id and dates from elsewhere;
 //! - [`precondition`]: which versions of a ticket a request may change, or need not send;
 //! - [`filter`], [`work_queue`]: which tickets a list holds;
+//! - [`settings`]: what a deployment configures, and up to when changes are settled;
 //! - [`list`], [`continuation`]: how a page of a list ends, and what the next page needs to know;
 //! - [`visibility`]: which tickets a key can see;
 //! - [`history`]: who made which version of a ticket, and what it changed;
@@ -36,6 +37,7 @@ pub mod precondition;
 pub mod preset;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod settings;
 pub mod status;
 mod suggestion;
 pub mod text;
@@ -56,6 +58,7 @@ pub use key::{ApiKey, BearerToken, KeyId, KeyStore, Scope};
 pub use limit::{Quota, RateLimit};
 pub use list::{Epoch, Fit, ListEnd, Listed, Row};
 pub use preset::{PresetLists, Presets};
+pub use settings::Settings;
 pub use ticket::{Departure, Record, RecordKey, RecordState, Ticket, TicketFields, Tombstone};
 pub use time::{Clock, Timestamp};
 pub use usage::{Meter, Usage};

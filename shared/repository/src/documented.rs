@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tickets_domain::export::{Part, Pass, Range};
-use tickets_domain::precondition::Precondition;
 use tickets_domain::idempotency::Idempotency;
+use tickets_domain::precondition::Precondition;
 use tickets_domain::{
     ApiKey, BearerToken, KeyId, KeyStore as _, Meter, Scope, Ticket, TicketFields, TicketId, Timestamp,
     Visibility,
@@ -116,7 +116,7 @@ async fn write_tickets(tickets: &Tickets) {
     let void = item::void_item(9.try_into().unwrap(), &metadata, at(0), Duration::from_secs(1)).unwrap();
     tickets.dynamodb.client().put_item().table_name("Tickets").set_item(Some(void)).send().await.unwrap();
     tickets.start_epoch(100).await.unwrap();
-    tickets.make_room(&[200], at(0)).await.unwrap().unwrap();
+    tickets.reserve_ranges(&[200], at(0)).await.unwrap().unwrap();
     let mut saved = tickets.checkpoint(ExportKind::Scheduled).await.unwrap();
     saved.checkpoint.watermark = Some(at(0));
     let range = Range { after: 0, last: 1 };

@@ -5,19 +5,17 @@
 //! id is *open* while its ticket may still come, and *closed* once its reservation is older than any write
 //! can last. The next ticket stores when it was reserved.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::Deserialize;
-use tickets_domain::{Epoch, Error, Result, Timestamp};
+use tickets_domain::{Epoch, Error, Result, Settings, Timestamp};
 
 use crate::backoff::Backoff;
 use crate::dynamodb::WriteError;
 use crate::item::{self, millis};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
-use crate::tickets::{Policy, Tickets};
+use crate::tickets::Tickets;
 use crate::write::{Attempt, Outcome, until_known};
 
 pub(crate) fn new_epoch() -> Epoch {
@@ -65,16 +63,6 @@ pub(crate) struct Reservation {
     pub(crate) previous_reserved: Option<Timestamp>,
     /// When these ids were reserved.
     pub(crate) reserved: Timestamp,
-}
-
-/// The result of [`Tickets::start_epoch`].
-#[derive(Debug, Clone)]
-pub struct Restored {
-    /// The highest id the restored table had given out.
-    pub last: u64,
-    /// The next ticket's id is higher than this.
-    pub skipped_to: u64,
-    pub epoch: Epoch,
 }
 
 impl Tickets {
@@ -157,63 +145,6 @@ impl Tickets {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// Starts a new epoch for a table that got records with dates in the past. Whoever keeps a copy starts
-    /// over, and so do exports.
-    pub async fn renew_epoch(&self) -> Result<Epoch> {
-        let epoch = new_epoch();
-        let update = self
-            .update_counter()
-            .update_expression("SET #epoch = :epoch")
-            .condition_expression("attribute_exists(#last)")
-            .expression_attribute_names("#last", "last")
-            .expression_attribute_names("#epoch", "epoch")
-            .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()));
-        self.dynamodb.wrote(update.send().await)?;
-        self.forget_checkpoints().await?;
-        Ok(epoch)
-    }
-
-    /// Starts a new epoch for a table that was restored from an earlier state. Moves the counter `ahead` by
-    /// that many ids, because those after its `last` were already given out, with other tickets. Exports
-    /// begin anew.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] for a table without tickets; [`Error::Contended`] if ids are reserved all the
-    /// time.
-    pub async fn start_epoch(&self, ahead: u64) -> Result<Restored> {
-        let mut backoff = Backoff::within(Duration::from_secs(10));
-        loop {
-            let Counter { last, first_month, skipped, .. } = self.counter().await?;
-            if first_month.is_none() {
-                return Err(Error::NotFound);
-            }
-            let (skipped_to, epoch) = (last + ahead, new_epoch());
-            let number = |number: u64| AttributeValue::N(number.to_string());
-            let range = |(from, to): (u64, u64)| AttributeValue::L(vec![number(from), number(to)]);
-            let skipped = skipped.into_iter().chain([(last + 1, skipped_to)]).map(range).collect();
-            let update = self
-                .update_counter()
-                .update_expression("SET #last = :next, #epoch = :epoch, #skipped = :skipped")
-                .condition_expression("#last = :last")
-                .expression_attribute_names("#last", "last")
-                .expression_attribute_names("#epoch", "epoch")
-                .expression_attribute_names("#skipped", "skipped")
-                .expression_attribute_values(":last", number(last))
-                .expression_attribute_values(":next", number(skipped_to))
-                .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()))
-                .expression_attribute_values(":skipped", AttributeValue::L(skipped));
-            match self.dynamodb.wrote(update.send().await) {
-                Ok(_) => {
-                    self.forget_checkpoints().await?;
-                    return Ok(Restored { last, skipped_to, epoch });
-                }
-                Err(WriteError::ConditionFailed(_)) if backoff.wait().await => {}
-                // It may have taken effect. Another run only skips more ids.
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
 }
 
 /// This part of the settle window, a tenth, is kept for clocks that differ. A list leaves out what comes
@@ -235,8 +166,8 @@ pub(crate) struct Gaps<'a> {
 
 impl<'a> Gaps<'a> {
     /// For a list of the ids after `id_after`, read from `began` on.
-    pub(crate) fn after(id_after: u64, counter: &'a Counter, began: Timestamp, policy: &Policy) -> Self {
-        let closed = began.minus(policy.settle - policy.settle / CLOCKS);
+    pub(crate) fn after(id_after: u64, counter: &'a Counter, began: Timestamp, settings: &Settings) -> Self {
+        let closed = began.minus(settings.settle - settings.settle / CLOCKS);
         Self { counter, closed, expected: counter.given_from(id_after.saturating_add(1)), missing: None }
     }
 
@@ -272,9 +203,9 @@ impl<'a> Gaps<'a> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use serde_json::{Value, json};
-    use tokio::time::Instant;
 
     use super::*;
     use crate::scripted::{self, Answer, NOW, condition_failed, lost, ok, refused};
@@ -290,7 +221,7 @@ mod tests {
     #[test]
     fn a_missing_id_is_open_until_its_reservation_is_old() {
         let counter = counter(&[]);
-        let gaps = || Gaps::after(40, &counter, time(100_000), &Policy::default());
+        let gaps = || Gaps::after(40, &counter, time(100_000), &Settings::default());
         // The window is ten seconds, less a tenth.
         assert_eq!(gaps().before(43, Some(time(91_001)), true), Some(41));
         assert_eq!(gaps().before(43, Some(time(91_000)), true), None);
@@ -300,11 +231,15 @@ mod tests {
     #[test]
     fn a_skipped_id_is_not_missing() {
         let counter = counter(&[(42, 44), (45, 46)]);
-        let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
+        let mut gaps = Gaps::after(40, &counter, time(100_000), &Settings::default());
         assert_eq!(gaps.before(41, None, true), None);
         assert_eq!(gaps.before(47, Some(time(99_000)), true), None);
         assert_eq!(
-            Gaps::after(42, &counter, time(100_000), &Policy::default()).before(47, Some(time(99_000)), true),
+            Gaps::after(42, &counter, time(100_000), &Settings::default()).before(
+                47,
+                Some(time(99_000)),
+                true
+            ),
             None
         );
         assert_eq!(gaps.before(49, Some(time(99_000)), true), Some(48));
@@ -313,7 +248,7 @@ mod tests {
     #[test]
     fn if_a_void_has_no_reservation_time_the_next_record_decides() {
         let counter = counter(&[]);
-        let mut gaps = Gaps::after(40, &counter, time(100_000), &Policy::default());
+        let mut gaps = Gaps::after(40, &counter, time(100_000), &Settings::default());
         assert_eq!(gaps.before(42, None, true), None);
         assert_eq!(gaps.before(43, None, true), None);
         assert_eq!(gaps.before(44, Some(time(99_000)), true), Some(41));
@@ -376,65 +311,5 @@ mod tests {
         assert!(lower(|| ok(json!({}))).await.is_ok());
         assert!(lower(|| condition_failed(Value::Null)).await.is_ok(), "it is as low already");
         assert!(matches!(lower(|| refused("ValidationException")).await, Err(Error::Internal(_))));
-    }
-
-    fn counter_item() -> Answer {
-        let skipped = json!({"L": [{"L": [{"N": "2"}, {"N": "3"}]}]});
-        ok(json!({"Item": {
-            "last": {"N": "5"}, "firstMonth": {"S": "2026-01"}, "epoch": {"S": "e"}, "skipped": skipped,
-        }}))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_epoch_starts_ahead_of_ids_given_out_meanwhile() {
-        let refusals = AtomicUsize::new(0);
-        let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
-            "GetItem" => counter_item(),
-            "UpdateItem" if refusals.fetch_add(1, Ordering::Relaxed) < 2 => condition_failed(Value::Null),
-            _ => ok(json!({})),
-        });
-        let restored = tickets.start_epoch(1000).await.unwrap();
-        assert_eq!((restored.last, restored.skipped_to), (5, 1005));
-        let updates = calls.of("UpdateItem");
-        assert_eq!((updates.len(), calls.of("GetItem").len()), (3, 3), "it is read again each time");
-        let range = |from: &str, to: &str| json!({"L": [{"N": from}, {"N": to}]});
-        let values = &updates[2]["ExpressionAttributeValues"];
-        assert_eq!(values[":skipped"], json!({"L": [range("2", "3"), range("6", "1005")]}));
-        assert_eq!((&values[":last"], &values[":next"]), (&json!({"N": "5"}), &json!({"N": "1005"})));
-        assert_eq!(values[":epoch"], json!({"S": restored.epoch.to_string()}));
-        assert_eq!(calls.of("DeleteItem").len(), 2, "exports begin anew");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_epoch_that_cannot_start_says_why() {
-        let start = async |update: fn() -> Answer| {
-            let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
-                "GetItem" => counter_item(),
-                _ => update(),
-            });
-            (tickets.start_epoch(1000).await.unwrap_err(), calls.of("UpdateItem").len())
-        };
-        let began = Instant::now();
-        let (error, attempts) = start(|| condition_failed(Value::Null)).await;
-        assert!(matches!(error, Error::Contended) && attempts > 10, "{error:?} {attempts}");
-        assert!((9..=10).contains(&(Instant::now() - began).as_secs()));
-        let (error, attempts) = start(|| refused("ValidationException")).await;
-        assert!(matches!(error, Error::Internal(_)) && attempts == 1);
-        let (error, attempts) = start(lost).await;
-        assert!(matches!(error, Error::Unavailable(_)) && attempts == 1, "it may have taken effect");
-        let (tickets, _) = scripted::tickets(|_, _| ok(json!({})));
-        assert!(matches!(tickets.start_epoch(1000).await, Err(Error::NotFound)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_renewed_epoch_makes_exports_begin_anew() {
-        let (tickets, calls) = scripted::tickets(|_, _| ok(json!({})));
-        let epoch = tickets.renew_epoch().await.unwrap();
-        let values = &calls.of("UpdateItem")[0]["ExpressionAttributeValues"];
-        assert_eq!(values[":epoch"], json!({"S": epoch.to_string()}));
-        assert_eq!(calls.of("DeleteItem").len(), 2);
-        let (tickets, calls) = scripted::tickets(|_, _| condition_failed(Value::Null));
-        assert!(tickets.renew_epoch().await.is_err(), "a table without tickets has none");
-        assert!(calls.of("DeleteItem").is_empty());
     }
 }

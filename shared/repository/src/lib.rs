@@ -6,10 +6,12 @@
 //! - `primary_key`, `item`: the keys of items, and their attributes;
 //! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;
 //! - `write`: the one write loop, with `failure` (the SDK's errors by effect) and `backoff`;
-//! - `create`, `update`, `list`, [`seed`], [`moving`]: [`Tickets`]' calls, one file per subject;
-//! - [`erase`]: removes a ticket's content from table and history;
+//! - `create`, `update`, `list`: [`Tickets`]' calls, one file per subject;
+//! - [`operator`]: what only operators do: import, restore, seed, erase;
 //! - [`history`]: what happened to each ticket, made from the table's stream;
-//! - [`api_key`]: the keys, with [`key_cache`] for how long they are remembered, [`limit`] for those with a limit, and `lease` for an instance's part of it; [`checkpoint`]: how far exports have come.
+//! - [`api_key`]: the keys, with [`key_cache`] for how long they are remembered, [`limit`] for those with a limit, and
+//!   `lease` for an instance's part of it;
+//! - [`checkpoint`]: how far exports have come.
 //!
 //! This crate knows nothing of the API's requests and responses.
 
@@ -21,7 +23,6 @@ mod create;
 #[cfg(test)]
 mod documented;
 pub mod dynamodb;
-pub mod erase;
 mod failure;
 pub mod history;
 pub mod ids;
@@ -31,12 +32,11 @@ mod lease;
 pub mod limit;
 mod list;
 mod month;
-pub mod moving;
+pub mod operator;
 mod primary_key;
 pub mod schema;
 #[cfg(test)]
 mod scripted;
-pub mod seed;
 pub mod tickets;
 mod transcode;
 mod update;
@@ -47,5 +47,5 @@ pub use create::Created;
 pub use dynamodb::DynamoDb;
 pub use history::History;
 pub use primary_key::{COUNTER, SHARDS};
-pub use tickets::{Policy, Tickets};
+pub use tickets::Tickets;
 pub use tickets_domain::Meter;

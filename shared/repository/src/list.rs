@@ -193,7 +193,7 @@ impl Tickets {
             match self.fetch(&found.candidates, page).await? {
                 Fetched::Full { .. } => return Ok(ListEnd::More(Continuation::Unknown)),
                 Fetched::All if found.is_end() => return Ok(ListEnd::Complete),
-                Fetched::All if read > self.policy.most_keys && page.taken > 0 => {
+                Fetched::All if read > self.settings.most_keys && page.taken > 0 => {
                     return Ok(ListEnd::More(Continuation::Unknown));
                 }
                 // If little matches, do not read many small pages.
@@ -256,7 +256,7 @@ impl Tickets {
                     let candidates: Vec<_> = ids.iter().copied().map(Candidate::ticket).collect();
                     match self.fetch(&candidates, page).await? {
                         Fetched::Full { at } => {
-                            let most = self.policy.most_ids;
+                            let most = self.settings.most_ids;
                             return Ok(ListEnd::More(Continuation::carrying(&ids[at..], complete, most)));
                         }
                         Fetched::All if complete => return Ok(ListEnd::Complete),
@@ -280,13 +280,13 @@ impl Tickets {
         let mut keys = ChangedKeys::new(self, counter, filter, since);
         let (mut ids, mut read) = (BTreeSet::new(), 0);
         loop {
-            let page = keys.next(self.policy.most_keys.saturating_sub(read) + 1).await?;
+            let page = keys.next(self.settings.most_keys.saturating_sub(read) + 1).await?;
             read += page.keys.len();
             ids.extend(page.keys.iter().filter(|key| filter.may_match(key)).map(|key| key.id));
             if page.end {
                 return Ok(Some(ids));
             }
-            if read > self.policy.most_keys {
+            if read > self.settings.most_keys {
                 return Ok(None);
             }
         }
@@ -306,7 +306,7 @@ impl Tickets {
         loop {
             let KeyPage { keys, end } = keys.next(usize::MAX).await?;
             ids.extend(keys.iter().filter(|key| ahead.may_match(key)).map(|key| key.id));
-            while ids.len() > self.policy.most_ids {
+            while ids.len() > self.settings.most_ids {
                 ids.pop_last();
                 complete = false;
             }
@@ -336,7 +336,7 @@ mod tests {
 
     use super::*;
     use crate::scripted::{self, Calls};
-    use crate::tickets::Policy;
+    use tickets_domain::Settings;
 
     fn key(id: u64, state: RecordState) -> RecordKey {
         let at = Timestamp::from_millis(1_764_000_000_000).unwrap();
@@ -440,8 +440,8 @@ mod tests {
     async fn a_page_that_has_something_ends_after_enough_keys() {
         let (tickets, calls) = scripted::engine(100).await;
         delete(&tickets, 3..100).await;
-        let policy = Policy { most_keys: 20, ..Policy::default() };
-        let tickets = Tickets { policy, ..tickets };
+        let settings = Settings { most_keys: 20, ..Settings::default() };
+        let tickets = Tickets { settings, ..tickets };
         let filter = Filter { customer: customer(1), limit: Some(3), ..Filter::default() };
         let (ids, end) = list(&tickets, &filter, Continuation::Unknown).await;
         assert_eq!((ids, end), (vec![1, 2], ListEnd::More(Continuation::Unknown)));
@@ -455,7 +455,7 @@ mod tests {
     async fn few_changes_are_fetched_and_many_are_walked_over() {
         for (count, walked) in [(39, false), (40, true)] {
             let (tickets, calls) = scripted::engine(count).await;
-            let tickets = Tickets { policy: Policy { most_keys: 39, ..Policy::default() }, ..tickets };
+            let tickets = Tickets { settings: Settings { most_keys: 39, ..Settings::default() }, ..tickets };
             let since = Some(tickets.clock.now());
             let filter = Filter { updated_since: since, ..Filter::default() };
             let (ids, end) = list(&tickets, &filter, Continuation::Unknown).await;
@@ -468,7 +468,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn changes_far_apart_are_carried_in_the_link_and_close_ones_walked() {
         let (tickets, calls) = scripted::engine(0).await;
-        let tickets = Tickets { policy: Policy { most_ids: 3, ..Policy::default() }, ..tickets };
+        let tickets = Tickets { settings: Settings { most_ids: 3, ..Settings::default() }, ..tickets };
         for _ in 0..6 {
             scripted::append(&tickets, 1).await;
             scripted::skip(&tickets, 9).await;

@@ -12,15 +12,17 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_types::body::SdkBody;
 use serde_json::value::Serializer;
 use serde_json::{Value, json};
-use tickets_domain::{Clock, JsonObject, PresetLists, Presets, TicketFields, TicketInput, Timestamp};
+use tickets_domain::{
+    Clock, JsonObject, PresetLists, Presets, Settings, TicketFields, TicketInput, Timestamp,
+};
 use tickets_engine::Database;
 
 use crate::backoff::Backoff;
 use crate::client::local_config;
 use crate::dynamodb::DynamoDb;
+use crate::operator::seed::{MAX_CHUNK, SeedTicket};
 use crate::schema;
-use crate::seed::{MAX_CHUNK, SeedTicket};
-use crate::tickets::{Policy, Tickets};
+use crate::tickets::Tickets;
 use crate::write::WRITE_DEADLINE;
 
 /// The time in these tests, in milliseconds.
@@ -79,7 +81,7 @@ pub(crate) fn tickets(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 's
     });
     let sdk_config = local_config("http://localhost").into_builder().http_client(http_client).build();
     let clock = Clock::new(|| Timestamp::from_millis(NOW).unwrap());
-    (Tickets::new(DynamoDb::new(&sdk_config), "Tickets", clock, Policy::default()), calls)
+    (Tickets::new(DynamoDb::new(&sdk_config), "Tickets", clock, Settings::default()), calls)
 }
 
 /// The tickets' table of the engine, with so many tickets, and the calls it gets.

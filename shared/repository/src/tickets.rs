@@ -1,45 +1,10 @@
 //! The tickets' table: what its calls share, and the simplest calls.
 
-use std::time::Duration;
-
-use tickets_domain::{Clock, Error, Meter, Result, Ticket, TicketId, Timestamp, Visibility};
+use tickets_domain::{Clock, Error, Meter, Result, Settings, Ticket, TicketId, Visibility};
 
 use crate::dynamodb::DynamoDb;
 use crate::item::{self, Item, Stored};
 use crate::primary_key::PrimaryKey;
-
-/// What a deployment configures about keeping and listing tickets.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// A write is visible in every index this long after it was stamped: the write deadline plus
-    /// an allowance for index propagation and clock skew.
-    pub settle: Duration,
-    /// How long tombstones and departures are kept.
-    pub keep_tombstones: Duration,
-    /// The most index entries that a page of changes reads before it walks the buckets instead: 200 read
-    /// units, twice the cost of 100 tickets.
-    pub most_keys: usize,
-    /// The most ids a `Link` carries.
-    pub most_ids: usize,
-}
-
-impl Policy {
-    /// The instant up to which every change is visible.
-    pub fn horizon(&self, now: Timestamp) -> Timestamp {
-        now.minus(self.settle)
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            settle: Duration::from_secs(10),
-            keep_tombstones: Duration::from_secs(90 * 24 * 60 * 60),
-            most_keys: 12_000,
-            most_ids: tickets_domain::continuation::MOST_IDS,
-        }
-    }
-}
 
 /// The tickets' table.
 #[derive(Debug, Clone)]
@@ -47,12 +12,12 @@ pub struct Tickets {
     pub(crate) dynamodb: DynamoDb,
     pub(crate) table: String,
     pub(crate) clock: Clock,
-    pub(crate) policy: Policy,
+    pub(crate) settings: Settings,
 }
 
 impl Tickets {
-    pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock, policy: Policy) -> Self {
-        Self { dynamodb, table: table.into(), clock, policy }
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock, settings: Settings) -> Self {
+        Self { dynamodb, table: table.into(), clock, settings }
     }
 
     /// The same table, with a meter that counts what its calls consume.
@@ -65,8 +30,8 @@ impl Tickets {
         &self.table
     }
 
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Returns a ticket.

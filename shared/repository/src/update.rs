@@ -81,7 +81,7 @@ impl Tickets {
                     item::ticket_item(next, &metadata)?
                 }
                 Record::Deleted(tombstone) => {
-                    item::tombstone_item(tombstone, metadata, self.policy.keep_tombstones)?
+                    item::tombstone_item(tombstone, metadata, self.settings.keep_tombstones)?
                 }
                 Record::Departed(_) => return Err(Error::internal("a departure is no version of a ticket")),
             };
@@ -112,7 +112,7 @@ impl Tickets {
         let write_id = WriteId::new(by);
         let put = Put {
             key: PrimaryKey::departure(departure.id, departure.customer),
-            item: item::departure_item(&departure, &write_id, self.policy.keep_tombstones)?,
+            item: item::departure_item(&departure, &write_id, self.settings.keep_tombstones)?,
             write_id,
             // A later departure is as good: a slow mover must not replace it by an older date.
             condition: Condition::Older(departure.updated),

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use indicatif::ProgressBar;
 use tickets_domain::{Error, KeyId, Record, Timestamp, Violation};
 use tickets_repository::Tickets;
-use tickets_repository::moving::{MovedIn, Room};
+use tickets_repository::operator::import::{Imported, ReservedRanges};
 
 use super::report::Report;
 use crate::error::CommandError;
@@ -48,8 +48,8 @@ impl Survey {
     }
 
     /// Whether some ids are not free, so that the table must be searched for their records.
-    pub(super) fn is_to_be_looked_for(&self, room: &Room) -> bool {
-        let admits = |id: u64| id.try_into().is_ok_and(|id| room.admits(id));
+    pub(super) fn is_to_be_looked_for(&self, ranges: &ReservedRanges) -> bool {
+        let admits = |id: u64| id.try_into().is_ok_and(|id| ranges.admits(id));
         !self.ids.iter().all(|(id, _)| admits(*id))
     }
 }
@@ -62,13 +62,13 @@ fn importer() -> Result<KeyId, Error> {
 /// Refuses rows whose ids are not free, unless the same record is there already. Writes nothing.
 pub(super) async fn look(
     tickets: &Tickets,
-    room: &Room,
+    ranges: &ReservedRanges,
     records: impl Iterator<Item = Result<(u64, Record), CommandError>>,
     parallel: usize,
     report: &mut Report,
     progress: &ProgressBar,
 ) -> Result<(), CommandError> {
-    let given = records.filter(|record| !matches!(record, Ok((_, record)) if room.admits(record.key().id)));
+    let given = records.filter(|record| !matches!(record, Ok((_, record)) if ranges.admits(record.key().id)));
     let looks = stream::iter(given).map(|record| async {
         let (line, record) = record?;
         let became = patiently(|| tickets.look_for(&record)).await?;
@@ -84,11 +84,11 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// Makes room for the ids and puts every record that is missing. It can be repeated.
+/// Reserves the ids and puts every record that is missing. It can be repeated.
 ///
 /// # Errors
 /// [`CommandError::TooSparse`] if the ids are too far apart.
-pub(super) async fn move_in(
+pub(super) async fn import(
     tickets: &Tickets,
     survey: &Survey,
     records: impl Iterator<Item = Result<(u64, Record), CommandError>>,
@@ -99,8 +99,8 @@ pub(super) async fn move_in(
     let mut moved = Moved::default();
     let Some(earliest) = survey.earliest else { return Ok(moved) };
     let ids: Vec<u64> = survey.ids.iter().map(|(id, _)| *id).collect();
-    let room = patiently(|| tickets.make_room(&ids, earliest)).await?;
-    let room = room.map_err(|sparse| CommandError::TooSparse {
+    let ranges = patiently(|| tickets.reserve_ranges(&ids, earliest)).await?;
+    let ranges = ranges.map_err(|sparse| CommandError::TooSparse {
         count: ids.len(),
         first: sparse.first,
         last: sparse.last,
@@ -108,7 +108,7 @@ pub(super) async fn move_in(
     let by = importer()?;
     let puts = stream::iter(records).map(|record| async {
         let (line, record) = record?;
-        let became = patiently(|| tickets.move_in(&by, &room, &record)).await?;
+        let became = patiently(|| tickets.import(&by, &ranges, &record)).await?;
         Ok::<_, CommandError>((line, record, became))
     });
     let mut puts = std::pin::pin!(puts.buffer_unordered(parallel));
@@ -116,10 +116,10 @@ pub(super) async fn move_in(
         let (line, record, became) = put?;
         progress.inc(1);
         match became {
-            MovedIn::New => moved.new += 1,
-            MovedIn::There => moved.there += 1,
-            MovedIn::Changed => moved.changed += 1,
-            MovedIn::Taken | MovedIn::GivenOut => {
+            Imported::New => moved.new += 1,
+            Imported::There => moved.there += 1,
+            Imported::Changed => moved.changed += 1,
+            Imported::Taken | Imported::GivenOut => {
                 refusal(&record, became)
                     .iter()
                     .for_each(|violation| report.refuse(line, std::slice::from_ref(violation), progress));
@@ -130,12 +130,12 @@ pub(super) async fn move_in(
 }
 
 /// Why a record was not moved in; `None` if it was.
-fn refusal(record: &Record, became: MovedIn) -> Option<Violation> {
+fn refusal(record: &Record, became: Imported) -> Option<Violation> {
     let id = record.key().id;
     match became {
-        MovedIn::New | MovedIn::There | MovedIn::Changed => None,
-        MovedIn::Taken => Some(Violation::new("id", format!("{id} is taken by another ticket"))),
-        MovedIn::GivenOut => Some(Violation::new(
+        Imported::New | Imported::There | Imported::Changed => None,
+        Imported::Taken => Some(Violation::new("id", format!("{id} is taken by another ticket"))),
+        Imported::GivenOut => Some(Violation::new(
             "id",
             format!("{id} is not free: it was given out before, and nothing is under it now"),
         )),

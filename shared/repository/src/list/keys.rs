@@ -316,7 +316,7 @@ impl<'a> ChangedKeys<'a> {
         // The first writer's clock named the first month. Another writer's clock may have been behind.
         let first = counter.first_month.map(|first| Month::of(since).max(first.previous()));
         // The fastest of the writers' clocks may already be in this month.
-        let last = Month::of(tickets.clock.now().plus(tickets.policy.settle)).min(Month::of(until));
+        let last = Month::of(tickets.clock.now().plus(tickets.settings.settle)).min(Month::of(until));
         let months = first.filter(|first| *first <= last && since <= until).map(|first| (first, last));
         Self { tickets, since, until, months, shards: fresh_shards() }
     }

@@ -232,7 +232,7 @@ impl Tickets {
         began: Timestamp,
         page: &mut Page<F>,
     ) -> Result<Walked> {
-        let mut gaps = Gaps::after(page.done, counter, began, &self.policy);
+        let mut gaps = Gaps::after(page.done, counter, began, &self.settings);
         let mut look_again = None;
         // The database filters nothing: a filtered record would look like a gap.
         let mut buckets = Buckets::new(self, None, Ranges::new(page.done, counter));

@@ -2,6 +2,7 @@
 
 use crate::support::{Table, fields, fill, ids, page, pages, presets, read, time, writer};
 use serde_json::json;
+use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
 use tickets_domain::precondition::Precondition;
@@ -11,8 +12,8 @@ use tickets_domain::{
     Continuation, Filter, Fit, JsonObject, ListEnd, Row, TicketId, TicketInput, Timestamp, Visibility,
     WorkQueue,
 };
-use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
-use tickets_repository::{Meter, Policy, Tickets};
+use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
+use tickets_repository::{Meter, Tickets};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -20,7 +21,7 @@ const NOW: &str = "2026-11-23T12:00:00Z";
 async fn writes(content: usize) -> Vec<(&'static str, f64)> {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy::default()).metered(meter.clone());
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
     let body = || fields(json!({"customerID": 7, "subject": "s", "ticketContent": "x".repeat(content)}));
     let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
     let mut units = vec![("create", meter.take())];
@@ -98,7 +99,7 @@ async fn fill_half_a_year(tickets: &Tickets, count: u64) {
 async fn reads(count: u64) -> [f64; 4] {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy::default()).metered(meter.clone());
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
     fill_half_a_year(&tickets, count).await;
     let hundredth = (time(NOW).millis() - time("2026-05-01").millis()) / count as i64 * 100;
     let since = time(NOW).minus(std::time::Duration::from_millis(hundredth.unsigned_abs()));
@@ -134,7 +135,7 @@ async fn reads_cost_the_same_in_a_small_table_and_a_large_one() {
 async fn a_customer_s_list_of_changes_costs_what_the_smaller_index_does() {
     let table = Table::new("2026-01-30").await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy::default()).metered(meter.clone());
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
     // Customer 1 has 4,000 tickets, none of them changed; customer 2 has 20, on a day when everything
     // changed.
     fill(&tickets, 4000, 1, time("2026-01-01")).await;
@@ -145,7 +146,7 @@ async fn a_customer_s_list_of_changes_costs_what_the_smaller_index_does() {
             SeedTicket { fields, created: since, updated: since }
         })
         .collect();
-    for chunk in changed.chunks(tickets_repository::seed::MAX_CHUNK) {
+    for chunk in changed.chunks(tickets_repository::operator::seed::MAX_CHUNK) {
         tickets.append(&writer(), chunk).await.unwrap();
     }
     let units = async |customer: u64, since: &str| {
@@ -165,7 +166,7 @@ async fn a_customer_s_list_of_changes_costs_what_the_smaller_index_does() {
 async fn no_more_large_tickets_are_fetched_than_a_page_holds() {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy::default()).metered(meter.clone());
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
     let content = "x".repeat(256 * 1024);
     let large: Vec<_> = (0..60)
         .map(|_| {
@@ -198,7 +199,7 @@ async fn no_more_large_tickets_are_fetched_than_a_page_holds() {
 async fn a_page_of_many_changes_does_not_pay_for_all_of_them() {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy { most_keys: 1000, ..Policy::default() }).metered(meter.clone());
+    let tickets = table.tickets(Settings { most_keys: 1000, ..Settings::default() }).metered(meter.clone());
     let since = time("2026-01-20");
     // One ticket in thirty has changed, so that none are neighbours: 3,000 of 90,000 would be this sparse.
     let seeds: Vec<_> = (0..30_000)
@@ -208,7 +209,7 @@ async fn a_page_of_many_changes_does_not_pay_for_all_of_them() {
             SeedTicket { fields, created: time("2026-01-01"), updated }
         })
         .collect();
-    for chunk in seeds.chunks(tickets_repository::seed::MAX_CHUNK) {
+    for chunk in seeds.chunks(tickets_repository::operator::seed::MAX_CHUNK) {
         tickets.append(&writer(), chunk).await.unwrap();
     }
     let mut filter = Filter { updated_since: Some(since), limit: Some(100), ..Filter::default() };
@@ -237,7 +238,7 @@ async fn a_page_of_many_changes_does_not_pay_for_all_of_them() {
 async fn a_page_over_dense_changes_costs_what_a_page_by_id_does() {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy { most_keys: 500, ..Policy::default() }).metered(meter.clone());
+    let tickets = table.tickets(Settings { most_keys: 500, ..Settings::default() }).metered(meter.clone());
     fill(&tickets, 3000, 1, time("2026-01-01")).await;
     let limit = Some(100);
     let by_id = Filter { id_after: 100, limit, ..Filter::default() };
@@ -255,7 +256,7 @@ async fn changes_at_high_ids_are_found_without_reading_every_bucket() {
     let table = Table::new("2026-03-01T00:00:00Z").await;
     let meter = Meter::counting();
     let tickets =
-        table.tickets(Policy { most_keys: 50, most_ids: 60, ..Policy::default() }).metered(meter.clone());
+        table.tickets(Settings { most_keys: 50, most_ids: 60, ..Settings::default() }).metered(meter.clone());
     fill(&tickets, 7800, 3, time("2026-01-01")).await;
     let since = time("2026-02-01");
     fill(&tickets, 200, 3, since).await;
@@ -294,7 +295,7 @@ async fn changes_at_high_ids_are_found_without_reading_every_bucket() {
 async fn desk(count: u64) -> (Table, Tickets, Meter) {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy::default()).metered(meter.clone());
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
     let open = count / 2000;
     let seeds: Vec<_> = (0..count)
         .map(|at| {

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use crate::support::{Table, fields, presets, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
+use tickets_domain::Settings;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
 use tickets_domain::precondition::Precondition;
 use tickets_domain::{ChangeKind, Error, Fit, HistoryEntry, JsonObject, TicketId, TicketInput, Visibility};
-use tickets_repository::erase::Found;
 use tickets_repository::history::{StreamRecord, StreamedVersion};
-use tickets_repository::{History, Meter, Policy, Tickets, schema};
+use tickets_repository::operator::erase::Found;
+use tickets_repository::{History, Meter, Tickets, schema};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -29,7 +30,7 @@ impl Recorded {
         let table = Table::new(NOW).await;
         let name = table.name.replace("Tickets", "History");
         schema::create_history_table(&table.dynamodb, &name).await.unwrap();
-        let tickets = table.tickets(Policy::default());
+        let tickets = table.tickets(Settings::default());
         let history = History::new(table.dynamodb.clone(), &name);
         Self { table, tickets, history, name }
     }

@@ -7,6 +7,7 @@ use crate::support::{Table, counts_units, fields, fill, ids, page, pages, read, 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
 use tickets_domain::precondition::Precondition;
 use tickets_domain::preset::Preset;
@@ -16,8 +17,8 @@ use tickets_domain::{
     Continuation, Departure, Error, Filter, Fit, JsonObject, ListEnd, PresetLists, Presets, Record, Row,
     TicketId, TicketInput, Timestamp, Visibility, WorkQueue,
 };
-use tickets_repository::seed::SeedTicket;
-use tickets_repository::{Meter, Policy, Tickets};
+use tickets_repository::operator::seed::SeedTicket;
+use tickets_repository::{Meter, Tickets};
 
 const START: &str = "2026-01-30T12:00:00Z";
 const HOUR: i64 = 60 * 60 * 1000;
@@ -256,8 +257,8 @@ fn every_list_equals_a_filter_over_all_records() {
             runtime.block_on(async {
                 let table = Table::new(START).await;
                 // One list that uses indexes, and one that gives them up after three keys and walks.
-                let indexed = table.tickets(Policy { most_ids: 2, ..Policy::default() });
-                let walking = table.tickets(Policy { most_keys: 3, most_ids: 4, ..Policy::default() });
+                let indexed = table.tickets(Settings { most_ids: 2, ..Settings::default() });
+                let walking = table.tickets(Settings { most_keys: 3, most_ids: 4, ..Settings::default() });
                 let model = play(&table, &indexed, &history).await;
                 for question in &questions {
                     let filter = filter(question, &model);
@@ -267,7 +268,7 @@ fn every_list_equals_a_filter_over_all_records() {
                         prop_assert!(expected.starts_with(&first), "{filter:?}\n{first:?}\n{expected:?}");
                         // A list that has read enough ends with what it found. It may announce a page that
                         // turns out empty, but never ends too early.
-                        let bounded = tickets.policy().most_keys == 3;
+                        let bounded = tickets.settings().most_keys == 3;
                         let left = first.len() < expected.len();
                         prop_assert!(more == left || (bounded && more), "{filter:?}: {more}, {left}");
                         if let Some(limit) = filter.limit {
@@ -287,7 +288,7 @@ async fn changes_close_together_are_walked_from_the_first_of_them() {
     let table = Table::new("2026-03-01T00:00:00Z").await;
     // Too many changes to read all their keys first, and buckets without one: then all keys are read, and the walk
     // goes on at the changes, of which there are more than a `Link` carries.
-    let tickets = table.tickets(Policy { most_keys: 5, most_ids: 5, ..Policy::default() });
+    let tickets = table.tickets(Settings { most_keys: 5, most_ids: 5, ..Settings::default() });
     let first = time("2026-02-01T00:00:00Z");
     fill(&tickets, 3050, 3, first).await;
     let since = Timestamp::from_millis(first.millis() + 1000 * 3020).unwrap();
@@ -304,8 +305,8 @@ async fn changes_close_together_are_walked_from_the_first_of_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_go_on_over_buckets_and_months() {
     let table = Table::new("2026-03-01T00:00:00Z").await;
-    let indexed = table.tickets(Policy::default());
-    let walking = table.tickets(Policy { most_keys: 50, ..Policy::default() });
+    let indexed = table.tickets(Settings::default());
+    let walking = table.tickets(Settings { most_keys: 50, ..Settings::default() });
     // Three buckets. With more, an engine in Python, which goes through its table for each query, would miss the
     // deadline of a read.
     const LAST: u64 = 2100;
@@ -337,7 +338,7 @@ async fn lists_go_on_over_buckets_and_months() {
 #[tokio::test(flavor = "multi_thread")]
 async fn which_statuses_are_open_is_decided_when_a_list_is_read() {
     let table = Table::new(START).await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     for status in ["open", "assigned", "resolved", "closed"] {
         let fields = fields(json!({"customerID": 1, "subject": "s", "status": status}));
         tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap();
@@ -363,7 +364,7 @@ async fn which_statuses_are_open_is_decided_when_a_list_is_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_stops_a_page_continues_there() {
     let table = Table::new(START).await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     fill(&tickets, 30, 1, time("2026-01-01")).await;
     for since in [None, Some(time("2025-12-01"))] {
         let filter = Filter { updated_since: since, ..Filter::default() };
@@ -384,7 +385,7 @@ async fn a_caller_that_stops_a_page_continues_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bounds_without_records_give_an_empty_list() {
     let table = Table::new(START).await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     let far = [("0000-01-01", true), ("9999-12-31", false)];
     assert!(
         page(&tickets, &Filter { updated_since: Some(time("2020-01-01")), ..Filter::default() })
@@ -413,7 +414,7 @@ async fn bounds_without_records_give_an_empty_list() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_whose_clock_is_behind_at_a_month_s_end_is_not_missed() {
     let table = Table::new("2026-02-01T00:00:01Z").await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     let body = || fields(json!({"customerID": 1, "subject": "s"}));
     tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap();
     table.set(time("2026-01-31T23:59:59Z"));
@@ -426,7 +427,7 @@ async fn a_writer_whose_clock_is_behind_at_a_month_s_end_is_not_missed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_whose_clock_is_ahead_at_a_month_s_end_is_found() {
     let table = Table::new("2026-02-01T00:00:01Z").await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     tickets
         .create(&writer(), Visibility::All, &fields(json!({"customerID": 1, "subject": "s"})), None)
         .await
@@ -440,7 +441,7 @@ async fn a_writer_whose_clock_is_ahead_at_a_month_s_end_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_table_gives_no_id_twice_and_says_that_copies_start_over() {
     let table = Table::new(START).await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     assert!(matches!(tickets.start_epoch(1000).await, Err(Error::NotFound)));
     let epoch = async || {
         let take = |_: &Row| Fit::Added;
@@ -476,7 +477,7 @@ fn largest() -> SeedTicket {
 async fn the_largest_tickets_are_read_to_the_last_whatever_ends_a_page() {
     // An engine may name a last key with nothing after it, and end a batch early.
     let table = Table::new(START).await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     for _ in 0..6 {
         tickets.append(&writer(), &[largest(), largest(), largest(), largest()]).await.unwrap();
     }
@@ -491,7 +492,7 @@ async fn the_largest_tickets_are_read_to_the_last_whatever_ends_a_page() {
     ] {
         assert_eq!(ids(&pages(&tickets, &filter).await), (1..=24).collect::<Vec<_>>(), "{filter:?}");
     }
-    let walking = table.tickets(Policy { most_keys: 1, ..Policy::default() });
+    let walking = table.tickets(Settings { most_keys: 1, ..Settings::default() });
     let changed = Filter { updated_since: since, ..Filter::default() };
     assert_eq!(ids(&pages(&walking, &changed).await), (1..=24).collect::<Vec<_>>());
 }
@@ -500,7 +501,7 @@ async fn the_largest_tickets_are_read_to_the_last_whatever_ends_a_page() {
 async fn ids_above_the_highest_known_give_an_empty_list() {
     // A ticket is created while a list is read: an index, or a `Link`, may name it.
     let table = Table::new(START).await;
-    let tickets = table.tickets(Policy::default());
+    let tickets = table.tickets(Settings::default());
     fill(&tickets, 3, 1, time("2026-01-01")).await;
     let beyond = Filter { updated_since: Some(time("2026-01-01")), id_after: 3, ..Filter::default() };
     let ids = vec![TicketId::try_from(5000).unwrap()];

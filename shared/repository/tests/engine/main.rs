@@ -4,8 +4,8 @@
 
 mod cost;
 mod history;
+mod import;
 mod keys;
 mod lists;
-mod moving;
 mod support;
 mod writes;

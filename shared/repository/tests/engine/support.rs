@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use aws_sdk_dynamodb::Client;
 use aws_types::SdkConfig;
 use serde_json::json;
+use tickets_domain::Settings;
 use tickets_domain::{
     Clock, Continuation, Filter, Fit, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, TicketFields,
     TicketInput, Timestamp, Visibility,
 };
 use tickets_engine::Database;
 use tickets_repository::client::local_config;
-use tickets_repository::seed::{MAX_CHUNK, SeedTicket};
-use tickets_repository::{DynamoDb, Policy, Tickets, schema};
+use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
+use tickets_repository::{DynamoDb, Tickets, schema};
 
 /// Tables of a test, and a clock that stands still until it is moved.
 pub(crate) struct Table {
@@ -82,9 +83,9 @@ impl Table {
         Self { client, dynamodb, clock, name, api_keys, millis, engine }
     }
 
-    /// The tickets, as an instance with this policy sees them.
-    pub(crate) fn tickets(&self, policy: Policy) -> Tickets {
-        let tickets = Tickets::new(self.dynamodb.clone(), &self.name, self.clock.clone(), policy);
+    /// The tickets, as an instance with this settings sees them.
+    pub(crate) fn tickets(&self, settings: Settings) -> Tickets {
+        let tickets = Tickets::new(self.dynamodb.clone(), &self.name, self.clock.clone(), settings);
         assert_eq!(tickets.table(), self.name);
         tickets
     }
@@ -92,7 +93,7 @@ impl Table {
     /// An instance with its own connections.
     pub(crate) fn instance(&self) -> Tickets {
         let dynamodb = DynamoDb::new(&self.engine.sdk_config());
-        Tickets::new(dynamodb, &self.name, self.clock.clone(), Policy::default())
+        Tickets::new(dynamodb, &self.name, self.clock.clone(), Settings::default())
     }
 
     pub(crate) fn set(&self, now: Timestamp) {

@@ -7,12 +7,13 @@ use crate::support::{Table, counts_units, fields, page, presets, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tickets_domain::Settings;
 use tickets_domain::id::Version;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
 use tickets_domain::precondition::Precondition;
 use tickets_domain::{Error, Filter, JsonObject, Record, Row, Ticket, TicketId, TicketInput, Visibility};
-use tickets_repository::seed::SeedTicket;
-use tickets_repository::{Meter, Policy, Tickets};
+use tickets_repository::operator::seed::SeedTicket;
+use tickets_repository::{Meter, Tickets};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -153,7 +154,7 @@ async fn an_update_that_changes_nothing_writes_nothing() {
 async fn a_deleted_ticket_leaves_only_its_dates_which_expire() {
     let table = Table::new(NOW).await;
     let keep = Duration::from_secs(7 * 24 * 60 * 60);
-    let tickets = table.tickets(Policy { keep_tombstones: keep, ..Policy::default() });
+    let tickets = table.tickets(Settings { keep_tombstones: keep, ..Settings::default() });
     let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
     table.advance(5);
     tickets.delete(created.id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
@@ -245,7 +246,7 @@ async fn tickets_in_bulk_and_one_by_one_stay_dense() {
 async fn a_batch_reserves_once_and_costs_no_more_than_its_tickets() {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
-    let tickets = table.tickets(Policy::default()).metered(meter.clone());
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
     let rows = |key: Option<&str>| -> Vec<_> {
         let named = |row| {
             let key = key?.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Moves in records from elsewhere, under the ids they had there: another system's tickets, or a restored
+//! Imports records from elsewhere, under the ids they had there: another system's tickets, or a restored
 //! export. The API may run meanwhile.
 //!
 //! First the counter moves past all of their ids, in one step, on the condition that it has not changed since
@@ -44,16 +44,16 @@ type IdRange = (u64, u64);
 /// reserved, in milliseconds, or 0.
 type FreeRange = (u64, u64, i64);
 
-/// The ids that moved records may have.
+/// The ranges of ids that imported records may have.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct ReservedRanges {
     last: u64,
     ranges: Vec<FreeRange>,
 }
 
-/// The result of moving in a record.
+/// The result of importing a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MovedIn {
+pub enum Imported {
     /// The record was put.
     New,
     /// The record is already there, unchanged.
@@ -85,7 +85,7 @@ struct Numbers {
     moved: Vec<FreeRange>,
 }
 
-impl Room {
+impl ReservedRanges {
     /// Whether a record may be put under this id if nothing is there: it is free, or above every reserved id.
     pub fn admits(&self, id: TicketId) -> bool {
         id.get() > self.last || self.is_free(id)
@@ -96,7 +96,7 @@ impl Room {
     }
 }
 
-impl From<Numbers> for Room {
+impl From<Numbers> for ReservedRanges {
     fn from(Numbers { last, moved, .. }: Numbers) -> Self {
         Self { last, ranges: moved }
     }
@@ -129,8 +129,8 @@ fn ranges(last: u64, ids: &[u64]) -> (Vec<IdRange>, Vec<IdRange>) {
 }
 
 impl Tickets {
-    /// The ids that moved records may have, as the table is now.
-    pub async fn room(&self) -> Result<Room> {
+    /// The ranges as the table has them now.
+    pub async fn reserved_ranges(&self) -> Result<ReservedRanges> {
         Ok(self.numbers().await?.unwrap_or_default().into())
     }
 
@@ -138,21 +138,24 @@ impl Tickets {
         self.read(PrimaryKey::counter()).await?.map(item::from_item).transpose()
     }
 
-    /// Makes room for records with these ids, in ascending order, that were changed no earlier than
-    /// `earliest`. From now on no writer reserves their ids, and lists of changes go back to that time. Ids
-    /// that the room does not admit were given out before. Returns when their writers have ended: after the
-    /// settle window at most.
+    /// Reserves ranges for records with these ids, in ascending order, that were changed no earlier than
+    /// `earliest`. From now on no writer is given their ids, and lists of changes go back to that time. Ids in
+    /// no range were given out before. Returns when their writers have ended: after the settle window at most.
     ///
     /// # Errors
     /// [`Error::Contended`] if ids are reserved all the time. The inner error: the ids are too far apart.
-    pub async fn make_room(&self, ids: &[u64], earliest: Timestamp) -> Result<Result<Room, TooSparse>> {
+    pub async fn reserve_ranges(
+        &self,
+        ids: &[u64],
+        earliest: Timestamp,
+    ) -> Result<Result<ReservedRanges, TooSparse>> {
         let mut backoff = Backoff::within(Duration::from_secs(10));
-        let room = loop {
+        let ranges = loop {
             let found = self.numbers().await?;
             let is_new = found.is_none();
             let found = found.unwrap_or_default();
             let Some(highest) = ids.last().copied().filter(|highest| *highest > found.last) else {
-                break Room::from(found);
+                break ReservedRanges::from(found);
             };
             let (free, leaps) = ranges(found.last, ids);
             let size: u64 = free.iter().map(|(from, to)| to - from + 1).sum();
@@ -167,11 +170,11 @@ impl Tickets {
             }
         };
         self.lower_first_month(Month::of(earliest)).await?;
-        let reserved = room.ranges.iter().map(|(_, _, reserved)| *reserved).max();
+        let reserved = ranges.ranges.iter().map(|(_, _, reserved)| *reserved).max();
         let closed = Timestamp::from_millis(reserved.unwrap_or(0)).map_err(Error::internal)?;
-        let left = closed.plus(self.policy.settle).millis() - self.clock.now().millis();
+        let left = closed.plus(self.settings.settle).millis() - self.clock.now().millis();
         tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))).await;
-        Ok(Ok(room))
+        Ok(Ok(ranges))
     }
 
     /// Moves the counter to `highest`, if it has not changed since it was read. `true` if it surely moved.
@@ -221,11 +224,11 @@ impl Tickets {
         }
     }
 
-    /// Puts a record under its id, if nothing is there and the room admits the id. After an error, it can be
+    /// Puts a record under its id, if nothing is there and the id is in a range. After an error, it can be
     /// repeated.
-    pub async fn move_in(&self, by: &KeyId, room: &Room, record: &Record) -> Result<MovedIn> {
+    pub async fn import(&self, by: &KeyId, ranges: &ReservedRanges, record: &Record) -> Result<Imported> {
         let id = record.key().id;
-        if !room.is_free(id) {
+        if !ranges.is_free(id) {
             return self.look_for(record).await;
         }
         let write_id = WriteId::new(by);
@@ -234,13 +237,13 @@ impl Tickets {
         let item = match record {
             Record::Live(ticket) => item::ticket_item(ticket, &metadata)?,
             Record::Deleted(tombstone) => {
-                item::tombstone_item(tombstone, metadata, self.policy.keep_tombstones)?
+                item::tombstone_item(tombstone, metadata, self.settings.keep_tombstones)?
             }
             Record::Departed(_) => return Err(Error::internal("a departure is no version of a ticket")),
         };
         let put = Put { key: PrimaryKey::ticket(id), item, write_id, condition: Condition::Absent };
         match self.put(&put, &mut Backoff::within(WRITE_DEADLINE)).await? {
-            Outcome::Written(()) => Ok(MovedIn::New),
+            Outcome::Written(()) => Ok(Imported::New),
             Outcome::Refused(Some(found)) => compare(found, record),
             // The item that refused it has gone since.
             Outcome::Refused(None) => Err(Error::Contended),
@@ -248,16 +251,16 @@ impl Tickets {
     }
 
     /// Whether a record is already there, or something else is under its id. Writes nothing.
-    pub async fn look_for(&self, record: &Record) -> Result<MovedIn> {
+    pub async fn look_for(&self, record: &Record) -> Result<Imported> {
         match self.read(PrimaryKey::ticket(record.key().id)).await? {
             Some(found) => compare(found, record),
-            None => Ok(MovedIn::GivenOut),
+            None => Ok(Imported::GivenOut),
         }
     }
 }
 
 /// Whether an item is the record, in any version: id and `createdDate` tell.
-fn compare(found: Item, record: &Record) -> Result<MovedIn> {
+fn compare(found: Item, record: &Record) -> Result<Imported> {
     let is_it = item::created(&found) == Some(record.key().created);
     let as_it_is = match (item::stored(found)?.record, record) {
         (Some(Record::Live(found)), Record::Live(record)) => {
@@ -269,9 +272,9 @@ fn compare(found: Item, record: &Record) -> Result<MovedIn> {
         _ => false,
     };
     Ok(match (is_it, as_it_is) {
-        (true, true) => MovedIn::There,
-        (true, false) => MovedIn::Changed,
-        (false, _) => MovedIn::Taken,
+        (true, true) => Imported::There,
+        (true, false) => Imported::Changed,
+        (false, _) => Imported::Taken,
     })
 }
 
@@ -311,8 +314,8 @@ mod tests {
 
     #[test]
     fn only_free_ids_and_those_above_the_last_are_admitted() {
-        let room = Room { last: 20, ranges: vec![(5, 9, 0)] };
-        let admitted = (1..30).filter(|id| room.admits(TicketId::try_from(*id).unwrap()));
+        let ranges = ReservedRanges { last: 20, ranges: vec![(5, 9, 0)] };
+        let admitted = (1..30).filter(|id| ranges.admits(TicketId::try_from(*id).unwrap()));
         assert_eq!(admitted.collect::<Vec<_>>(), [5, 6, 7, 8, 9, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
     }
 
@@ -349,8 +352,8 @@ mod tests {
             _ => refused("ValidationException"),
         });
         let began = Instant::now();
-        let room = tickets.make_room(&[10, 20], earliest()).await.unwrap().unwrap();
-        let admitted = (1..25).filter(|id| room.admits(TicketId::try_from(*id).unwrap()));
+        let ranges = tickets.reserve_ranges(&[10, 20], earliest()).await.unwrap().unwrap();
+        let admitted = (1..25).filter(|id| ranges.admits(TicketId::try_from(*id).unwrap()));
         assert_eq!(admitted.collect::<Vec<_>>(), (7..25).collect::<Vec<_>>());
         // The settle window is ten seconds: seven are left, besides the waits between attempts.
         let waited = Instant::now() - began;
@@ -374,7 +377,7 @@ mod tests {
             _ => ok(json!({})),
         });
         let began = Instant::now();
-        tickets.make_room(&[1, 2, 50_000], earliest()).await.unwrap().unwrap();
+        tickets.reserve_ranges(&[1, 2, 50_000], earliest()).await.unwrap().unwrap();
         assert!(Instant::now() - began < Duration::from_secs(1), "nobody had reserved an id");
         let update = &calls.of("UpdateItem")[0];
         assert_eq!(update["ConditionExpression"], "attribute_not_exists(#last)");
@@ -393,7 +396,7 @@ mod tests {
                 "GetItem" => counter(5, 0, json!([])),
                 _ => update(),
             });
-            (tickets.make_room(&[10], earliest()).await.unwrap_err(), calls.of("UpdateItem").len())
+            (tickets.reserve_ranges(&[10], earliest()).await.unwrap_err(), calls.of("UpdateItem").len())
         };
         let began = Instant::now();
         let (error, attempts) = make(|| condition_failed(Value::Null)).await;
@@ -410,7 +413,7 @@ mod tests {
                 "GetItem" => ok(json!({})),
                 _ => refused("ValidationException"),
             });
-            tickets.make_room(&ids, earliest()).await
+            tickets.reserve_ranges(&ids, earliest()).await
         };
         // Ids as far apart as a range may have them.
         let ids =
@@ -430,8 +433,10 @@ mod tests {
             "GetItem" => counter(20, 0, json!([{"L": [{"N": "7"}, {"N": "20"}, {"N": "0"}]}])),
             _ => ok(json!({})),
         });
-        let room = tickets.make_room(&[10, 20], earliest()).await.unwrap().unwrap();
-        assert!(room.admits(TicketId::try_from(7).unwrap()) && !room.admits(TicketId::try_from(6).unwrap()));
+        let ranges = tickets.reserve_ranges(&[10, 20], earliest()).await.unwrap().unwrap();
+        assert!(
+            ranges.admits(TicketId::try_from(7).unwrap()) && !ranges.admits(TicketId::try_from(6).unwrap())
+        );
         let updates = calls.of("UpdateItem");
         assert_eq!(updates.len(), 1, "only the first month");
         assert_eq!(updates[0]["UpdateExpression"], "SET #month = :month");
@@ -458,18 +463,18 @@ mod tests {
             Record::Departed(_) => unreachable!(),
         };
         for (found, record, is) in [
-            (live(ticket.clone()), live(ticket.clone()), MovedIn::There),
-            (live(changed), live(ticket.clone()), MovedIn::Changed),
-            (live(other), live(ticket.clone()), MovedIn::Changed),
-            (live(elsewhere), live(ticket.clone()), MovedIn::Taken),
-            (deleted(tombstone.clone()), live(ticket.clone()), MovedIn::Changed),
-            (deleted(tombstone.clone()), deleted(tombstone.clone()), MovedIn::There),
-            (deleted(later), deleted(tombstone.clone()), MovedIn::Changed),
-            (deleted(moved), deleted(tombstone), MovedIn::Changed),
+            (live(ticket.clone()), live(ticket.clone()), Imported::There),
+            (live(changed), live(ticket.clone()), Imported::Changed),
+            (live(other), live(ticket.clone()), Imported::Changed),
+            (live(elsewhere), live(ticket.clone()), Imported::Taken),
+            (deleted(tombstone.clone()), live(ticket.clone()), Imported::Changed),
+            (deleted(tombstone.clone()), deleted(tombstone.clone()), Imported::There),
+            (deleted(later), deleted(tombstone.clone()), Imported::Changed),
+            (deleted(moved), deleted(tombstone), Imported::Changed),
         ] {
             assert_eq!(compare(item(&found), &record).unwrap(), is, "{found:?} {record:?}");
         }
         let void = item::void_item(TicketId::FIRST, &metadata(), at(0), WRITE_DEADLINE).unwrap();
-        assert_eq!(compare(void, &live(ticket)).unwrap(), MovedIn::Taken);
+        assert_eq!(compare(void, &live(ticket)).unwrap(), Imported::Taken);
     }
 }

@@ -8,17 +8,18 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use serde_json::json;
+use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
 use tickets_domain::precondition::Precondition;
 use tickets_domain::{Filter, Record, Row, Ticket, TicketId, Timestamp, Tombstone, Version, Visibility};
-use tickets_repository::moving::{MovedIn, Room};
-use tickets_repository::{Meter, Policy, Tickets};
+use tickets_repository::operator::import::{Imported, ReservedRanges};
+use tickets_repository::{Meter, Tickets};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
 /// A short window: the clock stands still, so an import waits all of it for earlier writers.
-fn patient() -> Policy {
-    Policy { settle: Duration::from_millis(20), ..Policy::default() }
+fn patient() -> Settings {
+    Settings { settle: Duration::from_millis(20), ..Settings::default() }
 }
 
 /// A ticket from elsewhere; every seventh is deleted.
@@ -44,15 +45,15 @@ fn rows(records: &[Record]) -> Vec<Row> {
     records.iter().map(|record| Row::of(record).unwrap()).collect()
 }
 
-async fn make_room(tickets: &Tickets, records: &[Record]) -> Room {
+async fn reserve_ranges(tickets: &Tickets, records: &[Record]) -> ReservedRanges {
     let earliest = records.iter().map(|record| record.key().updated).min().unwrap();
-    tickets.make_room(&ids(&rows(records)), earliest).await.unwrap().unwrap()
+    tickets.reserve_ranges(&ids(&rows(records)), earliest).await.unwrap().unwrap()
 }
 
 /// Moves all in, as the import does, and returns the result of each.
-async fn move_in(tickets: &Tickets, records: &[Record]) -> Vec<MovedIn> {
-    let room = make_room(tickets, records).await;
-    let put = async |record: &Record| tickets.move_in(&writer(), &room, record).await.unwrap();
+async fn import(tickets: &Tickets, records: &[Record]) -> Vec<Imported> {
+    let ranges = reserve_ranges(tickets, records).await;
+    let put = async |record: &Record| tickets.import(&writer(), &ranges, record).await.unwrap();
     stream::iter(records).then(put).collect().await
 }
 
@@ -70,7 +71,7 @@ async fn what_was_moved_in_is_in_every_list_as_it_was_and_new_ids_come_after_it(
     let table = Table::new(NOW).await;
     let tickets = table.tickets(patient());
     let moved = records((3..60).filter(|id| id % 10 != 0));
-    assert!(move_in(&tickets, &moved).await.iter().all(|became| *became == MovedIn::New));
+    assert!(import(&tickets, &moved).await.iter().all(|became| *became == Imported::New));
     for record in &moved {
         if let Record::Live(ticket) = record {
             let found = tickets.get(ticket.id, Visibility::All).await.unwrap();
@@ -101,17 +102,17 @@ async fn a_repeated_import_goes_on_where_it_died_and_leaves_what_has_changed_sin
     let table = Table::new(NOW).await;
     let tickets = table.tickets(patient());
     let moved = records(1..=40);
-    let room = make_room(&tickets, &moved).await;
+    let ranges = reserve_ranges(&tickets, &moved).await;
     for record in &moved[..25] {
-        assert_eq!(tickets.move_in(&writer(), &room, record).await.unwrap(), MovedIn::New);
+        assert_eq!(tickets.import(&writer(), &ranges, record).await.unwrap(), Imported::New);
     }
     // The import dies here; the API goes on.
     assert_eq!(create(&tickets).await, 41);
     tickets.delete(1.try_into().unwrap(), &writer(), Visibility::All, &Precondition::None).await.unwrap();
-    let again = move_in(&tickets, &moved).await;
-    assert_eq!(again[0], MovedIn::Changed);
-    assert!(again[1..25].iter().all(|became| *became == MovedIn::There));
-    assert!(again[25..].iter().all(|became| *became == MovedIn::New));
+    let again = import(&tickets, &moved).await;
+    assert_eq!(again[0], Imported::Changed);
+    assert!(again[1..25].iter().all(|became| *became == Imported::There));
+    assert!(again[25..].iter().all(|became| *became == Imported::New));
     let listed = pages(&tickets, &all()).await;
     assert_eq!(listed[1..40], rows(&moved[1..]));
     assert_eq!(listed[0].key.updated, table.clock.now(), "deleted as it was");
@@ -123,7 +124,7 @@ async fn files_whose_ids_interleave_can_be_moved_in_one_after_the_other() {
     let table = Table::new(NOW).await;
     let tickets = table.tickets(patient());
     for part in [records((1..100).filter(|id| id % 2 == 1)), records((1..100).filter(|id| id % 2 == 0))] {
-        assert!(move_in(&tickets, &part).await.iter().all(|became| *became == MovedIn::New));
+        assert!(import(&tickets, &part).await.iter().all(|became| *became == Imported::New));
     }
     assert_eq!(pages(&tickets, &all()).await, rows(&records(1..100)));
 }
@@ -144,9 +145,9 @@ async fn an_id_that_was_given_out_before_is_never_put() {
     let reserve = reserve.update_expression("ADD #last :one").expression_attribute_names("#last", "last");
     reserve.expression_attribute_values(":one", one).send().await.unwrap();
     let moved = records(2..=5);
-    assert!(!tickets.room().await.unwrap().admits(3.try_into().unwrap()));
-    let became = move_in(&tickets, &moved).await;
-    assert_eq!(became, [MovedIn::Taken, MovedIn::GivenOut, MovedIn::New, MovedIn::New]);
+    assert!(!tickets.reserved_ranges().await.unwrap().admits(3.try_into().unwrap()));
+    let became = import(&tickets, &moved).await;
+    assert_eq!(became, [Imported::Taken, Imported::GivenOut, Imported::New, Imported::New]);
     // 3 was open. Whoever puts a record behind it has waited until it is closed: no list ends before it.
     assert_eq!(ids(&pages(&tickets, &all()).await), [1, 2, 4, 5]);
 }
@@ -154,13 +155,13 @@ async fn an_id_that_was_given_out_before_is_never_put() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_waits_for_writers_that_began_before_it_also_where_it_is_repeated() {
     let table = Table::new(NOW).await;
-    let window = Policy { settle: Duration::from_millis(1500), ..Policy::default() };
+    let window = Settings { settle: Duration::from_millis(1500), ..Settings::default() };
     let tickets = table.tickets(window);
     create(&tickets).await;
     let moved = records(2..=5);
     let waited = async || {
         let began = tokio::time::Instant::now();
-        make_room(&tickets, &moved).await;
+        reserve_ranges(&tickets, &moved).await;
         began.elapsed()
     };
     for _ in 0..2 {
@@ -185,10 +186,10 @@ async fn writers_beside_an_import_get_ids_of_their_own() {
     }));
     // Two imports of the same file, at the same time.
     let (given, first, second) =
-        tokio::join!(writers, move_in(&importers[0], &moved), move_in(&importers[1], &moved));
+        tokio::join!(writers, import(&importers[0], &moved), import(&importers[1], &moved));
     for (first, second) in first.into_iter().zip(second) {
-        let news = [first, second].into_iter().filter(|became| *became == MovedIn::New).count();
-        assert!(news == 1 && (first, second) != (MovedIn::Taken, MovedIn::New), "{first:?} {second:?}");
+        let news = [first, second].into_iter().filter(|became| *became == Imported::New).count();
+        assert!(news == 1 && (first, second) != (Imported::Taken, Imported::New), "{first:?} {second:?}");
     }
     let given: BTreeSet<u64> = given.into_iter().flatten().collect();
     assert_eq!(given.len(), 100, "no id twice");
@@ -208,7 +209,7 @@ async fn skipped_ranges_cost_a_list_nothing_and_are_no_gap() {
     let tickets = table.tickets(patient()).metered(meter.clone());
     fill(&tickets, 3, 1, time("2026-01-01")).await;
     let moved = records([5, 900_001, 900_002, 900_010, 5_000_001]);
-    move_in(&tickets, &moved).await;
+    import(&tickets, &moved).await;
     assert_eq!(create(&tickets).await, 5_000_002);
     meter.take();
     table.advance(10_000);
@@ -218,7 +219,7 @@ async fn skipped_ranges_cost_a_list_nothing_and_are_no_gap() {
     );
     assert!(!counts_units() || meter.take() < 60.0);
     // An id that was left out cannot come later: lists would not show it.
-    assert_eq!(move_in(&tickets, &records([400_000])).await, [MovedIn::GivenOut]);
+    assert_eq!(import(&tickets, &records([400_000])).await, [Imported::GivenOut]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +227,7 @@ async fn ids_that_are_too_far_apart_are_refused_before_anything_is_written() {
     let table = Table::new(NOW).await;
     let tickets = table.tickets(patient());
     let sparse: Vec<u64> = (1..=1000).map(|n| n * 9_000).collect();
-    let refused = tickets.make_room(&sparse, time(NOW)).await.unwrap().unwrap_err();
+    let refused = tickets.reserve_ranges(&sparse, time(NOW)).await.unwrap().unwrap_err();
     assert_eq!((refused.first, refused.last), (9_000, 9_000_000));
     assert_eq!(create(&tickets).await, 1);
 }
@@ -240,7 +241,7 @@ async fn a_new_epoch_makes_copies_and_exports_start_over() {
         let take = |_: &Row| tickets_domain::Fit::Added;
         tickets.list(&all(), &Default::default(), Visibility::All, take).await.unwrap().epoch
     };
-    move_in(&tickets, &records(1..=3)).await;
+    import(&tickets, &records(1..=3)).await;
     let before = epoch().await;
     let new = tickets.renew_epoch().await.unwrap();
     assert!(before != new && epoch().await == new);

@@ -18,11 +18,12 @@ use support::simulation::{Simulation, simulate};
 use tickets_cli::command::export::Export;
 use tickets_cli::command::import::Import;
 use tickets_cli::server::local::{Local, any_port};
+use tickets_domain::Settings;
 use tickets_domain::preset::PresetLists;
 use tickets_domain::ticket::{FieldKind, TEXT_FIELDS};
 use tickets_domain::{Clock, JsonObject, Presets, Record, TicketId, Timestamp};
-use tickets_repository::moving::{MovedIn, Room};
-use tickets_repository::{DynamoDb, Policy, Tickets, schema};
+use tickets_repository::operator::import::{Imported, ReservedRanges};
+use tickets_repository::{DynamoDb, Tickets, schema};
 
 /// The commands, parsed as from a command line
 #[derive(Parser)]
@@ -236,16 +237,16 @@ fn moved(count: u64, now: Timestamp) -> Vec<Record> {
 }
 
 /// One run of an importer: what it put. `None` if it gave up.
-async fn import(tickets: &Tickets, records: &[Record]) -> Option<Vec<(TicketId, MovedIn)>> {
+async fn import(tickets: &Tickets, records: &[Record]) -> Option<Vec<(TicketId, Imported)>> {
     let ids: Vec<u64> = records.iter().map(|record| record.key().id.get()).collect();
     let earliest = records.iter().map(|record| record.key().updated).min()?;
-    let room: Room = tickets.make_room(&ids, earliest).await.ok()?.ok()?;
+    let ranges: ReservedRanges = tickets.reserve_ranges(&ids, earliest).await.ok()?.ok()?;
     let by = "import".parse().unwrap();
     let mut became = Vec::new();
     for chunk in records.chunks(8) {
         let puts = chunk.iter().map(|record| async {
             for _ in 0..8 {
-                if let Ok(became) = tickets.move_in(&by, &room, record).await {
+                if let Ok(became) = tickets.import(&by, &ranges, record).await {
                     return Some((record.key().id, became));
                 }
             }
@@ -262,7 +263,7 @@ async fn import(tickets: &Tickets, records: &[Record]) -> Option<Vec<(TicketId, 
 /// Returns how many records moved in, how many ids were taken, and how often the importer died or gave up.
 fn a_move_beside_writers(seed: u64) -> [usize; 3] {
     simulate(seed, async {
-        let api = Simulation::start(seed, Policy::default()).await;
+        let api = Simulation::start(seed, Settings::default()).await;
         api.model.set(Faults::everything());
         let records = moved(60, api.clock.now());
         let mut told = BTreeMap::new();
@@ -298,8 +299,12 @@ fn a_move_beside_writers(seed: u64) -> [usize; 3] {
             assert!(lives < 500, "it never ends");
             let mortal = api.model.mortal();
             let clock: Clock = api.clock.clone();
-            let tickets =
-                Tickets::new(DynamoDb::new(&mortal.sdk_config()), schema::TICKETS, clock, Policy::default());
+            let tickets = Tickets::new(
+                DynamoDb::new(&mortal.sdk_config()),
+                schema::TICKETS,
+                clock,
+                Settings::default(),
+            );
             let ended = tokio::select! {
                 ended = import(&tickets, &records) => ended,
                 () = mortal.death() => None,
@@ -329,9 +334,9 @@ fn a_move_beside_writers(seed: u64) -> [usize; 3] {
             let there = table.get(&record.key().id.get());
             let is_it = there == Some(&serde_json::to_value(record).unwrap());
             match became {
-                MovedIn::New | MovedIn::There => assert!(is_it, "seed {seed}: {record:?} is {there:?}"),
-                MovedIn::Taken | MovedIn::GivenOut => assert!(!is_it, "seed {seed}: {record:?}"),
-                MovedIn::Changed => panic!("seed {seed}: nobody changes {record:?}"),
+                Imported::New | Imported::There => assert!(is_it, "seed {seed}: {record:?} is {there:?}"),
+                Imported::Taken | Imported::GivenOut => assert!(!is_it, "seed {seed}: {record:?}"),
+                Imported::Changed => panic!("seed {seed}: nobody changes {record:?}"),
             }
         }
         for (subject, id) in &told {
@@ -344,7 +349,8 @@ fn a_move_beside_writers(seed: u64) -> [usize; 3] {
         let missed: Vec<_> = table.keys().filter(|id| copy.records.get(id) != table.get(id)).collect();
         assert!(missed.is_empty(), "seed {seed}: the copy misses {missed:?}, after {} starts", copy.starts);
         assert_eq!(copy.records.len(), table.len(), "seed {seed}");
-        let put = became.iter().filter(|(_, became)| matches!(became, MovedIn::New | MovedIn::There)).count();
+        let put =
+            became.iter().filter(|(_, became)| matches!(became, Imported::New | Imported::There)).count();
         [put, became.len() - put, lives - 1]
     })
 }

@@ -1,6 +1,6 @@
 """Moves another system's tickets in, with an importer that is killed and restarted, and counts them.
 
-    moving_check.py TICKETS_BINARY ROWS
+    import_check.py TICKETS_BINARY ROWS
 
 For each example: runs the commands of its README, then imports a generated export of ROWS rows with the encoding and
 line ends of such files. Each difference from the source is a loss, and is named.
