@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::model::Faults;
+use support::model::{Faults, Point};
 use support::simulation::{Reply, Simulation, simulate};
 use tickets_repository::{DynamoDb, Keys, Policy, schema};
 
@@ -11,7 +11,12 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs a test with several seeds, because faults are random.
 fn each_seed<F: Future<Output = ()>>(test: impl Fn(Simulation, u64) -> F) {
-    for seed in 1..=20 {
+    with_seeds(20, test);
+}
+
+/// Runs a test with so many seeds.
+fn with_seeds<F: Future<Output = ()>>(seeds: u64, test: impl Fn(Simulation, u64) -> F) {
+    for seed in 1..=seeds {
         let policy = Policy { settle: SETTLE, ..Policy::default() };
         let run = async { test(Simulation::start(seed, policy).await, seed).await };
         simulate(seed, run);
@@ -147,24 +152,30 @@ fn a_written_ticket_is_never_answered_with_an_error_because_a_later_attempt_was_
 
 #[test]
 fn a_repeated_create_is_one_ticket_whichever_call_its_first_writer_died_at() {
-    for call in ["firstMonth", "claim#", "subject"] {
-        each_seed(|api, seed| async move {
-            api.model.set(Faults { death: 1.0, mentions: Some(call), ..Faults::default() });
-            let named = [("idempotency-key", "k")];
-            let died = api.call("POST", "/tickets/", &named, Some(&body("s"))).await;
-            assert_eq!(died.status, 0, "{call} {seed}");
-            api.model.set(Faults::default());
-            let began = api.clock.now();
-            let repeated = api.call("POST", "/tickets/", &named, Some(&body("s"))).await;
-            assert_eq!(repeated.status, 201, "{call} {seed} {repeated:?}");
-            let took = api.clock.now().millis() - began.millis();
-            assert!(took < 600, "a repeat is answered at once, not after {took} ms");
-            let again = api.call("POST", "/tickets/", &named, Some(&body("s"))).await;
-            assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &repeated.body));
-            // A dead writer's id may still be open, and a list ends before it.
-            wait(SETTLE).await;
-            assert_eq!(count(&api).await, 1, "{call} {seed}");
-        });
+    for (operation, call) in [("UpdateItem", "firstMonth"), ("PutItem", "claim#"), ("PutItem", "subject")] {
+        for point in [Point::Effect, Point::Answer] {
+            // Only latencies are random here.
+            with_seeds(5, |api, seed| async move {
+                let named = [("idempotency-key", "k")];
+                let request = {
+                    let api = api.clone();
+                    async move { api.call("POST", "/tickets/", &named, Some(&body("s"))).await }
+                };
+                let (hold, died) = api.stop(point, operation, call, request).await;
+                hold.kill();
+                assert_eq!(died.await.unwrap().status, 0, "{call} {seed}");
+                let began = api.clock.now();
+                let repeated = api.call("POST", "/tickets/", &named, Some(&body("s"))).await;
+                assert_eq!(repeated.status, 201, "{call} {seed} {repeated:?}");
+                let took = api.clock.now().millis() - began.millis();
+                assert!(took < 600, "a repeat is answered at once, not after {took} ms");
+                let again = api.call("POST", "/tickets/", &named, Some(&body("s"))).await;
+                assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &repeated.body));
+                // A dead writer's id may still be open, and a list ends before it.
+                wait(SETTLE).await;
+                assert_eq!(count(&api).await, 1, "{call} {seed}");
+            });
+        }
     }
 }
 

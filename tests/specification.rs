@@ -15,5 +15,6 @@ mod limits;
 mod log;
 mod moving;
 mod openapi;
+mod sabotages;
 mod sync;
 mod template;

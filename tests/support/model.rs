@@ -10,15 +10,17 @@
 //! - **answers** that are errors, late, or lost before or after the effect ([`Faults`]);
 //! - **callers** that die between any two calls ([`Model::mortal`]).
 //!
+//! A test of one fault does not wait for chance: it stops a call with a [`Hold`], and decides how it goes on.
+//!
 //! Everything is drawn from a seed, no socket is used, and all waiting uses Tokio's clock. On a paused clock
 //! a run takes no time and can be repeated exactly.
 
+mod hold;
 mod indexes;
 mod partitions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ use tickets_repository::{DynamoDb, schema};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use hold::{Hold, Point};
 use indexes::Indexes;
 use partitions::Partitions;
 
@@ -69,6 +72,8 @@ pub struct Faults {
     pub longest_delay: Duration,
     /// A mortal caller dies with this call, before or after its effect.
     pub death: f64,
+    /// One call stops until the test lets it go on.
+    pub hold: Option<Hold>,
     /// A batch leaves some of its keys unprocessed.
     pub unprocessed: f64,
     /// A query ends its page after a few items.
@@ -98,12 +103,27 @@ impl Faults {
             shortest_delay: Duration::ZERO,
             longest_delay: Duration::from_millis(1400),
             death: 0.02,
+            hold: None,
             unprocessed: 0.2,
             short_page: 0.2,
             needless_key: 0.3,
             lag: Duration::from_secs(4),
             only: None,
             mentions: None,
+        }
+    }
+
+    /// Whether they concern this call.
+    fn concern(&self, operation: &str, body: &Value) -> bool {
+        self.only.is_none_or(|only| only == operation)
+            && self.mentions.is_none_or(|text| body.to_string().contains(text))
+    }
+
+    /// Stops a call at this point if it is to be held. Returns whether it goes on.
+    async fn pass(&self, point: Point) -> bool {
+        match &self.hold {
+            Some(hold) if hold.stops(point) => hold.goes_on().await,
+            _ => true,
         }
     }
 }
@@ -117,8 +137,8 @@ pub enum Lie {
     ClosedIds,
     /// A void is acknowledged, but not put.
     NoVoids,
-    /// A new ticket's time is that of its request, not one after its id was reserved.
-    EarlyStamp,
+    /// A new ticket's time was taken before its id was reserved, and the reservation took this long.
+    EarlyStamp(Duration),
     /// A departure is acknowledged, but not put.
     NoDepartures,
     /// A ticket that is fetched together with a departure is missing.
@@ -172,8 +192,6 @@ impl fmt::Debug for Model {
 pub struct Mortal {
     model: Model,
     dead: watch::Sender<bool>,
-    /// When its current request began, in milliseconds.
-    began: Arc<AtomicI64>,
 }
 
 /// The result of a call: a status and a body, or a broken connection.
@@ -230,7 +248,7 @@ impl Model {
     }
 
     pub fn mortal(&self) -> Mortal {
-        Mortal { model: self.clone(), dead: watch::Sender::new(false), began: Arc::default() }
+        Mortal { model: self.clone(), dead: watch::Sender::new(false) }
     }
 
     /// Makes these faults happen from now on.
@@ -283,12 +301,11 @@ impl Model {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn call(self, caller: Option<Mortal>, operation: String, mut body: Value) -> Outcome {
+    async fn call(self, caller: Option<Mortal>, operation: String, body: Value) -> Outcome {
         let (faults, took) = {
             let mut state = self.state();
             let took = latency(&operation, &mut state.rng);
-            let disturbed = state.faults.only.is_none_or(|only| only == operation)
-                && state.faults.mentions.is_none_or(|text| body.to_string().contains(text));
+            let disturbed = state.faults.concern(&operation, &body);
             (if disturbed { state.faults.clone() } else { Faults::default() }, took)
         };
         let locks = self.lock(&operation, &body);
@@ -298,13 +315,9 @@ impl Model {
         tokio::time::sleep(took / 2 + self.delay(&faults)).await;
         let dies = caller.is_some() && self.happens("death", faults.death);
         let dies_before = dies && self.state().rng.bool();
-        if let Some(caller) = &caller {
-            if *caller.dead.borrow() || dies_before {
-                return caller.die().await;
-            }
-            if operation == "PutItem" {
-                self.stamp_early(&mut body, caller.began.load(Ordering::Relaxed));
-            }
+        let goes_on = faults.pass(Point::Effect).await;
+        if dies_before || !goes_on || caller.as_ref().is_some_and(Mortal::is_dead) {
+            return die(caller).await;
         }
         let before = [
             ("throttled", faults.throttle, error("ProvisionedThroughputExceededException")),
@@ -325,8 +338,8 @@ impl Model {
         }
         let answer = self.run(&operation, body, &faults);
         drop(unlock);
-        if let Some(caller) = caller.filter(|_| dies) {
-            return caller.die().await;
+        if dies || !faults.pass(Point::Answer).await {
+            return die(caller).await;
         }
         tokio::time::sleep(took / 2 + self.delay(&faults)).await;
         if self.happens("500 after", faults.error_after) {
@@ -381,21 +394,21 @@ impl Model {
         Ok(wanted)
     }
 
-    fn stamp_early(&self, body: &mut Value, began: i64) {
-        if self.state().lie != Some(Lie::EarlyStamp) {
+    /// Dates a new ticket too early if a lie says so.
+    fn stamp_early(&self, operation: &str, body: &mut Value) {
+        let Some(Lie::EarlyStamp(earlier)) = self.state().lie else { return };
+        let item = &mut body["Item"];
+        if operation != "PutItem" || item["version"]["N"] != "1" {
             return;
         }
-        let item = &mut body["Item"];
-        let (stamp, month) =
-            (json!({"N": began.to_string()}), Timestamp::from_millis(began).expect("a time"));
-        if item["version"]["N"] == "1" {
-            let shard = item["updatedMonth"]["S"].as_str().and_then(|month| month.split_once('#'));
-            let shard = shard.map_or("0", |(_, shard)| shard).to_owned();
-            item["updatedMonth"] = json!({"S": format!("{}#{shard}", &month.to_string()[..7])});
-            (item["createdDate"], item["updatedDate"]) = (stamp.clone(), stamp);
-        } else if item["ticket"].is_object() {
-            item["created"] = stamp;
-        }
+        let stamp = item["createdDate"]["N"].as_str().and_then(|millis| millis.parse().ok());
+        let stamp =
+            stamp.and_then(|millis| Timestamp::from_millis(millis).ok()).expect("a time").minus(earlier);
+        let shard = item["updatedMonth"]["S"].as_str().and_then(|month| month.split_once('#'));
+        let shard = shard.map(|(_, shard)| shard.to_owned()).expect("a shard");
+        item["updatedMonth"] = json!({"S": format!("{}#{shard}", &stamp.to_string()[..7])});
+        let stamp = json!({"N": stamp.millis().to_string()});
+        (item["createdDate"], item["updatedDate"]) = (stamp.clone(), stamp);
     }
 
     /// Runs a call on the engine, with the faults that affect data and not the connection.
@@ -407,6 +420,7 @@ impl Model {
         if let Err(full) = self.consume_before(operation, &mut body) {
             return full;
         }
+        self.stamp_early(operation, &mut body);
         let spoilt = self.spoil_history(operation, &mut body);
         if operation == "Query" && self.happens("short page", faults.short_page) {
             let limit = body["Limit"].as_u64().unwrap_or(100).min(self.state().rng.u64(1..5));
@@ -440,7 +454,7 @@ impl Model {
         if !asked {
             answer.as_object_mut().map(|answer| answer.remove("ConsumedCapacity"));
         }
-        self.remember(operation, &body, faults.lag);
+        self.remember(operation, &body, faults);
         match operation {
             "Query" => self.query_answer(&body, &mut answer, faults),
             "GetItem" if body["ConsistentRead"] != true => self.as_of_before(&mut answer["Item"], faults.lag),
@@ -597,7 +611,7 @@ impl Model {
     }
 
     /// Remembers what a call has written, and when each index learns of it.
-    fn remember(&self, operation: &str, body: &Value, lag: Duration) {
+    fn remember(&self, operation: &str, body: &Value, faults: &Faults) {
         let puts: Vec<&Value> = match operation {
             "PutItem" if body["TableName"] == schema::TICKETS => vec![&body["Item"]],
             "TransactWriteItems" => {
@@ -610,11 +624,15 @@ impl Model {
             }
             _ => return,
         };
+        let hold = faults.hold.as_ref().filter(|hold| hold.stops(Point::Indexes));
         let mut state = self.state();
         let now = Instant::now();
         for item in puts.into_iter().filter_map(Value::as_object) {
             let State { rng, images, indexes, stream, streamed, .. } = &mut *state;
             let key = base_key(&Value::Object(item.clone()));
+            if let Some(hold) = hold {
+                tokio::spawn(self.clone().learn_later(hold.clone(), key.clone()));
+            }
             let images = images.entry(key).or_default();
             if let Some(stream) = stream {
                 *streamed += 1;
@@ -626,7 +644,20 @@ impl Model {
             if images.len() > 8 {
                 images.remove(0);
             }
-            indexes.learn(item, || now + lag.mul_f64(rng.f64()));
+            if hold.is_none() {
+                indexes.learn(item, || now + faults.lag.mul_f64(rng.f64()));
+            }
+        }
+    }
+
+    /// Shows the indexes what is under a key once the hold lets them.
+    async fn learn_later(self, hold: Hold, key: (String, String)) {
+        if hold.goes_on().await {
+            let mut state = self.state();
+            let State { images, indexes, .. } = &mut *state;
+            if let Some((_, Some(item))) = images.get(&key).and_then(|images| images.last()) {
+                indexes.learn(item, Instant::now);
+            }
         }
     }
 
@@ -663,21 +694,23 @@ impl Mortal {
         sdk_config(self.clone())
     }
 
-    /// Notes when its current request began.
-    pub fn begin(&self, now: Timestamp) {
-        self.began.store(now.millis(), Ordering::Relaxed);
-    }
-
     /// Waits until the caller is dead.
     pub async fn death(&self) {
         // Never fails: `self` holds the sender.
         let _ = self.dead.subscribe().wait_for(|dead| *dead).await;
     }
 
-    async fn die(&self) -> Outcome {
-        self.dead.send_replace(true);
-        std::future::pending().await
+    fn is_dead(&self) -> bool {
+        *self.dead.borrow()
     }
+}
+
+/// Ends a caller with its call.
+async fn die(caller: Option<Mortal>) -> Outcome {
+    if let Some(caller) = caller {
+        caller.dead.send_replace(true);
+    }
+    std::future::pending().await
 }
 
 fn sdk_config(connector: impl HttpConnector + 'static) -> SdkConfig {

@@ -15,11 +15,11 @@ use tickets_cli::gateway::{Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, RateLimit, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::{DynamoDb, Keys, Policy, schema};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::model::{Model, Mortal};
+use crate::model::{Faults, Hold, Model, Mortal, Point};
 use crate::next_page;
 
 /// Runs a future and its local tasks on a paused clock, with this thread's random numbers drawn from the
@@ -38,7 +38,8 @@ pub struct Simulation {
     pub model: Model,
     /// The true time.
     pub clock: Clock,
-    policy: Policy,
+    /// What instances that start from now on are configured with.
+    pub policy: Policy,
     key: String,
     idle: Rc<RefCell<Vec<Instance>>>,
 }
@@ -47,7 +48,6 @@ pub struct Simulation {
 /// not.
 struct Instance {
     mortal: Mortal,
-    clock: Clock,
     router: Router,
 }
 
@@ -68,6 +68,11 @@ impl Reply {
     /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The version that the `ETag` names; 0 without one.
+    pub fn version(&self) -> u64 {
+        self.header("etag").trim_matches('"').parse().unwrap_or(0)
     }
 
     /// The path of the next page; see [`next_page`].
@@ -108,8 +113,8 @@ impl Simulation {
         let mut config = Config::from_lookup(|_| None).expect("a configuration");
         config.policy = self.policy.clone();
         let mortal = self.model.mortal();
-        let app = Arc::new(App::open(config, &mortal.sdk_config(), clock.clone()));
-        Instance { mortal, clock, router: Gateway { app, payload: Payload::Rest }.into_router() }
+        let app = Arc::new(App::open(config, &mortal.sdk_config(), clock));
+        Instance { mortal, router: Gateway { app, payload: Payload::Rest }.into_router() }
     }
 
     /// Sends one request to an idle instance.
@@ -131,7 +136,6 @@ impl Simulation {
         let request = request.body(body).expect("a request");
         let idle = self.idle.borrow_mut().pop();
         let instance = idle.unwrap_or_else(|| self.instance());
-        instance.mortal.begin(instance.clock.now());
         let response = tokio::select! {
             // Polled in this order, so that a run can be repeated.
             biased;
@@ -145,6 +149,22 @@ impl Simulation {
         let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
         Reply { status, headers, body }
+    }
+
+    /// Sends a request, and stops it at its first call of this operation that contains this text.
+    pub async fn stop<T: 'static>(
+        &self,
+        point: Point,
+        operation: &'static str,
+        mentions: &'static str,
+        request: impl Future<Output = T> + 'static,
+    ) -> (Hold, JoinHandle<T>) {
+        let hold = Hold::before(point);
+        let (only, mentions) = (Some(operation), Some(mentions));
+        self.model.set(Faults { hold: Some(hold.clone()), only, mentions, ..Faults::default() });
+        let request = tokio::task::spawn_local(request);
+        hold.reached().await;
+        (hold, request)
     }
 
     /// Sends a GET, repeated while the API asks for a retry or does not answer.

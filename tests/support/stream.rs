@@ -1,6 +1,7 @@
 //! Delivers the stream of the model's tickets' table to the function that records it, as Lambda does on a bad
 //! day. A batch has several tickets' records, each ticket's in order. Some batches are delivered twice, some
-//! are cut off and delivered again. Some records are given up, and replayed by hand much later.
+//! are cut off and delivered again. Some records are given up, and replayed by hand much later. [`recorded`]
+//! checks the history that comes of it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,23 +11,15 @@ use record_changes::Event;
 use serde_json::{Value, json};
 use tickets_repository::{DynamoDb, History, schema};
 
+use crate::clients::Copy;
 use crate::model::Model;
-
-/// How the delivery is broken on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// Not broken.
-    Sound,
-    /// Records that fail are not delivered again.
-    FailuresIgnored,
-}
+use crate::simulation::Simulation;
 
 /// The deliveries of a stream, done and pending.
 pub struct Stream {
     model: Model,
     history: History,
     rng: Rng,
-    delivery: Delivery,
     /// Records to be delivered, in the order of the stream.
     pending: VecDeque<Value>,
     delivered: Vec<Value>,
@@ -41,11 +34,11 @@ fn key(record: &Value) -> &Value {
 
 impl Stream {
     /// Delivers the model's stream from now on.
-    pub fn start(model: &Model, rng: Rng, delivery: Delivery) -> Self {
+    pub fn start(model: &Model, rng: Rng) -> Self {
         model.keep_stream();
         let history = History::new(DynamoDb::new(&model.sdk_config()), schema::HISTORY);
         let (pending, delivered, queue) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { model: model.clone(), history, rng, delivery, pending, delivered, queue }
+        Self { model: model.clone(), history, rng, pending, delivered, queue }
     }
 
     /// Delivers everything written so far.
@@ -58,7 +51,6 @@ impl Stream {
                 continue;
             }
             let failed = self.deliver(&batch).await;
-            let failed = failed.filter(|_| self.delivery == Delivery::Sound);
             let again = batch.split_off(failed.unwrap_or(batch.len()));
             self.delivered.append(&mut batch);
             again.into_iter().rev().for_each(|record| self.pending.push_front(record));
@@ -101,17 +93,85 @@ impl Stream {
     /// Delivers a batch, and returns the index of the first record that failed. Some batches are cut off in
     /// the middle, and their answer is lost.
     async fn deliver(&mut self, batch: &[Value]) -> Option<usize> {
-        let event: Event = serde_json::from_value(json!({"Records": batch})).expect("a batch");
-        let answer = record_changes::answer(&self.history, event);
+        let answer = deliver(&self.history, batch);
         let patience = if self.rng.u32(..8) == 0 {
             self.rng.u64(1..40)
         } else {
             Duration::from_secs(60).as_millis() as u64
         };
-        let Ok(outcome) = tokio::time::timeout(Duration::from_millis(patience), answer).await else {
-            return (!batch.is_empty()).then_some(0);
-        };
-        let failed = &outcome.batch_item_failures.first()?.item_identifier;
-        batch.iter().position(|record| record["dynamodb"]["SequenceNumber"] == **failed)
+        let outcome = tokio::time::timeout(Duration::from_millis(patience), answer).await;
+        outcome.unwrap_or((!batch.is_empty()).then_some(0))
     }
+}
+
+/// Delivers a batch to the function, and returns the index of the first record that it could not record.
+pub async fn deliver(history: &History, batch: &[Value]) -> Option<usize> {
+    let event: Event = serde_json::from_value(json!({"Records": batch})).expect("a batch");
+    let outcome = record_changes::answer(history, event).await;
+    let failed = &outcome.batch_item_failures.first()?.item_identifier;
+    batch.iter().position(|record| record["dynamodb"]["SequenceNumber"] == **failed)
+}
+
+/// Checks that every ticket's history has its versions from 1 on, once each and in order, and ends with the
+/// ticket's state. Of deleted tickets it may keep only who changed which fields, and when.
+pub async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
+    let client = aws_sdk_dynamodb::Client::new(&api.model.sdk_config());
+    for (id, record) in table {
+        let (mut entries, mut more) = (Vec::new(), Some(String::new()));
+        while let Some(query) = more {
+            let reply = api.get(&format!("/tickets/{id}/history/?limit=3{query}")).await;
+            entries.extend(reply.body.as_array().ok_or(format!("ticket {id}: {reply:?}"))?.iter().cloned());
+            let last = entries.last().map(|entry: &Value| entry["version"].clone());
+            more =
+                last.filter(|_| !reply.header("link").is_empty()).map(|last| format!("&versionAfter={last}"));
+        }
+        let versions: Vec<_> = entries.iter().filter_map(|entry| entry["version"].as_u64()).collect();
+        let last = entries.last().ok_or(format!("ticket {id} has no history"))?;
+        if !versions.iter().copied().eq(1..=entries.len() as u64) || last["date"] != record["updatedDate"] {
+            return Err(format!(
+                "ticket {id} has the versions {versions:?}, the last {last}, and is {record}"
+            ));
+        }
+        let mut fields = serde_json::Map::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let is_last = at + 1 == entries.len();
+            let change = match at {
+                0 => "created",
+                _ if is_last && !record["deletedDate"].is_null() => "deleted",
+                _ => "updated",
+            };
+            if entry["change"] != change {
+                return Err(format!("ticket {id}: {entry} is not {change}"));
+            }
+            for (name, value) in entry["fields"].as_object().ok_or("no fields")? {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
+        if record["deletedDate"].is_null() {
+            let now = api.get(&format!("/tickets/{id}")).await;
+            if now.version() != entries.len() as u64 {
+                return Err(format!("ticket {id} is at version {}, not {}", now.version(), entries.len()));
+            }
+            let mut expected = record.clone();
+            expected.as_object_mut().into_iter().for_each(|record| {
+                record.retain(|name, _| !["id", "createdDate", "updatedDate"].contains(&name.as_str()));
+            });
+            fields.retain(|_, value| !value.is_null());
+            if Value::Object(fields.clone()) != expected {
+                return Err(format!("ticket {id}: its history comes to {fields:?}, not {expected}"));
+            }
+            continue;
+        }
+        // The API hides all values of a deleted ticket, so look at what is stored.
+        let kept = client.query().table_name(schema::HISTORY).key_condition_expression("ticket = :ticket");
+        let ticket = aws_sdk_dynamodb::types::AttributeValue::N(id.to_string());
+        let kept = kept.expression_attribute_values(":ticket", ticket).send().await;
+        for item in kept.map_err(|error| error.to_string())?.items() {
+            let version = item["version"].as_n().cloned().unwrap_or_default();
+            if item.contains_key("values") && version != entries.len().to_string() {
+                return Err(format!("ticket {id} is deleted, and its history has {item:?}"));
+            }
+        }
+    }
+    Ok(())
 }
