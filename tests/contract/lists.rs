@@ -362,8 +362,8 @@ async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestam
     let (tickets, mut chunk, mut bytes) = (api.tickets().await, Vec::new(), 0);
     for body in bodies {
         let size = body.to_string().len();
-        // One chunk is one transaction, so its number of items and its size are limited.
-        if chunk.len() == MAX_CHUNK || bytes + size > 3_000_000 {
+        // An attempt has a second, and a debug build beside other tests takes long for a large ticket.
+        if chunk.len() == MAX_CHUNK || bytes + size > 500_000 {
             tickets.append(&"seed".parse().unwrap(), &std::mem::take(&mut chunk)).await.unwrap();
             bytes = 0;
         }
@@ -404,13 +404,14 @@ async fn a_page_of_large_tickets_ends_before_it_is_too_large() {
     // Not under `cargo lambda watch`: it answers the function before it has read the reply, and sometimes
     // never reads the rest of a reply of several megabytes.
     for payload in [Payload::Rest, Payload::Http] {
-        let api = Api::start_with(Options { payload, ..Options::default() }).await;
+        let options = Options { payload, without_history: true, ..Options::default() };
+        let api = Api::start_with(options).await;
         let customer = fresh_customer().get();
         // Quotes double in JSON, and again in a Lambda's reply: only control characters grow more.
         let body =
             json!({"customerID": customer, "subject": "large", "ticketContent": "\"".repeat(256 * 1024)});
         let mut ids = Vec::new();
-        for _ in 0..8 {
+        for _ in 0..7 {
             ids.push(api.create(&body).await);
         }
         for query in ["", "?updatedSince=2026-01-01"] {
@@ -428,20 +429,20 @@ async fn a_page_holds_what_fits_a_reply_and_not_a_ticket_more() {
     // In a reply, quotes take four bytes and control characters seven: the most that a ticket's text can
     // take.
     let contents = ["\"".repeat(256 * 1024), "\u{1}".repeat(256 * 1024), "ü".repeat(128 * 1024)];
-    let bodies = contents.iter().cycle().take(30).enumerate().map(
+    let bodies = contents.iter().cycle().take(18).enumerate().map(
         |(n, content)| json!({"customerID": 7, "subject": format!("large {n}"), "ticketContent": content}),
     );
     append(&api, bodies, time("2026-01-05")).await;
     let escaped = |text: &str| serde_json::to_string(text).unwrap().len();
     for (path, first) in [
         ("/tickets/", 1),
-        ("/tickets/?updatedSince=2026-01-05&idAfter=20", 21),
-        ("/customers/7/tickets?idAfter=20", 21),
+        ("/tickets/?updatedSince=2026-01-05&idAfter=8", 9),
+        ("/customers/7/tickets?idAfter=8", 9),
     ] {
         let pages = api.pages(path).await;
         let lists: Vec<Vec<Value>> =
             pages.iter().map(|page| serde_json::from_str(&page.text).unwrap()).collect();
-        assert_eq!(lists.iter().flatten().map(id).collect::<Vec<_>>(), (first..=30).collect::<Vec<_>>());
+        assert_eq!(lists.iter().flatten().map(id).collect::<Vec<_>>(), (first..=18).collect::<Vec<_>>());
         for record in lists.iter().flatten() {
             let content = &contents[(id(record) as usize - 1) % contents.len()];
             assert!(record["ticketContent"] == **content, "ticket {} is whole", record["id"]);

@@ -37,7 +37,7 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// The most index entries that one list reads, if not the default.
     pub most_keys: Option<usize>,
-    /// Whether changes are not recorded, so that a benchmark measures the API alone.
+    /// Whether changes are not recorded, where only the API itself counts.
     pub without_history: bool,
 }
 
