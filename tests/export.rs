@@ -25,7 +25,7 @@ use tickets_domain::{
 };
 use tickets_repository::Tickets;
 use tickets_repository::checkpoint::ExportKind;
-use tickets_repository::client::local_config;
+use tickets_repository::http_client::local_config;
 
 /// A table, a store of exports, and a clock that the test moves.
 struct World {

@@ -23,7 +23,7 @@ use tickets_cli::server::stream::Feed;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::route::BASE_PATH;
-use tickets_repository::client::local_config;
+use tickets_repository::http_client::local_config;
 use tickets_repository::{DynamoDb, Keys, Tickets, schema};
 
 /// The options of an [`Api`].

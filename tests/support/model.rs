@@ -35,7 +35,7 @@ use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use tickets_domain::Timestamp;
 use tickets_engine::{Database, Refusal};
-use tickets_repository::client::local_config;
+use tickets_repository::http_client::local_config;
 use tickets_repository::{DynamoDb, schema};
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -19,7 +19,7 @@ use tickets_domain::{
 };
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
 use tickets_http::list::Parameter;
-use tickets_repository::client::use_ring;
+use tickets_repository::http_client::use_ring;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
 const TIMEOUT: Duration = Duration::from_secs(35);

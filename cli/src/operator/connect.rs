@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use aws_config::{BehaviorVersion, SdkConfig};
 use clap::Args;
 use tickets_app::Config;
-use tickets_repository::client::{is_on_this_machine, system_http_client};
+use tickets_repository::http_client::{is_on_this_machine, system_http_client};
 use tickets_repository::{DynamoDb, schema};
 
 use crate::error::CommandError;

@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use chrono::NaiveDateTime;
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
-use tickets_repository::client::{LOCAL_REGION, local_config};
+use tickets_repository::http_client::{LOCAL_REGION, local_config};
 
 /// The service name in a credential's scope.
 const DATABASE: &str = "dynamodb";

@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tickets_repository::client::is_on_this_machine;
+use tickets_repository::http_client::is_on_this_machine;
 use tokio::net::TcpListener;
 
 use crate::output::note;

@@ -19,7 +19,7 @@ use object_store::{
 };
 use tickets_domain::error::Cause;
 use tickets_domain::{Error, Result};
-use tickets_repository::client::{Roots, is_secure, use_ring};
+use tickets_repository::http_client::{Roots, is_secure, use_ring};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for the largest object, even on Lambda's slowest network.
@@ -210,7 +210,7 @@ mod tests {
     use aws_types::sdk_config::Builder;
     use aws_types::service_config::LoadServiceConfig;
     use object_store::memory::InMemory;
-    use tickets_repository::client::local_config;
+    use tickets_repository::http_client::local_config;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;

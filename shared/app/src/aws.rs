@@ -8,7 +8,7 @@ use std::fs;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, SharedCredentialsProvider};
 use aws_types::SdkConfig;
-use tickets_repository::client::{Roots, http_client, is_on_this_machine, local_config};
+use tickets_repository::http_client::{Roots, http_client, is_on_this_machine, local_config};
 
 use crate::{Config, InvalidConfig};
 

@@ -8,7 +8,7 @@ use aws_types::SdkConfig;
 use tickets_domain::{Clock, Presets};
 use tickets_http::log::Log;
 use tickets_http::{Caller, Problem, Request, Response, Route, Service};
-use tickets_repository::client::is_secure;
+use tickets_repository::http_client::is_secure;
 use tickets_repository::{DynamoDb, History, Keys, Tickets};
 
 mod aws;

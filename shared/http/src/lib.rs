@@ -6,7 +6,7 @@
 //! - [`event`], [`request`], `parameters`, [`etag`]: read the request;
 //! - [`list`], [`history`]: their parameters, and their responses;
 //! - [`reply`], [`configuration`], [`problem`], [`headers`]: write the other responses;
-//! - `limit`: the headers about a key's rate limit; [`log`]: one line for each request;
+//! - `rate_limit`: the headers about a key's rate limit; [`log`]: one line for each request;
 //! - `openapi` (a feature): describes the API, for people and tools.
 //!
 //! A handler takes a [`Caller`], which only the guard can make, and a [`Request`]; it returns errors
@@ -20,13 +20,13 @@ pub mod event;
 pub mod guard;
 pub mod headers;
 pub mod history;
-mod limit;
 pub mod list;
 pub mod log;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod parameters;
 pub mod problem;
+mod rate_limit;
 pub mod reply;
 pub mod request;
 pub mod route;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tickets_domain::{Error, Violation};
 
 use crate::request::MAX_BODY;
-use crate::{Response, limit};
+use crate::{Response, rate_limit};
 
 /// After how many seconds to repeat a request that failed for a temporary reason.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -204,7 +204,7 @@ impl From<Error> for Problem {
                 problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
             Error::RateLimited(quota) => {
-                limit::refuse(&quota, &mut problem.0.headers);
+                rate_limit::refuse(&quota, &mut problem.0.headers);
                 problem
             }
             Error::IdempotencyKeyInUse => problem.with_header(RETRY_AFTER, RETRY_SECONDS),

@@ -19,7 +19,7 @@ use crate::log::{Entry, Failure, Level, Log, Metrics};
 use crate::reply::About;
 use crate::request::Parts;
 use crate::route::PathId;
-use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, limit, request, route};
+use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, rate_limit, request, route};
 
 /// What all requests of a function share.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
             response = problem.into_response();
         }
         if let Some(quota) = &metadata.admission.quota {
-            limit::add_headers(quota, response.headers_mut());
+            rate_limit::add_headers(quota, response.headers_mut());
         }
         if metadata.method == Method::HEAD {
             without_body(&mut response);

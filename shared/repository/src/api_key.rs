@@ -13,8 +13,8 @@ use tickets_domain::{
     ApiKey, BearerToken, Clock, Error, KeyId, KeyStore, Meter, Quota, RateLimit, Result, Scope, Timestamp,
 };
 
-use crate::dynamodb::{DynamoDb, WriteError};
-use crate::failure::Failure;
+use crate::dynamodb::DynamoDb;
+use crate::failure::{Failure, WriteError};
 use crate::item::{self, Item, millis};
 use crate::key_cache::{KeyCache, RECENT, REMEMBERED};
 use crate::lease::Lease;

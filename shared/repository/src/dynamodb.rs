@@ -1,8 +1,7 @@
 //! DynamoDB through the SDK's client.
 //!
 //! The client repeats reads. It sends a write once, because the write loop (`write`) repeats it, and keeps track
-//! of what an attempt without an answer may have done. Only here is counted what a call consumed, and a failed
-//! condition told from other errors.
+//! of what an attempt without an answer may have done. Only here is counted what a call consumed.
 
 use std::time::Duration;
 
@@ -16,20 +15,18 @@ use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::operation::batch_get_item::builders::BatchGetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::get_item::{GetItemOutput, builders::GetItemFluentBuilder};
-use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput, builders::PutItemFluentBuilder};
+use aws_sdk_dynamodb::operation::put_item::{PutItemOutput, builders::PutItemFluentBuilder};
 use aws_sdk_dynamodb::operation::query::{QueryOutput, builders::QueryFluentBuilder};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
-use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{
     ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 use aws_types::SdkConfig;
-use tickets_domain::{Error, Meter, Result};
+use tickets_domain::{Meter, Result};
 
-use crate::client::in_memory;
-use crate::failure::Failure;
-use crate::item::Item;
+use crate::failure::{Conditional, Failure, WriteError};
+use crate::http_client::in_memory;
 use crate::transcode::{FromItem, Member, Transcoder};
 
 /// Inside a region a connection takes one or two milliseconds; a slower one will not come.
@@ -163,10 +160,7 @@ impl DynamoDb {
             }
             Err(error) => {
                 self.meter.add_lost();
-                Err(match error.as_service_error().and_then(Conditional::failed_condition) {
-                    Some(failed) => WriteError::ConditionFailed(failed.item.clone()),
-                    None => WriteError::Failed(Failure::of(error)),
-                })
+                Err(WriteError::of(error))
             }
         }
     }
@@ -198,24 +192,6 @@ impl DynamoDb {
 /// An operation's answer.
 type Sent<O, E> = Result<O, SdkError<E, HttpResponse>>;
 
-/// Why a write failed.
-#[derive(Debug)]
-pub(crate) enum WriteError {
-    /// Its condition does not hold; with the item that is there, if the engine returns it.
-    ConditionFailed(Option<Item>),
-    Failed(Failure),
-}
-
-/// For a write whose condition holds unless somebody else is faster.
-impl From<WriteError> for Error {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::ConditionFailed(_) => Self::Contended,
-            WriteError::Failed(failure) => failure.into(),
-        }
-    }
-}
-
 /// An output that tells what its call consumed.
 pub(crate) trait Consuming {
     /// Read or write units; zero if DynamoDB was not asked.
@@ -234,28 +210,6 @@ macro_rules! consuming {
 
 consuming!(BatchGetItemOutput, DeleteItemOutput, GetItemOutput, PutItemOutput, QueryOutput, UpdateItemOutput);
 
-/// An error of an operation that takes a condition.
-pub(crate) trait Conditional:
-    std::error::Error + ProvideErrorMetadata + Send + Sync + 'static
-{
-    fn failed_condition(&self) -> Option<&ConditionalCheckFailedException>;
-}
-
-macro_rules! conditional {
-    ($($error:ident),*) => {$(
-        impl Conditional for $error {
-            fn failed_condition(&self) -> Option<&ConditionalCheckFailedException> {
-                match self {
-                    Self::ConditionalCheckFailedException(failed) => Some(failed),
-                    _ => None,
-                }
-            }
-        }
-    )*};
-}
-
-conditional!(PutItemError, UpdateItemError);
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -270,7 +224,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::client::local_config;
+    use crate::http_client::local_config;
     use crate::scripted::{self, Answer, condition_failed, http_client, lost, ok, refused, response};
 
     fn with(http_client: SharedHttpClient) -> DynamoDb {

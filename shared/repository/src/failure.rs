@@ -1,9 +1,14 @@
-//! Classifies the SDK's errors by their effect.
+//! Classifies the SDK's errors by their effect. Only here is a failed condition told from other errors.
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use tickets_domain::Error;
 use tickets_domain::error::Cause;
+
+use crate::item::Item;
 
 /// What a failed call says about its effect.
 #[derive(Debug)]
@@ -61,14 +66,61 @@ impl From<Failure> for Error {
     }
 }
 
+/// Why a write failed.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// Its condition does not hold; with the item that is there, if the engine returns it.
+    ConditionFailed(Option<Item>),
+    Failed(Failure),
+}
+
+impl WriteError {
+    pub(crate) fn of<E: Conditional>(error: SdkError<E, HttpResponse>) -> Self {
+        match error.as_service_error().and_then(Conditional::failed_condition) {
+            Some(failed) => Self::ConditionFailed(failed.item.clone()),
+            None => Self::Failed(Failure::of(error)),
+        }
+    }
+}
+
+/// For a write whose condition holds unless somebody else is faster.
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::ConditionFailed(_) => Self::Contended,
+            WriteError::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+/// An error of an operation that takes a condition.
+pub(crate) trait Conditional:
+    std::error::Error + ProvideErrorMetadata + Send + Sync + 'static
+{
+    fn failed_condition(&self) -> Option<&ConditionalCheckFailedException>;
+}
+
+macro_rules! conditional {
+    ($($error:ident),*) => {$(
+        impl Conditional for $error {
+            fn failed_condition(&self) -> Option<&ConditionalCheckFailedException> {
+                match self {
+                    Self::ConditionalCheckFailedException(failed) => Some(failed),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+conditional!(PutItemError, UpdateItemError);
+
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodb::error::ErrorMetadata;
-    use aws_sdk_dynamodb::operation::put_item::PutItemError;
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
-    use crate::dynamodb::WriteError;
     use crate::write::Attempt;
 
     fn answered(code: &str, status: u16) -> SdkError<PutItemError, HttpResponse> {

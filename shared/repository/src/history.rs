@@ -25,7 +25,8 @@ use tickets_domain::{
     Version, Visibility,
 };
 
-use crate::dynamodb::{DynamoDb, WriteError};
+use crate::dynamodb::DynamoDb;
+use crate::failure::WriteError;
 use crate::item::{self, Expiry, Item, WriteId, millis};
 use crate::primary_key::PrimaryKey;
 use crate::schema::EXPIRES;

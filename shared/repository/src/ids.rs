@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tickets_domain::{Epoch, Error, Result, Settings, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WriteError;
+use crate::failure::WriteError;
 use crate::item::{self, millis};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;

@@ -1,7 +1,7 @@
 //! Tickets and keys in DynamoDB.
 //!
-//! - [`dynamodb`]: the SDK's client, its timeouts and retries, and what calls consume; [`client`]: the HTTP clients
-//!   below; `transcode`: how lists read items from responses;
+//! - [`dynamodb`]: the SDK's client, its timeouts and retries, and what calls consume; [`http_client`]: the
+//!   HTTP clients below; `transcode`: how lists read items from responses;
 //! - [`schema`]: the tables and their indexes;
 //! - `primary_key`, `item`: the keys of items, and their attributes;
 //! - [`ids`]: the counter, and which missing ids are open; `month`: the partitions of `byUpdated`;
@@ -18,13 +18,13 @@
 pub mod api_key;
 mod backoff;
 pub mod checkpoint;
-pub mod client;
 mod create;
 #[cfg(test)]
 mod documented;
 pub mod dynamodb;
 mod failure;
 pub mod history;
+pub mod http_client;
 pub mod ids;
 mod item;
 pub mod key_cache;

@@ -17,7 +17,7 @@ use tickets_domain::{ApiKey, Error, Meter, Quota, RateLimit, Result, Timestamp};
 use tokio::time::timeout;
 
 use crate::api_key::Keys;
-use crate::dynamodb::WriteError;
+use crate::failure::WriteError;
 use crate::item::Item;
 use crate::lease::{Lease, Leased};
 

@@ -18,8 +18,8 @@ use tickets_domain::{
 use tickets_engine::Database;
 
 use crate::backoff::Backoff;
-use crate::client::local_config;
 use crate::dynamodb::DynamoDb;
+use crate::http_client::local_config;
 use crate::operator::seed::{MAX_CHUNK, SeedTicket};
 use crate::schema;
 use crate::tickets::Tickets;

@@ -260,9 +260,9 @@ mod tests {
     use tickets_domain::ticket::TEXT_FIELDS;
 
     use super::*;
-    use crate::client::local_config;
     use crate::dynamodb::DynamoDb;
     use crate::failure::Failure;
+    use crate::http_client::local_config;
     use crate::list::Entry;
     use crate::scripted::{self, http_client};
 

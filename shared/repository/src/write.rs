@@ -15,8 +15,7 @@ use tickets_domain::{Error, Result, TicketId, Timestamp, Version};
 use tokio::time::timeout_at;
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WriteError;
-use crate::failure::Failure;
+use crate::failure::{Failure, WriteError};
 use crate::item::{self, Item, WriteId};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;

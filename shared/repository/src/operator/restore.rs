@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tickets_domain::{Epoch, Error, Result};
 
 use crate::backoff::Backoff;
-use crate::dynamodb::WriteError;
+use crate::failure::WriteError;
 use crate::ids::{Counter, new_epoch};
 use crate::tickets::Tickets;
 

@@ -12,7 +12,7 @@ use tickets_domain::{
     TicketInput, Timestamp, Visibility,
 };
 use tickets_engine::Database;
-use tickets_repository::client::local_config;
+use tickets_repository::http_client::local_config;
 use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{DynamoDb, Tickets, schema};
 
