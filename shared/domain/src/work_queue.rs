@@ -41,7 +41,7 @@ pub struct WorkQueue {
 
 /// The fields that the filters check. They come from a ticket's JSON or, without the status, from the index
 /// of statuses.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct QueueFields {
     #[serde(default)]
     pub status: Option<Choice>,

@@ -79,7 +79,7 @@ enum Claiming {
     /// The key can be claimed. A claim whose id is dead is replaced.
     Free { dead: Option<ClaimItem> },
     /// This request holds the key for its draft: put the ticket.
-    Held(Draft),
+    Held(Box<Draft>),
     /// Another request was faster: look again at the claim that is there now.
     Lost(Option<ClaimItem>),
 }
@@ -208,7 +208,7 @@ impl Tickets {
                 Claiming::Free { dead } => {
                     let draft = self.draft(by, fields, reserved.take(), backoff).await?;
                     match self.put_claim(request, &draft, dead.as_ref(), backoff).await {
-                        Ok(Outcome::Written(())) => Claiming::Held(draft),
+                        Ok(Outcome::Written(())) => Claiming::Held(Box::new(draft)),
                         Ok(Outcome::Refused(found)) => {
                             reserved = Some(draft);
                             Claiming::Lost(found.map(claim_of).transpose()?)

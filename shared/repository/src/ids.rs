@@ -186,8 +186,8 @@ impl<'a> Gaps<'a> {
         let first = self.missing?;
         match previous_reserved {
             Some(reserved) if reserved > self.closed => return Some(first),
-            // A void's writer does not always know it. A ticket's writer does, except for the first ticket
-            // and those that were moved in: before these all ids are closed.
+            // Whoever puts a void in another writer's place does not know when the id before was reserved: the next
+            // item decides. A ticket without that time is the first, or imported: all ids before it are closed.
             None if is_void => return None,
             Some(_) | None => self.missing = None,
         }

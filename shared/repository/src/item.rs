@@ -249,7 +249,7 @@ struct DepartureItem {
 }
 
 /// What `byStatus` projects of a ticket, besides its status.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct QueueKey {
     pub(crate) id: TicketId,
     pub(crate) customer: CustomerId,

@@ -19,7 +19,8 @@ pub(crate) struct Lease {
     size: u32,
     /// When that lease was made.
     leased: Option<Timestamp>,
-    /// Whether this instance made the first lease of the window.
+    /// Whether this instance was the first to lease in its last window. Then it tries to open the next one at once;
+    /// an instance that was not first expects to find a window open.
     opened: bool,
 }
 

@@ -263,6 +263,7 @@ mod tests {
     use crate::dynamodb::DynamoDb;
     use crate::failure::Failure;
     use crate::http_client::local_config;
+    use crate::item::QueueKey;
     use crate::list::Entry;
     use crate::scripted::{self, http_client};
 
@@ -436,6 +437,7 @@ mod tests {
         fn both_ways_give_the_same_rows_or_the_same_error(body in response()) {
             agree::<Entry>(200, &body);
             agree::<RecordKey>(200, &body);
+            agree::<QueueKey>(200, &body);
         }
 
         #[test]

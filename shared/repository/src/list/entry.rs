@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use serde::Deserialize as _;
+use serde::de::value::MapDeserializer;
 use tickets_domain::id::CustomerId;
 use tickets_domain::ticket::TEXT_FIELDS;
+use tickets_domain::work_queue::{INDEXED_FIELDS, QueueFields};
 use tickets_domain::{RecordKey, RecordState, Result, Row, TicketId, Timestamp, Version};
 
 use crate::item::{self, Item, QueueKey};
@@ -99,8 +102,19 @@ impl FromItem for RecordKey {
 }
 
 impl FromItem for QueueKey {
-    fn from_attributes(_: &Attributes<'_>) -> Option<Self> {
-        None
+    fn from_attributes(attributes: &Attributes<'_>) -> Option<Self> {
+        let mut texts = Vec::with_capacity(INDEXED_FIELDS.len());
+        for name in INDEXED_FIELDS.into_iter().filter(|name| *name != "customerID") {
+            if attributes.get(name).is_some() {
+                texts.push((name, attributes.text(name)?));
+            }
+        }
+        let texts = MapDeserializer::<_, serde::de::value::Error>::new(texts.into_iter());
+        Some(Self {
+            id: TicketId::try_from(attributes.number::<u64>("id")?).ok()?,
+            customer: CustomerId::try_from(attributes.number::<u64>("customerID")?).ok()?,
+            fields: QueueFields::deserialize(texts).ok()?,
+        })
     }
 
     fn from_item(item: Item) -> Result<Self> {

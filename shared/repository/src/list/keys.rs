@@ -136,9 +136,8 @@ impl<'a> OrderedKeys<'a> {
             Self::Either(by_customer, by_status) => {
                 let before = by_status.up_to;
                 let (customer, status) = futures::try_join!(by_customer.next(limit), by_status.next(limit))?;
-                // `byStatus` knows all that is asked, `byCustomer` only the customer. The list never uses
-                // `byCustomer` if `byStatus` is ahead: candidates that `byStatus` has handed out would be
-                // lost.
+                // `byStatus` knows all that is asked, `byCustomer` only the customer. Once `byStatus` has returned
+                // candidates, stay with it: switching would lose them.
                 Ok(if customer.is_better_than(&status, before) {
                     by_status.go_on_after(customer.up_to);
                     customer

@@ -41,7 +41,7 @@ struct Ranges<'a> {
     from: u64,
     to: u64,
     counter: &'a Counter,
-    /// The least number of ids in a range, as far as its bucket has them.
+    /// Read at least this many ids at a time, or what is left of the bucket.
     least: u64,
 }
 

@@ -7,9 +7,9 @@
 //! it: its ticket may still come. Every record is put if nothing is under its id, and never overwrites
 //! anything.
 //!
-//! Lists by id end before an open id, because what they leave out is shown later as a change. Moved records
-//! are not, for their dates lie in the past. So nothing is put until every id ahead of the range is closed:
-//! until then its writer may still be at work. Then the ids missing in the file are closed too. Large gaps
+//! A list by id ends before an open id. What it leaves out is shown later, because it is a change; an imported
+//! record is not, because its date lies in the past. So an import waits until every id before its range is
+//! closed, and puts nothing earlier. From then on the ids that the file lacks are closed too. Large gaps
 //! between ids are left out of the range, and noted as ids that were never given out. A new epoch at the end
 //! tells copies that poll for changes to start over.
 
