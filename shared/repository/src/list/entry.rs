@@ -104,7 +104,8 @@ impl FromItem for RecordKey {
 impl FromItem for QueueKey {
     fn from_attributes(attributes: &Attributes<'_>) -> Option<Self> {
         let mut texts = Vec::with_capacity(INDEXED_FIELDS.len());
-        for name in INDEXED_FIELDS.into_iter().filter(|name| *name != "customerID") {
+        let texts_of = INDEXED_FIELDS.into_iter().filter(|name| *name != "customerID");
+        for name in texts_of.chain(["status"]) {
             if attributes.get(name).is_some() {
                 texts.push((name, attributes.text(name)?));
             }
