@@ -96,8 +96,8 @@ pub fn system_http_client() -> SharedHttpClient {
     })
 }
 
-/// The same client, whose responses are read whole before the SDK gets them. So that lists can take the items out
-/// of a response; DynamoDB's are 16 MB at most.
+/// The same client, but it reads each response whole before the SDK gets it, so that lists can take the items out
+/// of it. DynamoDB's responses have 16 MB at most.
 pub(crate) fn in_memory(client: SharedHttpClient) -> SharedHttpClient {
     http_client_fn(move |settings, components| {
         SharedHttpConnector::new(InMemory(client.http_connector(settings, components)))
