@@ -25,7 +25,7 @@ use tickets_domain::error::MOST_VIOLATIONS;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::idempotency::KEY_CHARACTERS;
 use tickets_domain::json_object::MOST_ROWS;
-use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
+use tickets_domain::text::{CONTENT_BYTES, EMAIL_BYTES, NOTE_BYTES, SUBJECT_CHARACTERS};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::list::Parameter;
 use tickets_http::request::MAX_BODY;
@@ -423,7 +423,7 @@ fn the_limits_in_the_api_s_document_are_the_code_s() {
         format!("| `subject` | 1 to {SUBJECT_CHARACTERS} characters; required |"),
         format!("| `ticketContent` | {} KiB of UTF-8 |", kib(CONTENT_BYTES)),
         format!("a free `owner` | {} KiB of UTF-8 each |", kib(NOTE_BYTES)),
-        format!("| `customerEmail` | an address, {EMAIL_CHARACTERS} characters |"),
+        format!("| `customerEmail` | an address, {EMAIL_BYTES} bytes of UTF-8 |"),
         format!("a text of 1 to {KEY_CHARACTERS} characters without control characters"),
         format!("of at most {} MiB", kib(kib(MAX_BODY))),
         format!("reported at once (422): the first {MOST_VIOLATIONS} are"),

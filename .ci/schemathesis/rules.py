@@ -64,11 +64,19 @@ def make_valid(template, path, query, headers, body):
     # Numbers as text: a pattern has no maximum.
     if str(path.get("id")).isdigit() and int(path["id"]) > HIGHEST_ID:
         path["id"] = str(HIGHEST_ID)
+    # What an address is, and that a text has no control characters and can be seen.
+    for name, value in body.items():
+        if isinstance(value, str) and name not in TIMES:
+            body[name] = re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", "-", value)
+    if isinstance(body.get("customerEmail"), str):
+        body["customerEmail"] = "ada@example.com"
+    if isinstance(body.get("subject"), str):
+        body["subject"] = "a" + body["subject"][1:]
     # The calendar: months differ in length, and an offset must not leave the years of four digits.
     for values in query, body:
         for name in TIMES:
             if isinstance(values.get(name), str):
-                values[name] = re.sub("^(?:0000|9999)", "2000", values[name])
+                values[name] = re.sub("^(?:1000|9999)", "2000", values[name])
                 values[name] = re.sub("^(.{8})(?:29|3.)", r"\g<1>28", values[name])
     # Rules between a body and a ticket: assigned fields must equal the ticket's.
     for name in ASSIGNED:

@@ -375,13 +375,14 @@ async fn an_import_names_every_bad_line_and_field_before_it_sends_any() {
 async fn tickets_are_shown_to_people_and_to_scripts() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);
-    let body = serde_json::json!({"customerID": 42, "subject": "Printer \u{1b}[31mon fire", "owner": "ada"});
+    let body = serde_json::json!({"customerID": 42, "subject": "Printer \u{202e}on fire", "owner": "ada"});
     let request = http().post(&server.api).bearer_auth(&server.key).json(&body);
     let created: Value = request.send().await.unwrap().json().await.unwrap();
     let show = |arguments: &[&str]| with_key(&server, home.path(), arguments);
     let list = text(&show(&["list"]).stdout).to_owned();
     assert!(list.contains("ID") && list.contains("42") && list.contains("ada"), "{list}");
-    assert!(!list.contains('\u{1b}'), "no colour where there is no terminal, and none from a subject");
+    assert!(!list.contains('\u{1b}'), "no colour where there is no terminal");
+    assert!(!list.contains('\u{202e}'), "and no turned text from a subject");
     assert_eq!(
         serde_json::from_slice::<Value>(&show(&["list", "--json"]).stdout).unwrap(),
         serde_json::json!([created])
@@ -714,7 +715,7 @@ async fn a_history_is_shown_as_a_timeline_and_a_killed_server_loses_none_of_it()
     let http = http();
     let server = Server::start(home.path(), &ANY_PORT);
     let post = http.post(&server.api).bearer_auth(&server.key);
-    let body = serde_json::json!({"customerID": 42, "subject": "red \u{1b}[31malert", "users": "a\nb"});
+    let body = serde_json::json!({"customerID": 42, "subject": "s", "users": "red \u{1b}[31m\nb"});
     assert_eq!(post.json(&body).send().await.unwrap().status(), 201);
     let patch = async |server: &Server, body: Value| {
         let patch = http.patch(format!("{}1", server.api)).bearer_auth(&server.key);
@@ -726,10 +727,10 @@ async fn a_history_is_shown_as_a_timeline_and_a_killed_server_loses_none_of_it()
     assert!(shown.contains("    owner                 - → grace\n"), "{shown}");
     assert!(
         !shown.contains('\u{1b}'),
-        "no colour where there is no terminal, and none from a subject: {shown:?}"
+        "no colour where there is no terminal, and none from a text: {shown:?}"
     );
     let json = history(home.path(), &server, 2, &["--json"]).await;
-    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()[0]["fields"]["users"], "a\nb");
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()[0]["fields"]["users"], "red \u{1b}[31m\nb");
 
     for n in 0..10 {
         patch(&server, serde_json::json!({"users": n.to_string()})).await;

@@ -1,10 +1,12 @@
 //! What a JSON object says of a ticket's fields: of a new ticket, of a change, or of a record that moves in.
 //! The private function `take` is the only map from the names in JSON to the parsers of their values.
 
+use std::fmt;
+
 use crate::error::{Error, Result, Violation, Violations};
 use crate::id::CustomerId;
 use crate::json_object::{JsonObject, Patch};
-use crate::preset::{Choice, Preset, Presets};
+use crate::preset::{Choice, Presets};
 use crate::text::{Content, Email, Note, Subject};
 use crate::ticket::{TEXT_FIELDS, Ticket, TicketFields};
 use crate::time::{DateOrTime, Timestamp};
@@ -15,102 +17,110 @@ pub const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
 const CUSTOMER: &str = "customerID";
 const SUBJECT: &str = "subject";
 /// The fields that every ticket has.
-const REQUIRED: [&str; 2] = [CUSTOMER, SUBJECT];
+pub const REQUIRED: [&str; 2] = [CUSTOMER, SUBJECT];
 
 /// What a JSON object says of each field of a ticket.
 #[derive(Debug, Clone)]
 pub struct TicketInput {
     customer: Patch<CustomerId>,
-    ticket_type: Patch<Chosen>,
-    status: Patch<Chosen>,
-    priority: Patch<Chosen>,
-    email: Patch<Email>,
-    subject: Patch<Subject>,
-    content: Patch<Content>,
-    owner: Patch<Chosen>,
-    users: Patch<Note>,
-    departments: Patch<Note>,
-    suppliers: Patch<Note>,
-    followup: Patch<DateOrTime>,
-    action_required: Patch<DateOrTime>,
+    ticket_type: Patch<Given<Choice>>,
+    status: Patch<Given<Choice>>,
+    priority: Patch<Given<Choice>>,
+    email: Patch<Given<Email>>,
+    subject: Patch<Given<Subject>>,
+    content: Patch<Given<Content>>,
+    owner: Patch<Given<Choice>>,
+    users: Patch<Given<Note>>,
+    departments: Patch<Given<Note>>,
+    suppliers: Patch<Given<Note>>,
+    followup: Patch<Given<DateOrTime>>,
+    action_required: Patch<Given<DateOrTime>>,
     /// What a change says of the [`ASSIGNED`] fields.
     assigned: [Patch<String>; 3],
 }
 
-/// A value for a preset field.
+/// A text for a field.
 #[derive(Debug, Clone)]
-enum Chosen {
-    Configured(Choice),
-    /// Why the value is refused, unless the ticket has it: a ticket from before a change of the configuration
-    /// can be sent back as it was fetched.
-    Unconfigured {
+enum Given<T> {
+    Valid(T),
+    /// Why the text is refused, unless the ticket has it: a ticket from before a change of the configuration or of
+    /// the rules can be sent back as it was fetched.
+    Refused {
         text: String,
         refusal: Violation,
     },
 }
 
-/// What to do with a value that is not configured: refuse it, or keep it because the ticket may have it.
-#[derive(Debug, Clone, Copy)]
-enum Unconfigured {
-    Refuse,
-    Keep,
-}
-
-impl TicketInput {
-    /// Takes the fields out of the object, which notes every value that does not parse.
-    fn take(object: &mut JsonObject, presets: &Presets, unconfigured: Unconfigured) -> Self {
-        let chosen = |object: &mut _, field, preset| chosen(object, field, preset, unconfigured);
-        Self {
-            customer: customer(object),
-            ticket_type: chosen(object, "ticketType", &presets.ticket_type),
-            status: chosen(object, "status", &presets.status),
-            priority: chosen(object, "ticketPriority", &presets.priority),
-            email: object.text("customerEmail", str::parse),
-            subject: object.text(SUBJECT, str::parse),
-            content: object.text("ticketContent", str::parse),
-            owner: chosen(object, "owner", &presets.owner),
-            users: object.text("users", str::parse),
-            departments: object.text("departments", str::parse),
-            suppliers: object.text("ticketSuppliers", str::parse),
-            followup: object.text("ticketFollowupDate", str::parse),
-            action_required: object.text("ticketActionRequired", str::parse),
-            assigned: [const { Patch::Absent }; 3],
-        }
-    }
-
-    /// The fields of a ticket that had those of `old`, or of a new one if there is no `old`. Notes each value
-    /// that is not configured, unless `old` has it. `None` if a required field has no value.
-    fn over(self, old: Option<&TicketFields>, violations: &mut Violations) -> Option<TicketFields> {
-        let mut choose = |given: Patch<Chosen>, old: Option<&Choice>| match given {
-            Patch::Absent => old.cloned(),
-            Patch::Null => None,
-            Patch::Value(Chosen::Configured(choice)) => Some(choice),
-            Patch::Value(Chosen::Unconfigured { text, refusal }) => {
-                let kept = old.filter(|old| old.as_str() == text);
+impl<T: Clone + fmt::Display> Patch<Given<T>> {
+    /// The value of a field that was `old`. Notes a refusal, unless the field was what is given.
+    fn over(self, old: Option<&T>, violations: &mut Violations) -> Option<T> {
+        match self {
+            Self::Absent => old.cloned(),
+            Self::Null => None,
+            Self::Value(Given::Valid(value)) => Some(value),
+            Self::Value(Given::Refused { text, refusal }) => {
+                let kept = old.filter(|old| old.to_string() == text);
                 if kept.is_none() {
                     violations.push(refusal);
                 }
                 kept.cloned()
             }
-        };
-        let ticket_type = choose(self.ticket_type, old.and_then(|old| old.ticket_type.as_ref()));
-        let status = choose(self.status, old.and_then(|old| old.status.as_ref()));
-        let priority = choose(self.priority, old.and_then(|old| old.priority.as_ref()));
-        let owner = choose(self.owner, old.and_then(|old| old.owner.as_ref()));
+        }
+    }
+}
+
+impl TicketInput {
+    /// Takes the fields out of the object, which notes every value of a wrong type.
+    fn take(object: &mut JsonObject, presets: &Presets) -> Self {
+        Self {
+            customer: customer(object),
+            ticket_type: given(object, "ticketType", |text| presets.ticket_type.choose(text)),
+            status: given(object, "status", |text| presets.status.choose(text)),
+            priority: given(object, "ticketPriority", |text| presets.priority.choose(text)),
+            email: given(object, "customerEmail", str::parse),
+            subject: given(object, SUBJECT, str::parse),
+            content: given(object, "ticketContent", str::parse),
+            owner: given(object, "owner", |text| presets.owner.choose(text)),
+            users: given(object, "users", str::parse),
+            departments: given(object, "departments", str::parse),
+            suppliers: given(object, "ticketSuppliers", str::parse),
+            followup: given(object, "ticketFollowupDate", str::parse),
+            action_required: given(object, "ticketActionRequired", str::parse),
+            assigned: [const { Patch::Absent }; 3],
+        }
+    }
+
+    /// The fields of a ticket that had those of `old`, or of a new one if there is no `old`. Notes each text that is
+    /// refused, unless `old` has it. `None` if a required field has no value.
+    fn over(self, old: Option<&TicketFields>, violations: &mut Violations) -> Option<TicketFields> {
+        // All of them first, so that every refusal is noted.
+        let subject = self.subject.over(old.map(|old| &old.subject), violations);
+        let ticket_type = self.ticket_type.over(old.and_then(|old| old.ticket_type.as_ref()), violations);
+        let status = self.status.over(old.and_then(|old| old.status.as_ref()), violations);
+        let priority = self.priority.over(old.and_then(|old| old.priority.as_ref()), violations);
+        let email = self.email.over(old.and_then(|old| old.email.as_ref()), violations);
+        let content = self.content.over(old.and_then(|old| old.content.as_ref()), violations);
+        let owner = self.owner.over(old.and_then(|old| old.owner.as_ref()), violations);
+        let users = self.users.over(old.and_then(|old| old.users.as_ref()), violations);
+        let departments = self.departments.over(old.and_then(|old| old.departments.as_ref()), violations);
+        let suppliers = self.suppliers.over(old.and_then(|old| old.suppliers.as_ref()), violations);
+        let followup = self.followup.over(old.and_then(|old| old.followup.as_ref()), violations);
+        let action_required =
+            self.action_required.over(old.and_then(|old| old.action_required.as_ref()), violations);
         Some(TicketFields {
             customer: self.customer.value().or(old.map(|old| old.customer))?,
             ticket_type,
             status,
             priority,
-            email: self.email.over(old.and_then(|old| old.email.as_ref())),
-            subject: self.subject.value().or_else(|| old.map(|old| old.subject.clone()))?,
-            content: self.content.over(old.and_then(|old| old.content.as_ref())),
+            email,
+            subject: subject?,
+            content,
             owner,
-            users: self.users.over(old.and_then(|old| old.users.as_ref())),
-            departments: self.departments.over(old.and_then(|old| old.departments.as_ref())),
-            suppliers: self.suppliers.over(old.and_then(|old| old.suppliers.as_ref())),
-            followup: self.followup.over(old.and_then(|old| old.followup.as_ref())),
-            action_required: self.action_required.over(old.and_then(|old| old.action_required.as_ref())),
+            users,
+            departments,
+            suppliers,
+            followup,
+            action_required,
         })
     }
 
@@ -120,7 +130,7 @@ impl TicketInput {
         for field in REQUIRED {
             object.require(field);
         }
-        Self::take(object, presets, Unconfigured::Refuse).over(None, &mut object.violations)
+        Self::take(object, presets).over(None, &mut object.violations)
     }
 
     /// Takes the customer of a deleted ticket, and refuses a value of any other field.
@@ -165,7 +175,7 @@ impl TicketInput {
                 object.refuse(field, "is required; it cannot be cleared");
             }
         }
-        let mut input = Self::take(&mut object, presets, Unconfigured::Keep);
+        let mut input = Self::take(&mut object, presets);
         input.assigned = ASSIGNED.map(|field| object.raw_text(field));
         let mut violations = object.into_violations();
         if violations.is_empty() {
@@ -179,8 +189,8 @@ impl TicketInput {
     /// The changed ticket, or `None` if the change makes no difference.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`] with every violation that depends on the ticket: values that are
-    /// not configured, and assigned fields with another value than the ticket's.
+    /// [`Error::InvalidFields`] with every violation that depends on the ticket: texts that are refused and
+    /// that it does not have, and assigned fields with another value than the ticket's.
     pub fn apply(&self, ticket: &Ticket, now: Timestamp) -> Result<Option<Ticket>> {
         let mut violations = self.refused_assignments(ticket);
         let fields = self.clone().over(Some(&ticket.fields), &mut violations);
@@ -220,18 +230,17 @@ fn customer(object: &mut JsonObject) -> Patch<CustomerId> {
     object.number(CUSTOMER, CustomerId::try_from)
 }
 
-fn chosen(
+/// Takes a field that is a string in JSON.
+fn given<T, E: fmt::Display>(
     object: &mut JsonObject,
     field: &'static str,
-    preset: &Preset,
-    unconfigured: Unconfigured,
-) -> Patch<Chosen> {
-    object.text(field, |text| match (preset.choose(text), unconfigured) {
-        (Ok(choice), _) => Ok(Chosen::Configured(choice)),
-        (Err(error), Unconfigured::Refuse) => Err(error),
-        (Err(error), Unconfigured::Keep) => {
-            Ok(Chosen::Unconfigured { text: text.to_owned(), refusal: Violation::new(field, error) })
-        }
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Patch<Given<T>> {
+    object.text(field, |text| {
+        Ok::<_, String>(parse(text).map_or_else(
+            |error| Given::Refused { text: text.to_owned(), refusal: Violation::new(field, error) },
+            Given::Valid,
+        ))
     })
 }
 
@@ -401,10 +410,32 @@ mod tests {
     }
 
     #[test]
+    fn a_text_from_before_a_rule_can_be_kept_but_not_set() {
+        let mut old = ticket(json!({"customerID": 7, "subject": "a"}));
+        let stored = json!({
+            "customerID": 7, "subject": "a\r\nb", "customerEmail": "ada@localhost", "ticketContent": "\0",
+            "owner": " ada", "users": "\0", "ticketFollowupDate": "0024-11-03",
+        });
+        old.fields = serde_json::from_value(stored.clone()).unwrap();
+        let closed = change(&json!({"status": "closed"})).unwrap().apply(&old, time(2000)).unwrap().unwrap();
+        assert_eq!(closed.fields.subject, old.fields.subject);
+        // A line is stored without white space around it from then on.
+        let back = change(&stored).unwrap().apply(&old, time(2000)).unwrap().unwrap();
+        assert_eq!(serde_json::to_value(&back.fields).unwrap(), {
+            let mut trimmed = stored.clone();
+            trimmed["owner"] = json!("ada");
+            trimmed
+        });
+        let other = ticket(json!({"customerID": 7, "subject": "b"}));
+        let refused = violations(change(&stored).unwrap().apply(&other, time(2000)));
+        assert_eq!(refused, ["subject", "customerEmail", "ticketContent", "users", "ticketFollowupDate"]);
+    }
+
+    #[test]
     fn violations_with_and_without_the_ticket_are_reported_together() {
         assert_eq!(
-            violations(change(&json!({"customerEmail": "x", "status": "done"}))),
-            ["customerEmail", "status"]
+            violations(change(&json!({"customerID": 0, "customerEmail": "x", "status": "done"}))),
+            ["customerID", "status", "customerEmail"]
         );
     }
 

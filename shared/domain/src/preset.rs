@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::text::NOTE_BYTES;
+use crate::text::{self, InvalidText, NOTE_BYTES};
 
 /// A value of a preset field in its configured spelling. A value read from the table may no longer be
 /// configured; it can still be read.
@@ -40,9 +40,9 @@ pub enum InvalidChoice {
     /// The preset allows any text except an empty one.
     #[error("must not be empty")]
     Empty,
-    /// The preset allows any text, but this one is too long.
-    #[error("must have at most {NOTE_BYTES} bytes of UTF-8")]
-    TooLong,
+    /// The preset allows any line, but this text is too long, or more than a line.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
 }
 
 /// Why a configured preset is refused.
@@ -54,10 +54,13 @@ pub enum InvalidPreset {
     /// Two values are equal: case is ignored.
     #[error("names {0} twice")]
     Twice(String),
+    /// This value could not be that of a ticket.
+    #[error("names {0:?}, which {1}")]
+    Value(String, InvalidText),
 }
 
 /// The allowed values of one field, in order, written like `sales, billing, support`.
-/// An empty list allows any text.
+/// An empty list allows any text of one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preset(Vec<String>);
 
@@ -66,16 +69,12 @@ impl Preset {
         &self.0
     }
 
-    /// The value that equals `text` when case is ignored, in its configured spelling.
+    /// The value that equals `text` when case and surrounding white space are ignored, in its configured spelling.
     pub fn choose(&self, text: &str) -> Result<Choice, InvalidChoice> {
         if self.0.is_empty() {
-            return if text.len() > NOTE_BYTES {
-                Err(InvalidChoice::TooLong)
-            } else {
-                Ok(Choice(text.to_owned()))
-            };
+            return Ok(Choice(text::at_most_bytes(text::line(text)?, NOTE_BYTES)?.to_owned()));
         }
-        match self.find(text) {
+        match self.find(text.trim()) {
             Some(value) => Ok(Choice(value.clone())),
             None => Err(InvalidChoice::NotListed(self.0.clone())),
         }
@@ -112,6 +111,7 @@ impl FromStr for Preset {
         let values: Vec<String> =
             list.split(',').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect();
         for (at, value) in values.iter().enumerate() {
+            text::line(value).map_err(|error| InvalidPreset::Value(value.clone(), error))?;
             if values[..at].iter().any(|earlier| earlier.to_lowercase() == value.to_lowercase()) {
                 return Err(InvalidPreset::Twice(value.clone()));
             }
@@ -251,7 +251,24 @@ mod tests {
         let owner = Presets::parse(&PresetLists::default()).unwrap().owner;
         assert!(owner.values().is_empty());
         assert_eq!(owner.choose(&"x".repeat(4096)).unwrap().as_str().len(), 4096);
-        assert_eq!(owner.choose(&"x".repeat(4097)), Err(InvalidChoice::TooLong));
+        assert_eq!(owner.choose(&format!(" {}\n", "x".repeat(4096))).unwrap().as_str().len(), 4096);
+        assert_eq!(owner.choose(&"x".repeat(4097)), Err(InvalidText::TooManyBytes(4096).into()));
+    }
+
+    #[test]
+    fn a_value_is_one_line_without_the_white_space_around_it() {
+        let (free, listed) = (Preset::default(), "Grace Hopper".parse::<Preset>().unwrap());
+        for preset in [&free, &listed] {
+            assert_eq!(preset.choose("\tGrace Hopper\r\n").unwrap().as_str(), "Grace Hopper");
+            assert!(preset.choose("Grace\nHopper").is_err());
+        }
+        assert_eq!(free.choose("x\r\nBcc: y"), Err(InvalidText::NotOneLine('\r').into()));
+        assert_eq!(free.choose("a\0"), Err(InvalidText::Null.into()));
+        assert_eq!(free.choose("   ").unwrap().as_str(), "", "an owner may be empty");
+        assert_eq!(
+            "ada, gra\nce".parse::<Preset>(),
+            Err(InvalidPreset::Value("gra\nce".into(), InvalidText::NotOneLine('\n')))
+        );
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! The parameters of a query, taken one by one. Every mistake is noted, and parameters that nobody took are
 //! refused by name.
 
+use std::borrow::Cow;
+use std::str::FromStr;
+
 use tickets_domain::Violation;
 use tickets_domain::error::Violations;
 use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::time::InvalidTime;
 
 pub(crate) struct Parameters<'a> {
     given: Vec<(&'a str, &'a str)>,
@@ -70,6 +74,19 @@ pub(crate) fn flag(text: &str) -> Result<bool, &'static str> {
     }
 }
 
+/// Parses a date or time. The `+` of an offset may be a space, as it is where a query was not percent-encoded. (In
+/// a body a space is no `+`.)
+pub(crate) fn time<T: FromStr<Err = InvalidTime>>(text: &str) -> Result<T, InvalidTime> {
+    let is_offset = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    let meant: Cow<'_, str> = match text.rsplit_once(' ') {
+        Some((time, offset)) if time.contains(':') && is_offset(offset) => {
+            format!("{}+{offset}", time.trim_end()).into()
+        }
+        Some(_) | None => text.into(),
+    };
+    meant.parse()
+}
+
 /// Parses any integer, because some clients begin at -1 or end past the last id.
 pub(crate) fn integer(text: &str) -> Result<u64, &'static str> {
     let digits = text.strip_prefix('-').unwrap_or(text);
@@ -84,4 +101,33 @@ pub(crate) fn limit(text: &str) -> Result<usize, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_LIMIT}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tickets_domain::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_plus_that_arrives_as_a_space_is_understood() {
+        let read = |text: &str| time::<Timestamp>(text).map(|time| time.to_string());
+        for text in [
+            "2026-11-23T17:45:00 02:00",
+            "2026-11-23T17:45:00 0200",
+            "2026-11-23 17:45:00 02:00",
+            "2026-11-23 17:45:00 02",
+            "2026-11-23 17:45:00  0200", // "17:45:00 +0200", as Ruby writes it
+            "2026-11-23 17:45:00 +0200",
+            "2026-11-23T17:45 02:00",
+        ] {
+            assert_eq!(read(text).unwrap(), "2026-11-23T15:45:00.000Z", "{text}");
+        }
+        for text in ["2026-11-23 17:45", "2026-11-23 17:45:00 UTC", "2026-11-23T17:45Z"] {
+            assert_eq!(read(text).unwrap(), "2026-11-23T17:45:00.000Z", "{text}");
+        }
+        for text in ["2026-11-23 02:00 ", "2026-11-23  17:45", "17:45:00 02:00", "2026-11-23T17:45:00 2"] {
+            assert_eq!(read(text), Err(InvalidTime::Form), "{text}");
+        }
+    }
 }

@@ -127,7 +127,8 @@ impl Problem {
 
     /// 415: the body is not JSON.
     pub fn not_json() -> Self {
-        let detail = "send the body as Content-Type: application/json";
+        let detail =
+            "send the body as Content-Type: application/json; a patch may be application/merge-patch+json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Not JSON", detail)
     }
 

@@ -379,15 +379,66 @@ async fn a_body_needs_a_json_content_type() {
         "application/json",
         "Application/JSON; charset=utf-8",
         " application/json ;x=y",
+        "application/vnd.example.ticket+json",
         "application/merge-patch+json",
+        "Application/Merge-Patch+JSON; charset=utf-8",
     ] {
         assert!(object(&[good]).await.is_ok(), "{good}");
     }
-    for bad in
-        [&[][..], &[""], &["text/json"], &["application/jsonx"], &["text/x+json"], &["application/xml"]]
-    {
+    for bad in [
+        &[][..],
+        &[""],
+        &["text/json"],
+        &["application/jsonx"],
+        &["text/x+json"],
+        &["application/xml"],
+        &["application/json-patch+json"],
+        &["application/strategic-merge-patch+json"],
+        &["application/vnd.example.patch+json; charset=utf-8"],
+    ] {
         assert_eq!(refused(object(bad).await), refusal(415, "not-json"), "{bad:?}");
     }
+}
+
+#[tokio::test]
+async fn a_body_is_utf_8_with_or_without_a_byte_order_mark() {
+    let detail = async |body: &[u8], is_text: bool| {
+        let encoded = data_encoding::BASE64.encode(body);
+        let event = Event::new("POST", "/tickets/").body(match is_text {
+            true => std::str::from_utf8(body).unwrap(),
+            false => &encoded,
+        });
+        let event = event.with("isBase64Encoded", !is_text);
+        asked(&CREATE_TICKET, event, |request| {
+            let refused = request.tickets().map(drop);
+            refused.map_err(|problem| json!(problem.body())["detail"].as_str().unwrap().to_owned())
+        })
+        .await
+    };
+    for is_text in [true, false] {
+        for good in ["\u{feff}{}", "\u{feff}[{}]", "{\"a\":\"ü\\u0000\"}", " {}"] {
+            assert_eq!(detail(good.as_bytes(), is_text).await, Ok(()), "{good}");
+        }
+        // A gateway that takes a body for text has replaced the bytes that are not.
+        for utf16 in [
+            "{\0\"\0",
+            "\0{\0\"",
+            "\u{fffd}\u{fffd}{\0",
+            "\u{fffd}\u{fffd}\0{",
+            "\u{fffd}\u{fffd}\0\0{\0\0\0",
+        ] {
+            let refused = detail(utf16.as_bytes(), is_text).await.unwrap_err();
+            assert!(refused.contains("UTF-16"), "{refused}");
+        }
+        assert!(!detail(b"{\"a\":\"\0\"}", is_text).await.unwrap_err().contains("UTF-16"));
+    }
+    for utf16 in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}", b"\xff\xfe\0\0{\0\0\0"] {
+        assert!(detail(utf16, false).await.unwrap_err().contains("UTF-16"));
+    }
+    assert_eq!(
+        detail(b"{\"subject\":\"M\xfcller\"}", false).await.unwrap_err(),
+        "the body is not UTF-8: its byte 13 is 0xFC, as in Latin-1 or Windows-1252; send it as UTF-8"
+    );
 }
 
 #[tokio::test]
