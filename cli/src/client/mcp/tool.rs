@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
-use tickets_domain::input::ASSIGNED;
+use tickets_domain::input::{ASSIGNED, REQUIRED};
 use tickets_domain::text::SUBJECT_CHARACTERS;
-use tickets_domain::{ListEnd, Scope, TicketId, Version, json};
+use tickets_domain::{ListEnd, Scope, TicketId, Version, Violation, json};
 use tickets_http::list::Parameter;
 
 use super::arguments::{Arguments, scalar};
@@ -20,6 +20,9 @@ use crate::client::{Answered, Client, ClientError, Creation};
 /// The highest and the default number of tickets on a page: enough to choose from, and short enough to read.
 const MOST: u64 = 50;
 const USUAL: u64 = 20;
+/// The argument with the fields that an update clears. The API takes `null` for that, but the schema of a field that
+/// can be `null` is one that not every agent can read.
+const CLEAR: &str = "clear";
 /// The most characters shown of a text in a list. A subject is never cut.
 const SHOWN: usize = SUBJECT_CHARACTERS;
 
@@ -90,8 +93,8 @@ impl Tool {
                  it makes no second ticket, and says `created: false`. A second ticket that says the same needs an \
                  `idempotencyKey` of its own."
                 .into(),
-            Self::UpdateTicket => "Updates the fields given of one ticket and returns it. `null` clears a field, and \
-                 fields not given stay as they are."
+            Self::UpdateTicket => "Updates the fields given of one ticket and returns it. `clear` names fields that \
+                 shall have no value any more; all others stay as they are."
                 .into(),
             Self::DeleteTicket => "Deletes one ticket. It cannot be undone.".into(),
         }
@@ -133,10 +136,17 @@ impl Tool {
                     "description": "Name of this create, for a second ticket that says the same as one before",
                 });
                 fields.insert("idempotencyKey".into(), key);
-                (fields, vec!["customerID", "subject"])
+                (fields, REQUIRED.to_vec())
             }
             Self::UpdateTicket => {
                 let mut fields = fields(api, "TicketUpdate");
+                let clearable = fields.keys().filter(|name| !REQUIRED.contains(&name.as_str()));
+                let clear = json!({
+                    "type": "array",
+                    "items": {"type": "string", "enum": clearable.collect::<Vec<_>>()},
+                    "description": "The fields to clear",
+                });
+                fields.insert(CLEAR.into(), clear);
                 fields.insert("ifVersion".into(), if_version);
                 (fields, vec!["id"])
             }
@@ -195,8 +205,16 @@ impl Tool {
                 let mut arguments = Arguments::new(arguments);
                 let id = arguments.required("id")?;
                 let version = arguments.whole("ifVersion").map(Version::new);
-                let body = Value::from(arguments.rest()?).to_string();
-                versioned(&client.update(id, &body, version).await?)
+                let cleared = arguments.names(CLEAR);
+                let mut fields = arguments.rest()?;
+                if let Some(both) =
+                    cleared.iter().find(|name| fields.get(*name).is_some_and(|v| !v.is_null()))
+                {
+                    let detail = format!("names {both}, which is also given a value");
+                    return Err(ToolError::Arguments(vec![Violation::new(CLEAR, detail)]));
+                }
+                fields.extend(cleared.into_iter().map(|name| (name, Value::Null)));
+                versioned(&client.update(id, &Value::from(fields).to_string(), version).await?)
             }
             Self::DeleteTicket => {
                 let mut arguments = Arguments::new(arguments);
@@ -305,7 +323,23 @@ fn fields(api: &Value, schema: &str) -> Map<String, Value> {
     let mut properties = properties.as_object().cloned().unwrap_or_default();
     // The API accepts them in a body, but an agent has no reason to send them.
     properties.retain(|name, _| !ASSIGNED.contains(&name.as_str()));
+    properties.values_mut().for_each(plain);
     properties
+}
+
+/// Makes a schema as plain as every agent can read it: of one type, and without formats.
+fn plain(schema: &mut Value) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    schema.retain(|name, _| !["format", "examples"].contains(&name.as_str()));
+    if let Some(kind) = schema.get_mut("type")
+        && let Some(other) =
+            kind.as_array().and_then(|kinds| kinds.iter().find(|kind| *kind != "null").cloned())
+    {
+        *kind = other;
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
 }
 
 /// The filters of lists, from the API's description, and the customer. Parameters for sync jobs are left out.
@@ -314,6 +348,7 @@ fn filters(api: &Value) -> Map<String, Value> {
     let described = parameters.filter_map(|parameter| {
         let (name, mut schema) = (parameter["name"].as_str()?, parameter["schema"].clone());
         schema["description"] = parameter["description"].clone();
+        plain(&mut schema);
         (![Parameter::Settled, Parameter::Continuation].map(Parameter::name).contains(&name))
             .then(|| (name.to_owned(), schema))
     });
@@ -354,7 +389,39 @@ mod tests {
         assert_eq!(arguments(Tool::ListTickets), sorted(&mut filters.chain(["customerID"])));
         let fields = || tickets_domain::ticket::field_names().filter(|name| !ASSIGNED.contains(name));
         assert_eq!(arguments(Tool::CreateTicket), sorted(&mut fields().chain(["idempotencyKey"])));
-        assert_eq!(arguments(Tool::UpdateTicket), sorted(&mut fields().chain(["id", "ifVersion"])));
+        assert_eq!(arguments(Tool::UpdateTicket), sorted(&mut fields().chain(["id", "ifVersion", CLEAR])));
+    }
+
+    #[test]
+    fn the_schema_of_an_argument_is_one_that_every_agent_reads() {
+        const KNOWN: [&str; 11] = [
+            "default",
+            "type",
+            "description",
+            "enum",
+            "items",
+            "minItems",
+            "minLength",
+            "maxLength",
+            "pattern",
+            "minimum",
+            "maximum",
+        ];
+        fn assert_plain(schema: &Value) {
+            assert!(schema["type"].is_string(), "one type: {schema}");
+            let unknown = schema.as_object().unwrap().keys().find(|name| !KNOWN.contains(&name.as_str()));
+            assert_eq!(unknown, None, "{schema}");
+            let nulls = schema["enum"].as_array().into_iter().flatten().filter(|value| value.is_null());
+            assert_eq!(nulls.count(), 0, "{schema}");
+            schema.get("items").into_iter().for_each(assert_plain);
+        }
+        let presets = PresetLists { owners: "ada, grace", ..PresetLists::default() };
+        for presets in [PresetLists::default(), presets] {
+            let api = openapi::document(&Presets::parse(&presets).unwrap());
+            for tool in Tool::ALL {
+                tool.input(&api)["properties"].as_object().unwrap().values().for_each(assert_plain);
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use tickets_domain::{Error, JsonObject, Presets, TicketId, TicketInput, Timestam
 
 use crate::{ListQuery, Problem, TicketConfiguration};
 
+/// The ticket of the examples.
+pub(super) const TICKET: &str = "43";
 /// The customer of the examples.
 pub(super) const CUSTOMER: u64 = 42;
 
@@ -51,9 +53,10 @@ pub(super) fn patch(presets: &Presets) -> Value {
     })
 }
 
-/// The body of an update: a whole ticket with a change.
+/// The body of an update: all that a ticket's callers set, with a change.
 pub(super) fn put(presets: &Presets) -> Value {
-    let mut ticket = ticket(presets);
+    let mut ticket = create(presets);
+    ticket["status"] = json!(presets.new_status());
     ticket["ticketPriority"] = a_value(&presets.priority, "high").into();
     ticket
 }
@@ -61,7 +64,7 @@ pub(super) fn put(presets: &Presets) -> Value {
 /// The ticket that [`create`] makes.
 pub(super) fn ticket(presets: &Presets) -> Value {
     let mut ticket = create(presets);
-    ticket["id"] = "43".into();
+    ticket["id"] = TICKET.into();
     ticket["status"] = json!(presets.new_status());
     ticket["ticketPriority"] = json!(presets.new_priority());
     ticket["createdDate"] = "2026-11-23T17:45:00.123Z".into();
@@ -170,7 +173,7 @@ mod tests {
             let object = JsonObject::parse(create(&presets).to_string().as_bytes()).unwrap();
             let fields = TicketInput::create(object, &presets).unwrap();
             let created =
-                Ticket::new("43".parse().unwrap(), fields, "2026-11-23T17:45:00.123Z".parse().unwrap());
+                Ticket::new(TICKET.parse().unwrap(), fields, "2026-11-23T17:45:00.123Z".parse().unwrap());
             assert_eq!(serde_json::to_value(created).unwrap(), ticket(&presets));
         }
     }
@@ -180,7 +183,12 @@ mod tests {
         for presets in every_presets() {
             for body in [put(&presets), patch(&presets)] {
                 let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
-                assert!(TicketInput::change(object, &presets).is_ok(), "{body}");
+                let change = TicketInput::change(object, &presets).unwrap();
+                let object = JsonObject::parse(create(&presets).to_string().as_bytes()).unwrap();
+                let fields = TicketInput::create(object, &presets).unwrap();
+                // Whatever its id and dates are.
+                let other = Ticket::new(TicketId::FIRST, fields, Timestamp::MAX);
+                assert!(change.apply(&other, Timestamp::MAX).is_ok(), "{body}");
             }
         }
     }

@@ -46,8 +46,8 @@ pub(super) fn all(presets: &Presets) -> [Operation; 10] {
 }
 
 impl Operation {
-    /// Its description in the document.
-    pub(super) fn into_json(self) -> Value {
+    /// Its description in the document, with a sentence about its path.
+    pub(super) fn into_json(self, path: &str) -> Value {
         let refusals = self.refusals.iter().map(|refusal| (refusal.status, refusal.reference()));
         let responses = self.success.into_iter().chain(refusals);
         let responses: Map<_, _> =
@@ -55,7 +55,7 @@ impl Operation {
         let mut operation = json!({
             "operationId": self.id,
             "summary": self.summary,
-            "description": format!("{} Needs a key with the scope `{}`.", self.description, self.route.scope),
+            "description": format!("{} Needs a key with the scope `{}`. {path}", self.description, self.route.scope),
             "tags": [TICKETS],
             "responses": responses,
         });
@@ -181,7 +181,7 @@ fn put_ticket(presets: &Presets) -> Operation {
         summary: "Send back a ticket with changes",
         description: "Updates a ticket and returns it. It does what PATCH does: fields that are left out stay as \
             they are, `null` clears one. A ticket may be sent back whole, as it was fetched.",
-        body: Some(body(schema::UPDATE, "A ticket as it was fetched, changed", example::put(presets))),
+        body: Some(body(schema::UPDATE, "A whole ticket, with another priority", example::put(presets))),
         ..patch_ticket(presets)
     }
 }

@@ -1,5 +1,6 @@
 //! The parameters of operations, in paths, queries and headers.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
@@ -8,18 +9,18 @@ use tickets_domain::preset::Preset;
 use tickets_domain::time::DateOrTime;
 use tickets_domain::{Presets, TicketId};
 
-use super::schema;
+use super::{example, schema};
 use crate::history;
 use crate::list::{Parameter, Spec, Value as Takes};
 
 /// The id in the path of a ticket.
 pub(super) fn ticket_id() -> Value {
-    in_path("The ticket's id", schema::of::<TicketId>())
+    in_path("The ticket's id", schema::of::<TicketId>(), example::TICKET)
 }
 
 /// The id in the path of a customer's tickets.
 pub(super) fn customer_id() -> Value {
-    in_path("The customer's id", schema::of::<CustomerId>())
+    in_path("The customer's id", schema::of::<CustomerId>(), example::CUSTOMER)
 }
 
 /// The parameters of a ticket's history.
@@ -84,8 +85,11 @@ fn etag() -> Value {
     json!({"type": "string", "pattern": pattern, "examples": ["\"1\""]})
 }
 
-fn in_path(description: &str, schema: Value) -> Value {
-    json!({"name": "id", "in": "path", "required": true, "description": description, "schema": schema})
+/// The id in a path. The example is the parameter's own, because tools that send requests look for it there.
+fn in_path(description: &str, schema: Value, example: impl Serialize) -> Value {
+    json!({
+        "name": "id", "in": "path", "required": true, "description": description, "example": example, "schema": schema,
+    })
 }
 
 fn in_query(name: &str, description: &str, schema: Value) -> Value {
