@@ -31,8 +31,8 @@ PRIORITY = {
     "freshdesk": {"Low": "low", "Medium": "normal", "High": "high", "Urgent": "urgent"},
 }
 NAMES = {
-    "zendesk": ("Id", "Requester id", "Requester email", "Subject", "Status", "Priority", "Created at", "Updated at", "Tags"),
-    "freshdesk": ("Ticket ID", "Contact ID", "Email", "Subject", "Status", "Priority", "Created time", "Last update time", "Tags"),
+    "zendesk": ("Id", "Requester id", "Requester email", "Subject", "Status", "Priority", "Created at", "Updated at", "Tags", "Group"),
+    "freshdesk": ("Ticket ID", "Contact ID", "Email", "Subject", "Status", "Priority", "Created time", "Last update time", "Tags", "Group"),
 }
 
 
@@ -79,10 +79,12 @@ def generate(example, path):
             customer, month = draw.randrange(10**11, 10**11 + rows // 20 + 1), at * 120 // rows
             created = f"{2015 + month // 12}-{1 + month % 12:02}-{1 + at % 28:02} {8 + at % 12:02}:{at % 60:02}"
             email = f"c{customer}@customer.example" if draw.random() < 0.99 else "unknown"
-            subject = "" if draw.random() < 0.01 else f'Größe {at}; "{draw.randrange(1000)}",\t{"line" + end + "break" if at % 50 == 0 else "x"}'
-            values = (number, customer, email, subject, status, priority, created, created, "vip" if at % 3 == 0 else "")
+            subject = "" if draw.random() < 0.01 else f'Größe {at}; "{draw.randrange(1000)}", x'
+            # A subject is one line.
+            group = f'"{at}",\t{"line" + end + "break" if at % 50 == 0 else "x"}'
+            values = (number, customer, email, subject, status, priority, created, created, "vip" if at % 3 == 0 else "", group)
             writer.writerow(dict(zip(NAMES[example], values)))
-            expected[number] = (customer, email if "@" in email else None, subject or "(no subject)", STATUS[example][status], PRIORITY[example][priority])
+            expected[number] = (customer, email if "@" in email else None, subject or "(no subject)", STATUS[example][status], PRIORITY[example][priority], group)
     return expected
 
 
@@ -106,10 +108,10 @@ def move(example, work):
     assert moved + there == rows, said.stderr
     table = exported(data, work)
     assert set(table) == set(expected)
-    for number, (customer, email, subject, status, priority) in expected.items():
+    for number, (customer, email, subject, status, priority, group) in expected.items():
         ticket = table[number]
-        found = (ticket["customerID"], ticket.get("customerEmail"), ticket["subject"], ticket["status"], ticket.get("ticketPriority"))
-        assert found == (customer, email, subject, status, priority), (number, ticket)
+        found = (ticket["customerID"], ticket.get("customerEmail"), ticket["subject"], ticket["status"], ticket.get("ticketPriority"), ticket["departments"])
+        assert found == (customer, email, subject, status, priority, group), (number, ticket)
     again = tickets(*arguments)
     assert f"moved in 0 records, {rows} were there" in again.stderr, again.stderr
     encoding, delimiter, _ = WRITTEN[example]
