@@ -77,7 +77,7 @@ async def every_tool(mode):
         fields = {"customerID": 42, "subject": f"Invoice is wrong ({mode})", "ticketType": "BILLING"}
         created = await done(client, "create_ticket", **fields)
         ticket, version = created["ticket"], created["version"]
-        assert created["created"] and ticket["ticketType"] == "billing" and version == 1, created
+        assert created["created"] and ticket["ticketType"] == "billing" and version.startswith("1-"), created
         # An unchanged call, repeated as after a lost answer, makes no second ticket. One with its own key
         # does.
         again = await done(client, "create_ticket", **fields)
@@ -85,10 +85,10 @@ async def every_tool(mode):
         other = await done(client, "create_ticket", **fields, idempotencyKey=f"second-{mode}")
         assert other["created"] and other["ticket"]["id"] != ticket["id"], other
 
-        assert await done(client, "get_ticket", id=ticket["id"]) == {"ticket": ticket, "version": 1}
-        changed = await done(client, "update_ticket", id=int(ticket["id"]), status="assigned", owner="grace", ifVersion=1)
-        assert changed["version"] == 2 and changed["ticket"]["owner"] == "grace", changed
-        problem, text = await refused(client, "update_ticket", id=ticket["id"], owner="ada", ifVersion=1)
+        assert await done(client, "get_ticket", id=ticket["id"]) == {"ticket": ticket, "version": version}
+        changed = await done(client, "update_ticket", id=int(ticket["id"]), status="assigned", owner="grace", ifVersion=version)
+        assert changed["version"].startswith("2-") and changed["ticket"]["owner"] == "grace", changed
+        problem, text = await refused(client, "update_ticket", id=ticket["id"], owner="ada", ifVersion=version)
         assert problem["status"] == 412 and "has changed" in text, problem
         # A work queue works. A filter that needs a scan is refused, and the message says what to add.
         queue = await done(client, "list_tickets", open=True, owner="grace", status=["open", "assigned"], customerID=42)
@@ -96,7 +96,9 @@ async def every_tool(mode):
         problem, text = await refused(client, "list_tickets", owner="grace")
         assert problem["status"] == 400 and "open" in text, text
         cleared = await done(client, "update_ticket", id=ticket["id"], clear=["owner"])
-        assert "owner" not in cleared["ticket"] and cleared["version"] == 3, cleared
+        assert "owner" not in cleared["ticket"] and cleared["version"].startswith("3-"), cleared
+        # A create that is repeated shows the ticket as it is by now.
+        assert await done(client, "create_ticket", **fields) == {**cleared, "created": False}
 
         page, entries = {"id": ticket["id"], "limit": 2}, []
         while page is not None:
@@ -113,6 +115,8 @@ async def every_tool(mode):
         assert await done(client, "delete_ticket", id=ticket["id"]) == {"deleted": ticket["id"]}
         problem, text = await refused(client, "get_ticket", id=ticket["id"])
         assert problem["status"] == 404 and problem["type"] == "urn:tickets:problem:not-found", problem
+        gone = await done(client, "create_ticket", **fields)
+        assert gone["created"] is False and "deleted since" in gone["gone"], gone
 
 
 async def pages():
@@ -150,7 +154,7 @@ async def problems():
             ("get_ticket_history", {"id": 1, "limit": 0}, "limit: must be a whole number from 1 to 50"),
             ("get_ticket_configuration", {"id": 1}, "id: unknown argument; this tool takes none"),
             ("delete_ticket", {"id": {"a": 1}}, "id: must be a text"),
-            ("update_ticket", {"id": 1, "ifVersion": "new"}, "ifVersion: must be a whole number"),
+            ("update_ticket", {"id": 1, "ifVersion": 3}, "ifVersion: must be a version as the API gives it"),
             ("create_ticket", {"idempotencyKey": "a\nb"}, "idempotencyKey: must be text"),
         ]:
             assert says in (await refused(client, tool, **arguments))[1], says

@@ -398,10 +398,10 @@ async fn two_authorization_headers_and_two_idempotency_keys_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn if_none_match_may_be_given_twice() {
     for format in ["rest", "http"] {
-        let (_api, app) = app().await;
-        for (tags, status) in
-            [(["\"1\"", "\"7\""], 304), (["\"7\"", "\"1\""], 304), (["\"7\"", "\"8\""], 200)]
-        {
+        let (api, app) = app().await;
+        let fetched = api.get("/tickets/1").await;
+        let (tag, other) = (fetched.header("etag"), "\"7-00000000\"");
+        for (tags, status) in [([tag, other], 304), ([other, tag], 304), ([other, "\"8\""], 200)] {
             let event = changed(&format!("get-ticket.{format}.json"), |event| {
                 set_headers(event, "if-none-match", &tags);
             });

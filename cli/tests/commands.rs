@@ -53,10 +53,16 @@ impl Server {
     }
 
     async fn list(&self, query: &str) -> Vec<Value> {
+        self.page(query).await.1
+    }
+
+    /// The epoch of a list, and its tickets.
+    async fn page(&self, query: &str) -> (String, Vec<Value>) {
         let request = http().get(format!("{}{query}", self.api)).bearer_auth(&self.key);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
-        response.json().await.unwrap()
+        let epoch = response.headers()["sync-epoch"].to_str().unwrap().to_owned();
+        (epoch, response.json().await.unwrap())
     }
 }
 
@@ -115,6 +121,25 @@ async fn seed_fills_a_table_whose_ids_are_dense_and_whose_indexes_are_right() {
         let listed: Vec<Value> = request.send().await.unwrap().json().await.unwrap();
         assert_eq!(listed.iter().collect::<Vec<_>>(), expected);
     }
+}
+
+/// Sample tickets have dates in the past, so whoever keeps a copy has to start over to get them.
+#[tokio::test]
+async fn seed_beside_a_running_server_starts_a_new_epoch() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    for n in 0..2 {
+        let body = serde_json::json!({"customerID": 1, "subject": n.to_string()});
+        let request = http().post(&server.api).bearer_auth(&server.key).json(&body);
+        assert_eq!(request.send().await.unwrap().status(), 201);
+    }
+    let (epoch, tickets) = server.page("").await;
+    assert_eq!((server.page("").await.0, tickets.len()), (epoch.clone(), 2));
+    let seeded = run(home.path(), &["seed", "10", "--quiet"]);
+    assert!(seeded.status.success(), "{}", text(&seeded.stderr));
+    let (new, tickets) = server.page("").await;
+    assert!(new != epoch && tickets.len() == 12, "{epoch}, {new}");
+    assert!(text(&seeded.stdout).contains(&format!("epoch {new}: copies start over")));
 }
 
 #[test]
@@ -453,7 +478,8 @@ async fn tickets_are_created_updated_and_deleted_without_curl() {
     let shown =
         tell(&["update", "1", "--status", "assigned", "--clear", "followup,action", "--clear", "content"]);
     let shown = text(&shown.stdout);
-    for line in ["status                assigned", "owner                 grace", "version               3"] {
+    for line in ["status                assigned", "owner                 grace", "version               3-"]
+    {
         assert!(shown.contains(line), "{line}: {shown}");
     }
     assert!(!shown.contains("ticketFollowupDate") && !shown.contains("ticketContent"), "{shown}");
@@ -465,14 +491,19 @@ async fn tickets_are_created_updated_and_deleted_without_curl() {
     assert_eq!((&piped["ticketContent"], &piped["customerID"]), (&ticket["ticketContent"], &Value::from(7)));
 
     // A change with an older version is refused; one with the current version is not.
+    let third = version(shown);
     for stale in
-        [&["update", "1", "--owner", "ada", "--if-match", "3"][..], &["delete", "1", "--if-match", "3"]]
+        [&["update", "1", "--owner", "ada", "--if-match", &third][..], &["delete", "1", "--if-match", &third]]
     {
         let stale = tell(stale);
         assert_eq!(stale.status.code(), Some(1));
         assert!(text(&stale.stderr).contains("412 Precondition Failed"), "{}", text(&stale.stderr));
     }
-    assert!(tell(&["update", "1", "--owner", "ada", "--if-match", "\"4\""]).status.success());
+    let fourth = version(text(&tell(&["get", "1"]).stdout));
+    assert!(fourth.starts_with("4-"), "{fourth}");
+    assert!(
+        tell(&["update", "1", "--owner", "ada", "--if-match", &format!("\"{fourth}\"")]).status.success()
+    );
     // Without a terminal there is no question.
     let deleted = tell(&["delete", "1"]);
     assert_eq!((text(&deleted.stdout), text(&deleted.stderr)), ("deleted ticket 1\n", ""));
@@ -542,7 +573,7 @@ async fn a_refused_write_names_every_field_and_one_that_says_nothing_is_explaine
         (&["update", "1", "--owner", "ada", "--clear", "owner"], "owner is both given and cleared"),
         (&["update", "1", "--clear", "subject"], "possible values: type, status"),
         (&["update", "1", "--content", "a", "--content-file", "b"], "cannot be used with"),
-        (&["update", "1", "--owner", "ada", "--if-match", "new"], "a version is a whole number"),
+        (&["update", "1", "--owner", "ada", "--if-match", "3"], "must be a version as the API gives it"),
         (&["delete", "first"], "whole number from 1"),
     ] {
         let output = tell(arguments);
@@ -551,6 +582,13 @@ async fn a_refused_write_names_every_field_and_one_that_says_nothing_is_explaine
     }
     let missing = tell(&["update", "1", "--content-file", "missing.txt"]);
     assert!(text(&missing.stderr).contains("cannot read missing.txt"), "{}", text(&missing.stderr));
+}
+
+/// The version in what is printed of a ticket.
+fn version(shown: &str) -> String {
+    let line =
+        shown.lines().find_map(|line| line.strip_prefix("version")).unwrap_or_else(|| panic!("{shown}"));
+    line.trim().to_owned()
 }
 
 /// The address of a proxy of `server` that cuts every other connection, the first included, before its
@@ -590,9 +628,10 @@ async fn a_write_whose_answer_is_lost_is_repeated_and_takes_effect_once() {
     assert!(text(&created.stderr).contains("an earlier request with this idempotency key created it"));
     assert_eq!(server.list("").await.len(), 1);
     let updated = tell(&["update", "1", "--owner", "grace"]);
-    assert!(text(&updated.stdout).contains("version               2"), "{}", text(&updated.stderr));
+    assert!(text(&updated.stdout).contains("version               2-"), "{}", text(&updated.stderr));
     // The second attempt finds another version, because the first took effect.
-    let doubtful = tell(&["update", "1", "--owner", "ada", "--if-match", "2"]);
+    let second = version(text(&updated.stdout));
+    let doubtful = tell(&["update", "1", "--owner", "ada", "--if-match", &second]);
     assert_eq!(doubtful.status.code(), Some(1));
     assert!(text(&doubtful.stderr).contains("perhaps by this very change"), "{}", text(&doubtful.stderr));
     assert_eq!(server.list("").await[0]["owner"], "ada");
@@ -635,6 +674,68 @@ async fn mcp_speaks_nothing_but_its_protocol_and_ends_with_its_input() {
         tools.collect::<Vec<_>>(),
         ["list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"]
     );
+}
+
+/// What the tool `create_ticket` answers, called with the same arguments before and after `meanwhile`.
+async fn created_twice(home: &Path, server: &Server, key: &str, meanwhile: impl AsyncFn(&str)) -> [Value; 2] {
+    let mut command = tickets(home, &["mcp"]);
+    command.env("TICKETS_API", server.api.trim_end_matches("/tickets/")).env("TICKETS_KEY", key);
+    let mut agent = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (agent.stdin.take().unwrap(), agent.stdout.take().unwrap());
+    let mut answers = BufReader::new(stdout).lines();
+    let hello = serde_json::json!({
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+    });
+    let request = |id: u8, method: &str, params: &Value| serde_json::json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    writeln!(stdin, "{}", request(1, "initialize", &hello)).unwrap();
+    answers.next().unwrap().unwrap();
+    writeln!(stdin, "{}", serde_json::json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .unwrap();
+    let create =
+        serde_json::json!({"name": "create_ticket", "arguments": {"customerID": 1, "subject": "once"}});
+    let mut call = |id: u8| {
+        writeln!(stdin, "{}", request(id, "tools/call", &create)).unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        answer["result"]["structuredContent"].clone()
+    };
+    let first = call(2);
+    meanwhile(first["ticket"]["id"].as_str().unwrap()).await;
+    let second = call(3);
+    drop(stdin);
+    agent.wait().unwrap();
+    [first, second]
+}
+
+#[tokio::test]
+async fn mcp_shows_a_ticket_that_was_created_before_as_it_is_now() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let ticket = |id: &str| format!("{}{id}", server.api);
+    let close = async |id: &str| {
+        let patch =
+            http().patch(ticket(id)).bearer_auth(&server.key).json(&serde_json::json!({"status": "closed"}));
+        assert_eq!(patch.send().await.unwrap().status(), 200);
+    };
+    let [first, second] = created_twice(home.path(), &server, &server.key, close).await;
+    assert_eq!((&first["created"], &first["ticket"]["status"]), (&true.into(), &"open".into()));
+    assert_eq!((&second["created"], &second["ticket"]["status"]), (&false.into(), &"closed".into()));
+    assert_eq!(second["ticket"]["id"], first["ticket"]["id"]);
+    assert!(first["version"].as_str().unwrap().starts_with("1-"), "{first}");
+    assert!(second["version"].as_str().unwrap().starts_with("2-"), "{second}");
+
+    let delete = async |id: &str| {
+        let delete = http().delete(ticket(id)).bearer_auth(&server.key);
+        assert_eq!(delete.send().await.unwrap().status(), 204);
+    };
+    let [_, gone] = created_twice(home.path(), &server, &server.key, delete).await;
+    assert_eq!((&gone["created"], gone.get("ticket")), (&false.into(), None));
+    assert!(gone["gone"].as_str().unwrap().contains("has been deleted since"), "{gone}");
+
+    let made = run(home.path(), &["keys", "create", "--scopes", "write", "--data", ".tickets"]);
+    let [_, unread] = created_twice(home.path(), &server, text(&made.stdout).trim(), close).await;
+    assert_eq!((&unread["created"], &unread["ticket"]["status"]), (&false.into(), &"open".into()));
+    assert!(unread["note"].as_str().unwrap().contains("as it was created"), "{unread}");
+    assert!(unread.get("version").is_none(), "{unread}");
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ async fn head_is_answered_like_get_without_the_body() {
             let ticket = format!("/tickets/{}{slash}", id(&tickets[0]));
             let list = format!("/customers/{customer}/tickets{slash}");
             for (path, none_match) in [
-                (ticket.clone(), "\"9\""),
+                (ticket.clone(), "\"9-00000000\""),
                 (ticket, &*tag),
                 (format!("{list}?limit=1"), ""),
                 (list, ""),
@@ -256,7 +256,7 @@ async fn every_response_names_its_request() {
             (400, api.get("/tickets/x").await),
             (401, answer(api.anonymous(Method::GET, &path)).await),
             (405, answer(api.request(Method::POST, &path)).await),
-            (412, answer(api.request(Method::DELETE, &path).header(IF_MATCH, "\"9\"")).await),
+            (412, answer(api.request(Method::DELETE, &path).header(IF_MATCH, "\"9-00000000\"")).await),
             (415, answer(api.request(Method::POST, "/tickets")).await),
             (422, api.post(&json!({})).await),
             (204, api.delete(&path).await),

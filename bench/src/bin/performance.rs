@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 use support::{Api, answer};
 use tickets_app::Config;
 use tickets_domain::id::CustomerId;
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::status::Statuses;
 use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
-    Clock, Continuation, Filter, Fit, JsonObject, KeyId, Presets, Row, TicketFields, TicketId, TicketInput,
-    Timestamp, Visibility, WorkQueue,
+    Clock, Continuation, Filter, Fit, JsonObject, KeyId, NewTicket, Presets, Row, TicketFields, TicketId,
+    TicketInput, Timestamp, Visibility, WorkQueue,
 };
 use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Meter, Tickets};
@@ -120,12 +120,22 @@ impl Table {
         self.fields_with(customer, json!({"status": "closed", "owner": "ada"}))
     }
 
-    fn fields_with(&self, customer: u64, mut body: Value) -> Result<TicketFields> {
+    fn fields_with(&self, customer: u64, body: Value) -> Result<TicketFields> {
+        Ok(self.new_ticket(customer, body)?.fields()?.clone())
+    }
+
+    /// Creates a ticket, and returns its id.
+    async fn create(&self) -> Result<TicketId> {
+        let new = self.new_ticket(1, json!({"status": "closed", "owner": "ada"}))?;
+        Ok(self.tickets.create(&writer()?, Visibility::All, &new, None).await?.ticket.id())
+    }
+
+    fn new_ticket(&self, customer: u64, mut body: Value) -> Result<NewTicket> {
         let content = "x".repeat(self.content);
         body["customerID"] = customer.into();
         body["subject"] = "Invoice is wrong".into();
         body["ticketContent"] = content.into();
-        Ok(TicketInput::create(JsonObject::parse(body.to_string().as_bytes())?, &self.presets)?)
+        Ok(NewTicket::parse(JsonObject::parse(body.to_string().as_bytes())?, &self.presets)?)
     }
 
     /// The filters of the lists, and how many tickets each returns.
@@ -147,19 +157,20 @@ impl Table {
     /// The units that each operation consumes, and those of a list of a thousand tickets.
     async fn units(&self) -> Result<Vec<f64>> {
         let middle = TicketId::try_from(self.count / 2)?;
-        self.tickets.create(&writer()?, Visibility::All, &self.fields(1)?, None).await?;
+        self.create().await?;
         self.meter.take();
         self.tickets.get(middle, Visibility::All).await?;
         let get = self.meter.take();
-        let created =
-            self.tickets.create(&writer()?, Visibility::All, &self.fields(1)?, None).await?.ticket.id;
+        let created = self.create().await?;
         let mut units = vec![get, self.meter.take()];
         let change = TicketInput::change(JsonObject::parse(br#"{"users": "somebody"}"#)?, &self.presets)?;
         self.tickets
-            .update(created, &writer()?, Visibility::All, &Precondition::None, |t, now| change.apply(t, now))
+            .update(created, &writer()?, Visibility::All, &Preconditions::default(), |t, now| {
+                change.apply(t, now)
+            })
             .await?;
         units.push(self.meter.take() - get);
-        self.tickets.delete(created, &writer()?, Visibility::All, &Precondition::None).await?;
+        self.tickets.delete(created, &writer()?, Visibility::All, &Preconditions::default()).await?;
         units.push(self.meter.take() - get);
         for (filter, expected) in self.lists()? {
             let mut found = 0;
@@ -224,10 +235,7 @@ impl Table {
 async fn latencies(tables: &[Table]) -> Result<Vec<Vec<f64>>> {
     let mut created = Vec::new();
     for table in tables {
-        created.push(
-            table.tickets.create(&writer()?, Visibility::All, &table.fields(1)?, None).await?.ticket.id.get()
-                + 1,
-        );
+        created.push(table.create().await?.get() + 1);
     }
     let mut medians = vec![Vec::new(); tables.len()];
     for operation in OPERATIONS {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MATCH, LINK, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, LINK, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,8 +15,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use tickets_domain::json::{self, Json};
 use tickets_domain::{
-    BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, TicketId, Timestamp, Version, Violation,
+    BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, Tag, TicketId, Timestamp, Violation,
 };
+use tickets_http::etag;
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
 use tickets_http::list::Parameter;
 use tickets_repository::http_client::use_ring;
@@ -97,8 +98,8 @@ pub struct Page {
 pub struct Answered {
     /// The ticket's JSON, on one line.
     pub json: Box<RawValue>,
-    /// The version in its `ETag`.
-    pub version: Option<Version>,
+    /// The tag in its `ETag`.
+    pub tag: Option<Tag>,
 }
 
 /// Whether a create made a new ticket.
@@ -261,7 +262,7 @@ impl Client {
         &self,
         id: TicketId,
         body: &str,
-        if_match: Option<Version>,
+        if_match: Option<Tag>,
     ) -> Result<Answered, ClientError> {
         let headers = if_match_header(if_match);
         let answer = self.send(Method::PATCH, &format!("/tickets/{id}"), Some(body), &headers).await?;
@@ -269,7 +270,7 @@ impl Client {
     }
 
     /// Deletes a ticket. With `if_match`, only if it is still at that version.
-    pub async fn delete(&self, id: TicketId, if_match: Option<Version>) -> Result<(), ClientError> {
+    pub async fn delete(&self, id: TicketId, if_match: Option<Tag>) -> Result<(), ClientError> {
         let headers = if_match_header(if_match);
         let answer = self.send(Method::DELETE, &format!("/tickets/{id}"), None, &headers).await?;
         // An earlier attempt, whose answer was lost, has deleted it.
@@ -345,8 +346,8 @@ impl Client {
     }
 }
 
-fn if_match_header(version: Option<Version>) -> Vec<(HeaderName, String)> {
-    version.map(|version| (IF_MATCH, format!("\"{}\"", version.get()))).into_iter().collect()
+fn if_match_header(tag: Option<Tag>) -> Vec<(HeaderName, String)> {
+    tag.map(|tag| (IF_MATCH, etag::text(tag))).into_iter().collect()
 }
 
 /// What a `Link` header says about the pages after this one.
@@ -400,10 +401,9 @@ impl Answer {
             .map_err(|error| ClientError::Strange { url: self.url.clone(), reason: error.to_string() })
     }
 
-    /// The answer's ticket, with its version.
+    /// The answer's ticket, with its tag.
     fn ticket(&self) -> Result<Answered, ClientError> {
-        let tag = self.headers.get(ETAG).and_then(|tag| tag.to_str().ok()?.trim_matches('"').parse().ok());
-        Ok(Answered { json: self.json()?, version: tag.map(Version::new) })
+        Ok(Answered { json: self.json()?, tag: etag::read(&self.headers) })
     }
 }
 

@@ -121,8 +121,9 @@ impl Erase {
         }
         let question = match tickets.get(self.id, Visibility::All).await {
             Ok(ticket) => {
-                let shown =
-                    serde_json::to_value(&ticket).and_then(Shown::deserialize).map_err(io::Error::from)?;
+                let shown = serde_json::to_value(&ticket.ticket)
+                    .and_then(Shown::deserialize)
+                    .map_err(io::Error::from)?;
                 format!(
                     "ticket {}, customer {}{}\nerase it, for good?",
                     self.id,

@@ -84,17 +84,26 @@ impl Seed {
         let mut rng = Rng::with_seed(self.random);
         let now = clock.now();
         let by = seeder()?;
-        let mut added = 0;
-        while added < self.count {
-            let chunk = (self.count - added).min(MAX_CHUNK as u64);
-            let samples: Result<Vec<_>, _> =
-                (added..added + chunk).map(|at| self.sample(&mut rng, &config.presets, at, now)).collect();
-            tickets.append(&by, &samples?).await?;
-            added += chunk;
-            progress.set_position(added);
-        }
+        let append = async {
+            let mut added = 0;
+            while added < self.count {
+                let chunk = (self.count - added).min(MAX_CHUNK as u64);
+                let samples: Result<Vec<_>, _> = (added..added + chunk)
+                    .map(|at| self.sample(&mut rng, &config.presets, at, now))
+                    .collect();
+                tickets.append(&by, &samples?).await?;
+                added += chunk;
+                progress.set_position(added);
+            }
+            Ok::<_, CommandError>(())
+        };
+        let appended = append.await;
         progress.finish_and_clear();
+        // Also after an error: tickets that were added have dates in the past.
+        let epoch = tickets.renew_epoch().await;
+        appended?;
         print(format!("added {} tickets in {:.1} s", self.count, progress.elapsed().as_secs_f64()))?;
+        print(format!("epoch {}: copies start over", epoch?))?;
         // Say where the tickets are: a server with --in-memory cannot be reached from here.
         Ok(print(match &self.endpoint_url {
             Some(url) => format!("they are in the table {} at {url}", self.tables.tickets_table),

@@ -146,7 +146,7 @@ impl Get {
         if self.json {
             return Ok(output::print_json(ticket.json.get())?);
         }
-        Ok(output::ticket(&ticket.json, ticket.version)?.print()?)
+        Ok(output::ticket(&ticket.json, ticket.tag)?.print()?)
     }
 }
 

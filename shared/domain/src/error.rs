@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::id::CustomerId;
 use crate::key::Scope;
 use crate::limit::Quota;
+use crate::precondition::UnusableTag;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -136,6 +137,12 @@ pub enum Error {
     /// The ticket's version is not one that the caller was willing to change.
     #[error("the ticket has changed since it was read; read it again and repeat the change")]
     VersionMismatch,
+    /// `If-Match` names a tag that matches no version, whether the ticket has changed or not.
+    #[error("{0}")]
+    UnusableTag(UnusableTag),
+    /// The caller was not willing to change the ticket's version.
+    #[error("If-None-Match excludes the version that the ticket has; nothing was written")]
+    VersionExcluded,
     /// The idempotency key was used before, for a request with another content.
     #[error("the Idempotency-Key was used before with another body; use a new key for a new ticket")]
     IdempotencyKeyReused,
@@ -183,6 +190,8 @@ impl Error {
             | Self::OtherCustomer(_)
             | Self::NotFound
             | Self::VersionMismatch
+            | Self::UnusableTag(_)
+            | Self::VersionExcluded
             | Self::IdempotencyKeyReused
             | Self::IdempotencyKeyInUse
             | Self::Contended => None,

@@ -147,6 +147,19 @@ impl Default for PresetLists<'_> {
     }
 }
 
+/// The values of a ticket's preset fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    #[serde(rename = "ticketType", default, skip_serializing_if = "Option::is_none")]
+    pub ticket_type: Option<Choice>,
+    #[serde(rename = "status", default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Choice>,
+    #[serde(rename = "ticketPriority", default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Choice>,
+    #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Choice>,
+}
+
 /// The presets of all four fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presets {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CustomerId, TicketId, Version};
 use crate::preset::Choice;
+use crate::tag::Tag;
 use crate::text::{
     CONTENT_BYTES, Content, EMAIL_BYTES, Email, NOTE_BYTES, Note, SUBJECT_CHARACTERS, Subject, TextLimit,
 };
@@ -139,7 +140,7 @@ pub struct Ticket {
     /// Assigned at every change; rises with every change.
     #[serde(rename = "updatedDate")]
     pub updated: Timestamp,
-    /// Rises by one with every change. Not part of the JSON: it goes out as the `ETag`.
+    /// Rises by one with every change. Not part of the JSON: it goes out in the `ETag`.
     #[serde(skip)]
     pub version: Version,
 }
@@ -161,6 +162,19 @@ impl Ticket {
             deleted,
             version: self.version.next(),
         }
+    }
+}
+
+/// A ticket, with the tag of its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedTicket {
+    pub ticket: Ticket,
+    pub tag: Tag,
+}
+
+impl TaggedTicket {
+    pub fn id(&self) -> TicketId {
+        self.ticket.id
     }
 }
 

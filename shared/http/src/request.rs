@@ -7,8 +7,8 @@ use lambda_http::{Body, RequestExt};
 use serde::de::IgnoredAny;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::IdempotencyKey;
-use tickets_domain::precondition::Precondition;
-use tickets_domain::{Error, JsonObject, Meter, TicketId, Timestamp, Version, Violation};
+use tickets_domain::precondition::Preconditions;
+use tickets_domain::{Error, JsonObject, Meter, TicketId, Timestamp, Violation};
 
 use crate::route::BASE_PATH;
 use crate::{Problem, etag};
@@ -142,20 +142,12 @@ impl Request {
         codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
     }
 
-    /// The precondition in `If-Match`.
+    /// What `If-Match` and `If-None-Match` require.
     ///
     /// # Errors
-    /// 400 if it is malformed.
-    pub fn if_match(&self) -> Result<Precondition, Problem> {
-        etag::if_match(self.headers())
-    }
-
-    /// Whether the client already has this version, as `If-None-Match` says.
-    ///
-    /// # Errors
-    /// 400 if it is malformed.
-    pub fn has(&self, version: Version) -> Result<bool, Problem> {
-        etag::if_none_match(self.headers()).map(|versions| versions.include(version))
+    /// 400 if one is malformed.
+    pub fn preconditions(&self) -> Result<Preconditions, Problem> {
+        etag::preconditions(self.headers())
     }
 
     /// The `Idempotency-Key`, if there is one.

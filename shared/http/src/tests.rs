@@ -16,10 +16,11 @@ use lambda_http::{Body, Context, RequestExt};
 use serde_json::{Map, Value, json};
 use tickets_domain::idempotency::{Fingerprint, IdempotencyKey};
 use tickets_domain::key::InvalidKey;
+use tickets_domain::precondition::UnusableTag;
 use tickets_domain::{
     ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, Fit, HistoryEntry, KeyId,
-    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Ticket,
-    TicketId, TicketInput, Timestamp, Version, Visibility,
+    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Tag,
+    TaggedTicket, Ticket, TicketId, TicketInput, Timestamp, Version, Visibility,
 };
 
 /// The token of the only key, and the current time.
@@ -142,6 +143,10 @@ fn refused<T: std::fmt::Debug>(outcome: Result<T, Problem>) -> (u16, String) {
 
 fn refusal(status: u16, kind: &str) -> (u16, String) {
     (status, kind.to_owned())
+}
+
+fn tagged(version: u64) -> TaggedTicket {
+    TaggedTicket { tag: Tag::new(Version::new(version), 0xa), ticket: ticket(version) }
 }
 
 fn ticket(version: u64) -> Ticket {
@@ -281,7 +286,7 @@ async fn only_pages_of_listed_origins_may_read_a_response() {
 async fn head_answers_what_get_does_without_the_body() {
     let get = async |method: &str| {
         let event = Event::new(method, "/tickets/7");
-        answer(&key(|_| {}), &GET_TICKET, event, |_, _| async { reply::changed(&ticket(2)) }).await
+        answer(&key(|_| {}), &GET_TICKET, event, |_, _| async { reply::changed(&tagged(2)) }).await
     };
     let (get, head) = (get("GET").await, get("HEAD").await);
     assert_eq!((head.status(), header(&head, "etag")), (get.status(), header(&get, "etag")));
@@ -488,19 +493,21 @@ async fn a_create_takes_an_object_or_an_array_however_the_gateway_encodes_it() {
 #[tokio::test]
 async fn the_headers_of_a_change_are_read_and_malformed_ones_refused() {
     let event = |name: &str, values: &[&str]| Event::new("PATCH", "/tickets/7").header(name, values);
-    let seven = Version::new(7);
-    let admits = async |event: Event, version: Version| {
-        asked(&UPDATE_TICKET, event, |request| request.if_match().unwrap().check(version).is_ok()).await
+    let seven = Tag::new(Version::new(7), 0xa);
+    let admits = async |event: Event, tag: Tag| {
+        asked(&UPDATE_TICKET, event, |request| request.preconditions().unwrap().check_change(tag).is_ok())
+            .await
     };
-    assert!(admits(event("if-match", &["\"7\""]), seven).await);
-    assert!(!admits(event("if-match", &["\"7\""]), Version::new(8)).await);
-    assert!(admits(event("x", &[]), seven).await, "without the header any will do");
-    let bad = asked(&UPDATE_TICKET, event("if-match", &["7"]), |request| request.if_match()).await;
-    assert_eq!(refused(bad), refusal(400, "invalid-parameters"));
-    let has = async |event: Event| asked(&GET_TICKET, event, |request| request.has(seven)).await;
-    let get = |values: &[&str]| Event::new("GET", "/tickets/7").header("if-none-match", values);
-    assert!(has(get(&["\"7\""])).await.unwrap() && !has(get(&["\"8\""])).await.unwrap());
-    assert!(!has(get(&[])).await.unwrap());
+    assert!(admits(event("if-match", &["\"7-0000000a\""]), seven).await);
+    assert!(!admits(event("if-match", &["\"7-0000000a\""]), Tag::new(Version::new(8), 0xa)).await);
+    assert!(!admits(event("if-none-match", &["*"]), seven).await);
+    assert!(admits(event("if-none-match", &["\"7-0000000b\""]), seven).await);
+    assert!(admits(event("x", &[]), seven).await, "without the headers any will do");
+    for name in ["if-match", "if-none-match"] {
+        let bad =
+            asked(&UPDATE_TICKET, event(name, &["7-0000000a"]), |request| request.preconditions()).await;
+        assert_eq!(refused(bad), refusal(400, "invalid-parameters"));
+    }
 
     let named = async |values: &[&str]| {
         let event = Event::new("POST", "/tickets/").header("idempotency-key", values);
@@ -546,37 +553,36 @@ async fn a_request_knows_the_path_its_client_wrote() {
 
 #[tokio::test]
 async fn a_ticket_has_its_etag_and_a_client_that_has_it_gets_304() {
-    let get = async |tag: &[&str]| {
-        let event = Event::new("GET", "/tickets/43").header("if-none-match", tag);
-        asked(&GET_TICKET, event, |request| reply::ticket(&request, &ticket(3))).await.unwrap()
+    let get = async |name: &str, tag: &[&str]| {
+        let event = Event::new("GET", "/tickets/43").header(name, tag);
+        asked(&GET_TICKET, event, |request| reply::ticket(&request, &tagged(3))).await
     };
-    let fresh = get(&[]).await;
-    assert_eq!((fresh.status().as_u16(), header(&fresh, "etag")), (200, Some("\"3\"")));
+    let fresh = get("if-none-match", &[]).await.unwrap();
+    assert_eq!((fresh.status().as_u16(), header(&fresh, "etag")), (200, Some("\"3-0000000a\"")));
     assert_eq!(json_of(&fresh), serde_json::to_value(ticket(3)).unwrap());
     assert_eq!(header(&fresh, "content-type"), Some("application/json"));
     assert_eq!(header(&fresh, "cache-control"), Some("private, no-cache"));
-    let known = get(&["\"3\""]).await;
-    assert_eq!((known.status().as_u16(), header(&known, "etag")), (304, Some("\"3\"")));
-    assert!(known.body().is_empty());
-    assert_eq!(get(&["\"2\""]).await.status(), 200);
-    assert!(get_malformed().await.is_err());
-
-    async fn get_malformed() -> Result<Response, Problem> {
-        let event = Event::new("GET", "/tickets/43").header("if-none-match", &["3"]);
-        asked(&GET_TICKET, event, |request| reply::ticket(&request, &ticket(3))).await
-    }
+    let known = get("if-none-match", &["\"3-0000000a\""]).await.unwrap();
+    assert!(known.status() == 304 && known.body().is_empty());
+    let mut expected = fresh.headers().clone();
+    expected.remove("content-type");
+    assert_eq!(known.headers(), &expected, "what caches need to know of the 200");
+    assert_eq!(get("if-none-match", &["\"2-0000000a\""]).await.unwrap().status(), 200);
+    assert!(get("if-none-match", &["3-0000000a"]).await.is_err());
+    assert_eq!(get("if-match", &["\"3-0000000a\""]).await.unwrap().status(), 200);
+    assert_eq!(refused(get("if-match", &["\"2-0000000a\""]).await), refusal(412, "version-mismatch"));
 }
 
 #[tokio::test]
 async fn a_new_ticket_says_where_it_is_and_a_replay_that_it_is_one() {
     let created = async |replayed: bool| {
         let event = Event::new("POST", "/tickets/");
-        asked(&CREATE_TICKET, event, move |request| reply::created(&request, &ticket(1), replayed))
+        asked(&CREATE_TICKET, event, move |request| reply::created(&request, &tagged(1), replayed))
             .await
             .unwrap()
     };
     let response = created(false).await;
-    assert_eq!((response.status().as_u16(), header(&response, "etag")), (201, Some("\"1\"")));
+    assert_eq!((response.status().as_u16(), header(&response, "etag")), (201, Some("\"1-0000000a\"")));
     assert_eq!(header(&response, "location"), Some("/backend/api/v1/tickets/43"));
     assert_eq!(
         (json_of(&response)["id"].clone(), header(&response, "idempotency-replayed")),
@@ -587,12 +593,13 @@ async fn a_new_ticket_says_where_it_is_and_a_replay_that_it_is_one() {
 
 #[test]
 fn a_batch_says_of_each_row_what_became_of_it() {
-    let response = reply::batch(vec![Ok(ticket(1)), Err(Error::Contended), Ok(ticket(1))]).unwrap();
+    let response = reply::batch(vec![Ok(tagged(1)), Err(Error::Contended), Ok(tagged(1))]).unwrap();
     assert_eq!(response.status(), 207);
     let rows = json_of(&response);
     assert_eq!(rows.as_array().unwrap().len(), 3);
-    assert_eq!(rows[0], json!({"status": 201, "ticket": ticket(1)}));
-    assert_eq!((rows[1]["status"].clone(), rows[1].get("ticket")), (json!(503), None));
+    assert_eq!(rows[0], json!({"status": 201, "ticket": ticket(1), "etag": "\"1-0000000a\""}));
+    assert_eq!(rows[1]["status"], 503);
+    assert!(rows[1].get("ticket").is_none() && rows[1].get("etag").is_none());
     assert_eq!(rows[1]["problem"]["type"], "urn:tickets:problem:contended");
     assert_eq!(reply::no_content().status(), 204);
     let value = reply::of(&json!({"a": 1})).unwrap();
@@ -713,6 +720,7 @@ fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
     let cause = || tickets_domain::error::Cause("cause".into());
     let other: CustomerId = "7".parse().unwrap();
     let violations = || tickets_domain::Violation::new("subject", "is wrong").into();
+    let unusable = UnusableTag { text: "W/\"1\"".into(), is_weak: true, meant: None };
     let repeat = Some(("retry-after", "1"));
     for (error, status, kind, expected, logged) in [
         (Error::MalformedBody("no".into()), 400, "malformed-body", None, false),
@@ -723,6 +731,8 @@ fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
         (Error::OtherCustomer(other), 403, "other-customer", None, false),
         (Error::NotFound, 404, "not-found", None, false),
         (Error::VersionMismatch, 412, "version-mismatch", None, false),
+        (Error::UnusableTag(unusable), 412, "unusable-tag", None, false),
+        (Error::VersionExcluded, 412, "version-excluded", None, false),
         (Error::IdempotencyKeyReused, 422, "idempotency-key-reused", None, false),
         (Error::IdempotencyKeyInUse, 409, "idempotency-key-in-use", repeat, false),
         (Error::Contended, 503, "contended", repeat, true),

@@ -10,7 +10,7 @@ use tickets_domain::key::KeyId;
 use tickets_domain::preset::Choice;
 use tickets_domain::work_queue::QueueFields;
 use tickets_domain::{
-    Departure, Error, Record, RecordKey, RecordState, Result, Ticket, TicketFields, Timestamp, Tombstone,
+    Departure, Error, Record, RecordKey, RecordState, Result, Tag, Ticket, TicketFields, Timestamp, Tombstone,
 };
 
 use crate::month::Month;
@@ -125,6 +125,13 @@ impl WriteId {
         key.parse().map_err(Error::internal)
     }
 
+    /// The tag of the version that the write made. It shows nothing of the key.
+    pub(crate) fn tag(&self, version: Version) -> Result<Tag> {
+        let random = self.0.rsplit('.').next().unwrap_or_default();
+        let shown = random.get(..8).unwrap_or(random);
+        Ok(Tag::new(version, u32::from_str_radix(shown, 16).map_err(Error::internal)?))
+    }
+
     /// The write id in an item.
     pub(crate) fn of(item: &Item) -> Option<Self> {
         item.get("writer").and_then(|writer| writer.as_s().ok()).cloned().map(Self)
@@ -172,6 +179,8 @@ pub(crate) struct Stored {
     pub(crate) id: TicketId,
     /// The ticket or its tombstone; `None` for a void: there will never be a ticket.
     pub(crate) record: Option<Record>,
+    /// The write that made this version; every item has one.
+    pub(crate) writer: Option<WriteId>,
     /// When the id before this one was reserved, if its writer knew.
     pub(crate) previous_reserved: Option<Timestamp>,
     /// The version that moved the ticket to its customer; `None` if it has always been that customer's.
@@ -342,6 +351,7 @@ pub(crate) fn departure_item(departure: &Departure, writer: &WriteId, keep: Dura
 
 /// Reads an item under a ticket's id.
 pub(crate) fn stored(mut item: Item) -> Result<Stored> {
+    let writer = WriteId::of(&item);
     if item.contains_key("deletedDate") {
         let item: TombstoneItem = from_item(item)?;
         let tombstone = Tombstone {
@@ -355,6 +365,7 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
         return Ok(Stored {
             id: tombstone.id,
             record: Some(Record::Deleted(tombstone)),
+            writer,
             previous_reserved: item.metadata.previous_reserved,
             customer_since: item.metadata.customer_since,
         });
@@ -365,7 +376,7 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
         .then(|| taken_millis(&mut item, "previousReserved"))
         .transpose()?;
     if item.contains_key("voidedDate") {
-        return Ok(Stored { id, record: None, previous_reserved, customer_since: None });
+        return Ok(Stored { id, record: None, writer, previous_reserved, customer_since: None });
     }
     let customer_since =
         item.contains_key("customerSince").then(|| taken(&mut item, "customerSince")).transpose()?;
@@ -378,7 +389,7 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
         version: taken(&mut item, "version")?,
         fields: from_item(item)?,
     };
-    Ok(Stored { id, record: Some(Record::Live(ticket)), previous_reserved, customer_since })
+    Ok(Stored { id, record: Some(Record::Live(ticket)), writer, previous_reserved, customer_since })
 }
 
 /// The version of a ticket or a tombstone.

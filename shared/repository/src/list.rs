@@ -332,7 +332,7 @@ fn lie_close(ids: &BTreeSet<TicketId>) -> bool {
 mod tests {
     use serde_json::Value;
     use tickets_domain::id::CustomerId;
-    use tickets_domain::precondition::Precondition;
+    use tickets_domain::precondition::Preconditions;
 
     use super::*;
     use crate::scripted::{self, Calls};
@@ -426,7 +426,7 @@ mod tests {
     async fn delete(tickets: &Tickets, ids: impl IntoIterator<Item = u64>) {
         for id in ids {
             let (id, by) = (TicketId::try_from(id).unwrap(), "writer".parse().unwrap());
-            tickets.delete(id, &by, Visibility::All, &Precondition::None).await.unwrap();
+            tickets.delete(id, &by, Visibility::All, &Preconditions::default()).await.unwrap();
         }
     }
 

@@ -2,6 +2,7 @@
 //! names, limits and configured values are those that the API enforces.
 
 use data_encoding::HEXLOWER;
+use reqwest::StatusCode;
 use rmcp::model::{self, ToolAnnotations};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::{ASSIGNED, REQUIRED};
 use tickets_domain::text::SUBJECT_CHARACTERS;
-use tickets_domain::{ListEnd, Scope, TicketId, Version, Violation, json};
+use tickets_domain::{ListEnd, Scope, Tag, TicketId, Violation, json};
 use tickets_http::list::Parameter;
 
 use super::arguments::{Arguments, scalar};
@@ -90,7 +91,8 @@ impl Tool {
                  closed ones, what a new ticket gets in fields not given, and every limit."
                 .into(),
             Self::CreateTicket => "Creates a ticket and returns it. To call it again with the same arguments is safe: \
-                 it makes no second ticket, and says `created: false`. A second ticket that says the same needs an \
+                 it makes no second ticket, says `created: false`, and returns the ticket as it is now, or says that \
+                 it is `gone`. A second ticket that says the same needs an \
                  `idempotencyKey` of its own."
                 .into(),
             Self::UpdateTicket => "Updates the fields given of one ticket and returns it. `clear` names fields that \
@@ -114,9 +116,8 @@ impl Tool {
     /// The schema of its arguments.
     fn input(self, api: &Value) -> Map<String, Value> {
         let if_version = json!({
-            "type": "integer",
-            "minimum": 1,
-            "description": "Only if the ticket is still at this version",
+            "type": "string",
+            "description": "Only if the ticket is still at this version: the `version` that came with it",
         });
         let (mut properties, required) = match self {
             Self::ListTickets => (filters(api), vec![]),
@@ -196,15 +197,19 @@ impl Tool {
                 }
                 let body = Value::from(arguments.rest()?).to_string();
                 let made_of_body = || format!("{}-{}", session.name, HEXLOWER.encode(&Sha256::digest(&body)));
-                let (ticket, creation) = client.create(&body, &key.unwrap_or_else(made_of_body)).await?;
-                let mut created = versioned(&ticket)?;
-                created["created"] = (creation == Creation::New).into();
-                Ok(created)
+                match client.create(&body, &key.unwrap_or_else(made_of_body)).await? {
+                    (ticket, Creation::New) => {
+                        let mut created = versioned(&ticket)?;
+                        created["created"] = true.into();
+                        Ok(created)
+                    }
+                    (ticket, Creation::Replayed) => created_before(client, &ticket).await,
+                }
             }
             Self::UpdateTicket => {
                 let mut arguments = Arguments::new(arguments);
                 let id = arguments.required("id")?;
-                let version = arguments.whole("ifVersion").map(Version::new);
+                let version = arguments.optional::<Tag>("ifVersion");
                 let cleared = arguments.names(CLEAR);
                 let mut fields = arguments.rest()?;
                 if let Some(both) =
@@ -219,7 +224,7 @@ impl Tool {
             Self::DeleteTicket => {
                 let mut arguments = Arguments::new(arguments);
                 let id: TicketId = arguments.required("id")?;
-                let version = arguments.whole("ifVersion").map(Version::new);
+                let version = arguments.optional::<Tag>("ifVersion");
                 arguments.finish(&["id", "ifVersion"])?;
                 client.delete(id, version).await?;
                 Ok(json!({"deleted": id}))
@@ -309,12 +314,36 @@ fn cut(mut ticket: Value) -> Value {
 
 /// A ticket with its version, which `ifVersion` of a change can name.
 fn versioned(answered: &Answered) -> Result<Value, ToolError> {
-    Ok(json!({"ticket": parsed(&answered.json)?, "version": answered.version}))
+    Ok(json!({"ticket": parsed(&answered.json)?, "version": answered.tag.map(|tag| tag.to_string())}))
+}
+
+/// The ticket that an earlier call created, as it is now: the API's replay shows it as it was then.
+async fn created_before(client: &Client, then: &Answered) -> Result<Value, ToolError> {
+    let ticket = parsed(&then.json)?;
+    let id = ticket["id"].as_str().unwrap_or_default();
+    let id: TicketId = id.parse().map_err(|_| strange(format!("a ticket with the id {id:?}")))?;
+    let mut answer = match client.get(id).await {
+        Ok(now) => versioned(&now)?,
+        Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+            let gone =
+                "was created by an earlier call; it has been deleted since, or is another customer's now";
+            json!({"gone": format!("ticket {id} {gone}")})
+        }
+        Err(ClientError::Refused { status: StatusCode::FORBIDDEN, .. }) => {
+            json!({"ticket": ticket, "note": "as it was created; this key may not read what it is now"})
+        }
+        Err(error) => return Err(error.into()),
+    };
+    answer["created"] = false.into();
+    Ok(answer)
 }
 
 fn parsed(json: &RawValue) -> Result<Value, ToolError> {
-    json::value(json.get().as_bytes())
-        .map_err(|error| ClientError::Strange { url: "the answer".into(), reason: error.to_string() }.into())
+    json::value(json.get().as_bytes()).map_err(|error| strange(error.to_string()))
+}
+
+fn strange(reason: String) -> ToolError {
+    ClientError::Strange { url: "the answer".into(), reason }.into()
 }
 
 /// The schemas of a request body's fields, from the API's description.

@@ -47,7 +47,7 @@ pub(super) fn list(description: &str, examples: Value) -> Value {
     list["headers"]["Sync-Until"] =
         header("Every change up to it is in this pass", schema::of::<Timestamp>());
     list["headers"]["Sync-Epoch"] = header(
-        "Changes only when the table was restored from an earlier state: a copy then starts over",
+        "Changes only when the table was restored from an earlier state, or got tickets with dates in the past: a copy then starts over",
         json!({"type": "string"}),
     );
     list
@@ -70,10 +70,7 @@ fn page(description: &str, items: &str, after: &str, examples: Value) -> Value {
 }
 
 fn etag() -> Value {
-    header(
-        "The ticket's version",
-        json!({"type": "string", "pattern": "^\"[1-9][0-9]*\"$", "examples": ["\"1\""]}),
-    )
+    header("The ticket's version, to send back in `If-Match` or `If-None-Match`", schema::etag())
 }
 
 pub(super) fn header(description: &str, schema: Value) -> Value {

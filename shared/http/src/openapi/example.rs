@@ -40,7 +40,7 @@ pub(super) fn batch_results(presets: &Presets) -> Value {
     let refused = object.and_then(|object| TicketInput::create(object, presets)).err().map(Problem::from);
     let refused =
         refused.map(|problem| json!({"status": problem.status().as_u16(), "problem": problem.body()}));
-    let created = json!({"status": 201, "ticket": ticket(presets)});
+    let created = json!({"status": 201, "ticket": ticket(presets), "etag": "\"1-0c5fe1a2\""});
     [created].into_iter().chain(refused).collect()
 }
 

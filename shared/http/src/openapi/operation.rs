@@ -201,7 +201,7 @@ fn patch_ticket(presets: &Presets) -> Operation {
         refusals: refused(&[
             refusal::INVALID_REQUEST,
             refusal::NOT_FOUND,
-            refusal::VERSION_MISMATCH,
+            refusal::PRECONDITION_FAILED,
             refusal::TOO_LARGE,
             refusal::NOT_JSON,
             refusal::INVALID_FIELDS,
@@ -220,7 +220,7 @@ fn delete_ticket() -> Operation {
         body: None,
         at_other_form: false,
         success: vec![("204", json!({"description": "The ticket is deleted"}))],
-        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND, refusal::VERSION_MISMATCH]),
+        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND, refusal::PRECONDITION_FAILED]),
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn if_none_match() -> Value {
 /// One tag or several, separated by commas.
 fn etag() -> Value {
     let pattern = "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$";
-    json!({"type": "string", "pattern": pattern, "examples": ["\"1\""]})
+    json!({"type": "string", "pattern": pattern, "examples": ["\"1-0c5fe1a2\""]})
 }
 
 /// The id in a path. The example is the parameter's own, because tools that send requests look for it there.

@@ -136,7 +136,7 @@ mod tests {
 
     use serde_json::{Value, json};
     use tickets_domain::id::CustomerId;
-    use tickets_domain::precondition::Precondition;
+    use tickets_domain::precondition::Preconditions;
     use tickets_domain::{Filter, Visibility};
     use tokio::time::Instant;
 
@@ -222,7 +222,7 @@ mod tests {
             Ok(Some(tickets_domain::Ticket { fields, version: ticket.version.next(), ..ticket.clone() }))
         };
         let by = "writer".parse().unwrap();
-        tickets.update(ticket(1), &by, Visibility::All, &Precondition::None, moved).await.unwrap();
+        tickets.update(ticket(1), &by, Visibility::All, &Preconditions::default(), moved).await.unwrap();
         let all = [
             PrimaryKey::ticket(ticket(1)),
             PrimaryKey::departure(ticket(1), one),

@@ -1,11 +1,11 @@
 //! What calls cost, in DynamoDB's units: it follows the result, not the table.
 
-use crate::support::{Table, fields, fill, ids, page, pages, presets, read, time, writer};
+use crate::support::{Table, fields, fill, ids, new_ticket, page, pages, presets, read, time, writer};
 use serde_json::json;
 use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::status::Statuses;
 use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
@@ -22,8 +22,8 @@ async fn writes(content: usize) -> Vec<(&'static str, f64)> {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
     let tickets = table.tickets(Settings::default()).metered(meter.clone());
-    let body = || fields(json!({"customerID": 7, "subject": "s", "ticketContent": "x".repeat(content)}));
-    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
+    let body = || new_ticket(json!({"customerID": 7, "subject": "s", "ticketContent": "x".repeat(content)}));
+    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id();
     let mut units = vec![("create", meter.take())];
     let request = Idempotency::new(writer(), "key".parse().unwrap(), Fingerprint::new([1; 32]));
     tickets.create(&writer(), Visibility::All, &body(), Some(&request)).await.unwrap();
@@ -42,10 +42,10 @@ async fn writes(content: usize) -> Vec<(&'static str, f64)> {
         let change = TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets());
         let change = change.unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
-        tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        tickets.update(id, &writer(), Visibility::All, &Preconditions::default(), apply).await.unwrap();
         units.push((name, meter.take() - read));
     }
-    tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets.delete(id, &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     units.push(("delete", meter.take() - read));
     units
 }
@@ -279,7 +279,7 @@ async fn changes_at_high_ids_are_found_without_reading_every_bucket() {
         let change = change.unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
         let ticket = TicketId::try_from(id).unwrap();
-        tickets.update(ticket, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        tickets.update(ticket, &writer(), Visibility::All, &Preconditions::default(), apply).await.unwrap();
         changed.push(id);
     }
     changed.sort_unstable();

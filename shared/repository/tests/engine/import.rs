@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::{Table, counts_units, fields, fill, ids, pages, time, writer};
+use crate::support::{Table, counts_units, fields, fill, ids, new_ticket, pages, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use serde_json::json;
 use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::{Filter, Record, Row, Ticket, TicketId, Timestamp, Tombstone, Version, Visibility};
 use tickets_repository::operator::import::{Imported, ReservedRanges};
 use tickets_repository::{Meter, Tickets};
@@ -58,8 +58,8 @@ async fn import(tickets: &Tickets, records: &[Record]) -> Vec<Imported> {
 }
 
 async fn create(tickets: &Tickets) -> u64 {
-    let fields = fields(json!({"customerID": 9, "subject": "new"}));
-    tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap().ticket.id.get()
+    let new = new_ticket(json!({"customerID": 9, "subject": "new"}));
+    tickets.create(&writer(), Visibility::All, &new, None).await.unwrap().ticket.id().get()
 }
 
 fn all() -> Filter {
@@ -75,7 +75,7 @@ async fn what_was_moved_in_is_in_every_list_as_it_was_and_new_ids_come_after_it(
     for record in &moved {
         if let Record::Live(ticket) = record {
             let found = tickets.get(ticket.id, Visibility::All).await.unwrap();
-            assert_eq!(found, *ticket);
+            assert_eq!(found.ticket, *ticket);
         }
     }
     let moved = rows(&moved);
@@ -93,7 +93,7 @@ async fn what_was_moved_in_is_in_every_list_as_it_was_and_new_ids_come_after_it(
     assert_eq!(ids(&pages(&tickets, &all()).await).last(), Some(&60));
     // It is a ticket like any other.
     let third = TicketId::try_from(3).unwrap();
-    tickets.delete(third, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets.delete(third, &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     assert!(tickets.get(third, Visibility::All).await.is_err());
 }
 
@@ -108,7 +108,10 @@ async fn a_repeated_import_goes_on_where_it_died_and_leaves_what_has_changed_sin
     }
     // The import dies here; the API goes on.
     assert_eq!(create(&tickets).await, 41);
-    tickets.delete(1.try_into().unwrap(), &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets
+        .delete(1.try_into().unwrap(), &writer(), Visibility::All, &Preconditions::default())
+        .await
+        .unwrap();
     let again = import(&tickets, &moved).await;
     assert_eq!(again[0], Imported::Changed);
     assert!(again[1..25].iter().all(|became| *became == Imported::There));

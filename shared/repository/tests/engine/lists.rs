@@ -3,19 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Table, counts_units, each_page, fields, fill, ids, page, pages, read, time, writer};
+use crate::support::{
+    Table, counts_units, each_page, fields, fill, ids, new_ticket, page, pages, presets, read, time, writer,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::preset::Preset;
 use tickets_domain::status::Statuses;
 use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
-    Continuation, Departure, Error, Filter, Fit, JsonObject, ListEnd, PresetLists, Presets, Record, Row,
-    TicketId, TicketInput, Timestamp, Visibility, WorkQueue,
+    Continuation, Departure, Error, Filter, Fit, JsonObject, ListEnd, NewTicket, PresetLists, Presets,
+    Record, Row, TicketId, TicketInput, Timestamp, Visibility, WorkQueue,
 };
 use tickets_repository::operator::seed::SeedTicket;
 use tickets_repository::{Meter, Tickets};
@@ -169,13 +171,12 @@ async fn play(table: &Table, tickets: &Tickets, history: &[Step]) -> Model {
                 body.as_object_mut()
                     .unwrap()
                     .extend(given.map(|(name, value)| (name.clone(), value.clone())));
-                let mut fields = fields(body);
-                if queue["status"].is_null() {
-                    // Without a status in the body a ticket gets the first; here it is to have none.
-                    fields.status = None;
-                }
-                let created = tickets.create(&writer(), Visibility::All, &fields, None).await;
-                model.records.push(Record::Live(created.unwrap().ticket));
+                // Without a status in the body a ticket gets the first configured one; here it is to have none.
+                let presets = if queue["status"].is_null() { Presets::any() } else { presets() };
+                let body = JsonObject::parse(body.to_string().as_bytes()).unwrap();
+                let new = NewTicket::parse(body, &presets).unwrap();
+                let created = tickets.create(&writer(), Visibility::All, &new, None).await;
+                model.records.push(Record::Live(created.unwrap().ticket.ticket));
             }
             Step::Update { id } => {
                 change(tickets, &mut model, *id, json!({"users": table.clock.now().to_string()})).await;
@@ -187,7 +188,10 @@ async fn play(table: &Table, tickets: &Tickets, history: &[Step]) -> Model {
             }
             Step::Delete { id } => {
                 if let Some(Record::Live(ticket)) = model.records.get(*id as usize - 1).cloned() {
-                    tickets.delete(ticket.id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+                    tickets
+                        .delete(ticket.id, &writer(), Visibility::All, &Preconditions::default())
+                        .await
+                        .unwrap();
                     model.records[*id as usize - 1] = Record::Deleted(ticket.delete(table.clock.now()));
                 }
             }
@@ -199,14 +203,12 @@ async fn play(table: &Table, tickets: &Tickets, history: &[Step]) -> Model {
 
 async fn change(tickets: &Tickets, model: &mut Model, id: u64, body: serde_json::Value) {
     let Some(Record::Live(ticket)) = model.records.get(id as usize - 1) else { return };
-    let change = TicketInput::change(
-        JsonObject::parse(body.to_string().as_bytes()).unwrap(),
-        &crate::support::presets(),
-    )
-    .unwrap();
+    let change =
+        TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
     let apply = |ticket: &_, now| change.apply(ticket, now);
     let changed =
-        tickets.update(ticket.id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        tickets.update(ticket.id, &writer(), Visibility::All, &Preconditions::default(), apply).await;
+    let changed = changed.unwrap().ticket;
     if let Some(departure) = Departure::of(ticket, &changed) {
         model.departures.insert((departure.customer, departure.id), departure);
     }
@@ -341,8 +343,8 @@ async fn which_statuses_are_open_is_decided_when_a_list_is_read() {
     let table = Table::new(START).await;
     let tickets = table.tickets(Settings::default());
     for status in ["open", "assigned", "resolved", "closed"] {
-        let fields = fields(json!({"customerID": 1, "subject": "s", "status": status}));
-        tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap();
+        let new = new_ticket(json!({"customerID": 1, "subject": "s", "status": status}));
+        tickets.create(&writer(), Visibility::All, &new, None).await.unwrap();
     }
     // The same table under another configuration, which spells a status differently, closes another one and
     // no longer knows a third.
@@ -416,7 +418,7 @@ async fn bounds_without_records_give_an_empty_list() {
 async fn a_writer_whose_clock_is_behind_at_a_month_s_end_is_not_missed() {
     let table = Table::new("2026-02-01T00:00:01Z").await;
     let tickets = table.tickets(Settings::default());
-    let body = || fields(json!({"customerID": 1, "subject": "s"}));
+    let body = || new_ticket(json!({"customerID": 1, "subject": "s"}));
     tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap();
     table.set(time("2026-01-31T23:59:59Z"));
     tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap();
@@ -430,7 +432,7 @@ async fn a_writer_whose_clock_is_ahead_at_a_month_s_end_is_found() {
     let table = Table::new("2026-02-01T00:00:01Z").await;
     let tickets = table.tickets(Settings::default());
     tickets
-        .create(&writer(), Visibility::All, &fields(json!({"customerID": 1, "subject": "s"})), None)
+        .create(&writer(), Visibility::All, &new_ticket(json!({"customerID": 1, "subject": "s"})), None)
         .await
         .unwrap();
     table.set(time("2026-01-31T23:59:59Z"));

@@ -8,8 +8,8 @@ use aws_types::SdkConfig;
 use serde_json::json;
 use tickets_domain::Settings;
 use tickets_domain::{
-    Clock, Continuation, Filter, Fit, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, TicketFields,
-    TicketInput, Timestamp, Visibility,
+    Clock, Continuation, Filter, Fit, JsonObject, KeyId, ListEnd, NewTicket, PresetLists, Presets, Row,
+    TicketFields, Timestamp, Visibility,
 };
 use tickets_engine::Database;
 use tickets_repository::http_client::local_config;
@@ -120,7 +120,12 @@ pub(crate) fn presets() -> Presets {
 
 /// A ticket's fields, from JSON.
 pub(crate) fn fields(body: serde_json::Value) -> TicketFields {
-    TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
+    new_ticket(body).fields().unwrap().clone()
+}
+
+/// A new ticket, from JSON.
+pub(crate) fn new_ticket(body: serde_json::Value) -> NewTicket {
+    NewTicket::parse(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
 }
 
 /// Adds so many tickets at once, created a second apart.
