@@ -97,7 +97,7 @@ impl CommandError {
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Usage(_) => 2,
             Self::Refused { .. } | Self::Columns(_) => 3,
-            Self::Client(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 4,
+            Self::Client(error) if error.is_no_such_ticket() => 4,
             Self::Config(_)
             | Self::Local(_)
             | Self::Tickets { .. }

@@ -6,6 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -420,11 +423,6 @@ async fn tickets_are_shown_to_people_and_to_scripts() {
         (none.status.code(), text(&none.stderr)),
         (Some(4), "error: 404 Not Found: there is no such ticket\n")
     );
-    let mut stranger = tickets(home.path(), &["list"]);
-    stranger.env("TICKETS_API", server.api.trim_end_matches("/tickets/")).env("TICKETS_KEY", "tk_nonsense");
-    let stranger = stranger.output().unwrap();
-    assert_eq!(stranger.status.code(), Some(1));
-    assert!(text(&stranger.stderr).contains("no key") && !text(&stranger.stderr).contains("tk_nonsense"));
 }
 
 #[tokio::test]
@@ -670,10 +668,337 @@ async fn mcp_speaks_nothing_but_its_protocol_and_ends_with_its_input() {
     );
     let tools =
         tools["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap());
-    assert_eq!(
-        tools.collect::<Vec<_>>(),
-        ["list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"]
-    );
+    assert_eq!(tools.collect::<Vec<_>>(), READING);
+}
+
+#[tokio::test]
+async fn the_api_is_found_however_its_address_is_given() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let host = server.api.strip_suffix("/backend/api/v1/tickets/").unwrap();
+    let get = |api: &str| {
+        let mut get = tickets(home.path(), &["get", "1"]);
+        get.env("TICKETS_API", api).env("TICKETS_KEY", &server.key).output().unwrap()
+    };
+    let base = format!("{host}/backend/api/v1");
+    for api in [server.api.as_str(), host, &format!("{host}/"), &base, &format!("{base}/")] {
+        let none = get(api);
+        assert_eq!(
+            (none.status.code(), text(&none.stderr)),
+            (Some(4), "error: 404 Not Found: there is no such ticket\n"),
+            "{api}"
+        );
+    }
+    let elsewhere = get(&format!("{host}/api"));
+    assert_eq!(elsewhere.status.code(), Some(1), "that a path is missing says nothing of the ticket");
+    let says = text(&elsewhere.stderr);
+    assert!(says.ends_with(&format!("there is no such path: {host}/api/tickets/1\n")), "{says}");
+    for api in [host.strip_prefix("http://").unwrap(), "localhost:3000", ""] {
+        let refused = get(api);
+        assert_eq!(refused.status.code(), Some(2), "{api}");
+        assert!(text(&refused.stderr).contains("must begin with http:// or https://"), "{api}");
+    }
+}
+
+#[test]
+fn what_is_no_key_is_said_to_be_none_and_not_shown() {
+    let home = TempDir::new().unwrap();
+    std::fs::write(home.path().join("key"), "tk_nonsense\n").unwrap();
+    let given = tickets(home.path(), &["list"]).env("TICKETS_KEY", "tk_nonsense").output().unwrap();
+    let kept = run(home.path(), &["list", "--key-file", "key"]);
+    let missing = run(home.path(), &["list"]);
+    for (output, says) in [
+        (given, "TICKETS_KEY is not a key: "),
+        (kept, "what key holds is not a key: "),
+        (missing, "no key: set TICKETS_KEY, or --key-file"),
+    ] {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).starts_with(&format!("error: {says}")), "{}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("nonsense"));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_list_is_explained_by_its_flags() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let refused = with_key(&server, home.path(), &["list", "--due", "today", "--type", "support"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let says = text(&refused.stderr);
+    for words in ["\n  --due: needs --open beside it", "\n  --type: ", "--created-since or --since"] {
+        assert!(says.contains(words), "{words}: {says}");
+    }
+    for name in ["followupUntil", "ticketType", "createdSince", "updatedSince", "open=true"] {
+        assert!(!says.contains(name), "{name}: {says}");
+    }
+}
+
+/// The answer of a made-up API.
+fn made_up(status_and_headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status_and_headers}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+/// The address of a made-up API that gives these answers, the last one from then on; and how many it has given.
+fn answering(answers: Vec<String>) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, given) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&given);
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let answer = &answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+            assert!(connection.read(&mut [0; 10_000]).unwrap() > 0);
+            connection.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (format!("http://{address}"), given)
+}
+
+const LIMITED: &str = r#"{"type":"urn:tickets:problem:rate-limited","title":"Too many requests","status":429,"detail":"the key may make no more requests"}"#;
+
+/// A command for the API at an address, with a made-up key.
+fn at(api: &str, directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = tickets(directory, arguments);
+    command.env("TICKETS_API", api).env("TICKETS_KEY", format!("tk_a_{}", "0".repeat(64)));
+    command
+}
+
+#[test]
+fn a_command_waits_as_long_as_the_api_asks_and_says_so_if_that_is_long() {
+    let home = TempDir::new().unwrap();
+    let limited =
+        |seconds: &str| made_up(&format!("429 Too Many Requests\r\nRetry-After: {seconds}"), LIMITED);
+    let (api, given) = answering(vec![limited("1"), limited("1"), made_up("200 OK", "[]")]);
+    let began = Instant::now();
+    let listed = at(&api, home.path(), &["list", "--json"]).output().unwrap();
+    assert_eq!((text(&listed.stdout), text(&listed.stderr)), ("[]\n", ""));
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(given.load(Ordering::SeqCst), 3);
+
+    let (api, _) = answering(vec![limited("3600")]);
+    let mut command = at(&api, home.path(), &["list"]);
+    let mut waiting = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut note = String::new();
+    BufReader::new(waiting.stderr.take().unwrap()).read_line(&mut note).unwrap();
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    assert_eq!(note, "waiting 3601 s, as the API asks: 429 Too Many Requests\n");
+
+    for seconds in ["3601", "18446744073709551615"] {
+        let (api, given) = answering(vec![limited(seconds)]);
+        let refused = at(&api, home.path(), &["list"]).output().unwrap();
+        let says = format!(
+            "error: 429 Too Many Requests: the key may make no more requests (Retry-After: {seconds} s)\n"
+        );
+        assert_eq!((refused.status.code(), text(&refused.stderr)), (Some(1), says.as_str()));
+        assert_eq!(given.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let home = TempDir::new().unwrap();
+    let (elsewhere, asked) = answering(vec![made_up("200 OK", "[]")]);
+    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let (api, _) = answering(vec![made_up(&format!("{status}\r\nLocation: {elsewhere}/"), "")]);
+        for arguments in [&["list"][..], &["create", "--customer=1", "--subject=secret"]] {
+            let refused = at(&api, home.path(), arguments).output().unwrap();
+            let says = format!("it says {status}, and to go to {elsewhere}/");
+            assert_eq!(refused.status.code(), Some(1));
+            assert!(text(&refused.stderr).contains(&says), "{}", text(&refused.stderr));
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn the_local_server_is_not_asked_for_through_a_proxy() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let (proxy, asked) = answering(vec![made_up("200 OK", "[]")]);
+    let list = |api: &str| {
+        let mut list = tickets(home.path(), &["list", "--json"]);
+        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            list.env(name, &proxy);
+        }
+        list.env_remove("no_proxy").env_remove("NO_PROXY");
+        list.env("TICKETS_API", api).env("TICKETS_KEY", &server.key).output().unwrap()
+    };
+    assert!(list(&server.api).status.success());
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert!(list("http://tickets.example").status.success(), "another host is");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+/// An agent that has begun a session with `tickets mcp`.
+struct Agent {
+    child: Child,
+    stdin: std::process::ChildStdin,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// The methods of the notifications so far.
+    notified: Vec<String>,
+}
+
+impl Agent {
+    fn start(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut agent = Self { stdin: child.stdin.take().unwrap(), child, lines, notified: Vec::new() };
+        let hello = serde_json::json!({
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+        });
+        agent.ask("initialize", hello);
+        writeln!(agent.stdin, r#"{{"jsonrpc": "2.0", "method": "notifications/initialized"}}"#).unwrap();
+        agent
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        let message = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        writeln!(self.stdin, "{message}").unwrap();
+        loop {
+            let message: Value = serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap();
+            match message["method"].as_str() {
+                Some(notification) => self.notified.push(notification.to_owned()),
+                None => return message["result"].clone(),
+            }
+        }
+    }
+
+    fn tools(&mut self) -> Vec<String> {
+        let tools = self.ask("tools/list", serde_json::json!({}));
+        let tools = tools["tools"].as_array().unwrap().iter();
+        tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The text of a tool's result, which is all there is of it; `Err` if it is an error.
+    fn call(&mut self, tool: &str, arguments: Value) -> Result<String, String> {
+        let result = self.ask("tools/call", serde_json::json!({"name": tool, "arguments": arguments}));
+        assert!(
+            result.get("structuredContent").is_none() && result["content"].as_array().unwrap().len() == 1
+        );
+        let text = result["content"][0]["text"].as_str().unwrap().to_owned();
+        assert!(text.len() <= 40_000, "{} bytes", text.len());
+        if result["isError"] == true { Err(text) } else { Ok(text) }
+    }
+
+    fn get(&mut self, tool: &str, arguments: Value) -> Value {
+        serde_json::from_str(&self.call(tool, arguments).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const READING: [&str; 4] = ["list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"];
+
+#[test]
+fn an_agent_gets_a_refusal_for_its_limit_at_once() {
+    let home = TempDir::new().unwrap();
+    let (api, _) = answering(vec![made_up("429 Too Many Requests\r\nRetry-After: 3600", LIMITED)]);
+    let began = Instant::now();
+    let mut agent = Agent::start(at(&api, home.path(), &["mcp"]));
+    let refused = agent.call("get_ticket", serde_json::json!({"id": "1"})).unwrap_err();
+    assert!(refused.starts_with("429 Too Many Requests: the key may make no more requests"), "{refused}");
+    assert!(refused.ends_with("(Retry-After: 3600 s)"), "{refused}");
+    assert_eq!(agent.tools(), READING, "which tools the key may use is not known");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_agent_is_told_when_it_becomes_known_which_tools_its_key_may_use() {
+    let home = TempDir::new().unwrap();
+    let first = Server::start(home.path(), &ANY_PORT);
+    let (api, key) = (first.api.clone(), first.key.clone());
+    drop(first);
+    let mut command = tickets(home.path(), &["mcp"]);
+    command.env("TICKETS_API", &api).env("TICKETS_KEY", key);
+    let mut agent = Agent::start(command);
+    assert_eq!(agent.tools(), READING);
+    let address = api.split('/').nth(2).unwrap();
+    let _server = Server::start(home.path(), &["serve", "--quiet", "--listen", address]);
+    agent.call("list_tickets", serde_json::json!({})).unwrap();
+    assert_eq!(agent.tools()[READING.len()..], ["create_ticket", "update_ticket", "delete_ticket"]);
+    assert_eq!(agent.notified, ["notifications/tools/list_changed"]);
+}
+
+#[tokio::test]
+async fn every_result_fits_an_agent_and_nothing_is_lost_by_that() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let http = http();
+    let content = "The invoice says \"3 €\".\n".repeat(9000);
+    let ticket = serde_json::json!({"customerID": 1, "subject": "s".repeat(500), "users": "u".repeat(4096)});
+    let post = async |body: &Value| {
+        let request = http.post(&server.api).bearer_auth(&server.key).json(body);
+        assert!(request.send().await.unwrap().status().is_success());
+    };
+    post(&Value::from(vec![ticket.clone(); 99])).await;
+    let mut long = ticket.clone();
+    long["ticketContent"] = content.as_str().into();
+    post(&long).await;
+    let mut command = tickets(home.path(), &["mcp"]);
+    command.env("TICKETS_API", &server.api).env("TICKETS_KEY", &server.key);
+    let mut agent = Agent::start(command);
+
+    let (mut whole, mut parts, mut next) = (String::new(), 0, serde_json::json!({"id": "100"}));
+    while !next.is_null() {
+        let part = agent.get("get_ticket", next);
+        whole += part["ticket"]["ticketContent"].as_str().unwrap();
+        assert_eq!(part["version"], 1);
+        assert_eq!(
+            part["ticket"]["users"] == ticket["users"],
+            parts == 0,
+            "only the first part has the rest"
+        );
+        let shown = part["note"].as_str().is_some_and(|note| note.starts_with("ticketContent is cut after"));
+        assert_eq!(shown, !part["next"].is_null());
+        (parts, next) = (parts + 1, part["next"].clone());
+    }
+    assert!(whole == content && parts > 5, "{parts} parts of {} characters", whole.chars().count());
+
+    let (mut ids, mut pages, mut next) =
+        (Vec::new(), 0, serde_json::json!({"limit": 50, "updatedSince": "2020-01-01"}));
+    while !next.is_null() {
+        let page = agent.get("list_tickets", next);
+        ids.extend(page["tickets"].as_array().unwrap().iter().map(|ticket| ticket["id"].clone()));
+        (pages, next) = (pages + 1, page["next"].clone());
+    }
+    assert_eq!(ids, (1..=100).map(|id: u64| Value::from(id.to_string())).collect::<Vec<_>>());
+    assert!(pages > 2, "fewer than asked for fit a page: {pages}");
+
+    let patched = serde_json::json!({"id": "100", "owner": "o", "ticketContent": format!("{content}!")});
+    let changed = agent.get("update_ticket", patched);
+    assert!(changed["ticket"]["ticketContent"].as_str().unwrap().ends_with("… (cut)"));
+    for (arguments, says) in [
+        (serde_json::json!({"id": "100", "field": "owners"}), "field: the ticket has no such text"),
+        (serde_json::json!({"id": "100", "field": "customerID"}), "field: the ticket has no such text"),
+        (serde_json::json!({"id": "100", "after": 5}), "after: needs `field`"),
+        (serde_json::json!({"id": "100", "field": "owner", "after": -1}), "after: must be a whole number"),
+        (serde_json::json!({"id": "100", "x".repeat(100_000): 5}), "unknown argument"),
+    ] {
+        let refused = agent.call("get_ticket", arguments).unwrap_err();
+        assert!(refused.contains(says) || refused.ends_with("… (cut)"), "{says}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_s_name_is_never_read_as_more_of_the_query() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let mut command = tickets(home.path(), &["mcp"]);
+    command.env("TICKETS_API", &server.api).env("TICKETS_KEY", &server.key);
+    let mut agent = Agent::start(command);
+    for name in ["#", "includeDeleted=true&idAfter", "limit=1#", "a b", "", "é"] {
+        let arguments = serde_json::json!({name: "", "open": true, "owner": "nobody"});
+        let refused = agent.call("list_tickets", arguments).unwrap_err();
+        assert!(refused.contains(&format!("\n  {name}: unknown parameter")), "{name}: {refused}");
+    }
 }
 
 /// What the tool `create_ticket` answers, called with the same arguments before and after `meanwhile`.
@@ -795,6 +1120,46 @@ async fn watch_prints_each_change_once() {
     assert!(line.contains("deleted  1  customer 42"), "{line}");
     watch.kill().unwrap();
     watch.wait().unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn watch_outlasts_an_outage_and_says_from_when_to_go_on() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let (api, key) = (server.api.clone(), server.key.clone());
+    let mut command = tickets(home.path(), &["watch", "--every", "1"]);
+    command.env("TICKETS_API", &api).env("TICKETS_KEY", &key);
+    let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut notes = BufReader::new(watch.stderr.take().unwrap()).lines();
+    let create = async |subject: &str| {
+        let body = serde_json::json!({"customerID": 42, "subject": subject});
+        assert_eq!(http().post(&api).bearer_auth(&key).json(&body).send().await.unwrap().status(), 201);
+    };
+    create("before").await;
+    assert!(shown.next().unwrap().unwrap().ends_with("before"));
+    drop(server);
+    let note = notes.next().unwrap().unwrap();
+    assert!(note.starts_with("cannot reach http://127.0.0.1:"), "{note}");
+    assert_eq!(notes.next().unwrap().unwrap(), "trying again for an hour");
+    let address = api.split('/').nth(2).unwrap();
+    let _server = Server::start(home.path(), &["serve", "--quiet", "--listen", address]);
+    create("after").await;
+    assert!(shown.next().unwrap().unwrap().ends_with("after"));
+    assert_eq!(notes.next().unwrap().unwrap(), "the API answers again");
+    let interrupt = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap();
+    assert!(interrupt.success() && watch.wait().unwrap().success());
+    let note = notes.next().unwrap().unwrap();
+    assert!(note.starts_with("to go on from here: --since 20"), "{note}");
+
+    // Refused, it ends at once and says so too.
+    let mut refused = tickets(home.path(), &["watch", "--since", "2026-01-02"]);
+    let refused = refused.env("TICKETS_API", &api).env("TICKETS_KEY", format!("tk_a_{}", "0".repeat(64)));
+    let refused = refused.output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let says = text(&refused.stderr);
+    assert!(says.starts_with("to go on from here: --since 2026-01-02T00:00:00.000Z\nerror: 401"), "{says}");
 }
 
 /// What `tickets history 1` prints, once it has this many entries.

@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -138,6 +139,56 @@ fn only_the_access_key_that_db_prints_opens_its_database() {
     // A command that finds the server by its data directory also gets its key from there.
     let found = run(home.path(), &["keys", "list", "--data", ".tickets"]);
     assert!(String::from_utf8_lossy(&found.stdout).contains("development key"), "{found:?}");
+}
+
+/// The most memory that a process has had, in megabytes.
+#[cfg(target_os = "linux")]
+fn peak(process: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() / 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn bodies_that_come_without_a_valid_key_are_not_kept() {
+    let made_up = format!("Bearer tk_nobody_{}", "0".repeat(64));
+    let signature = "AWS4-HMAC-SHA256 Credential=LOCAL0/20261125/us-east-1/dynamodb/aws4_request, \
+         SignedHeaders=host, Signature=00";
+    for (command, word, authorization, megabytes, refused) in [
+        ("serve", "API", made_up.as_str(), 5, "HTTP/1.1 401"),
+        ("db", "database", signature, 15, "HTTP/1.1 400"),
+    ] {
+        let home = TempDir::new().unwrap();
+        let server = Server::start(home.path(), &[command, "--listen", "127.0.0.1:0"], word);
+        let (host, path) =
+            server.says(word).strip_prefix("http://").unwrap().split_at("127.0.0.1:".len() + 5);
+        let (before, count) = (peak(&server.child), 300 / megabytes);
+        let chunk = vec![b'x'; 1024 * 1024];
+        let connections: Vec<_> = (0..count)
+            .map(|_| {
+                let mut connection = TcpStream::connect(host).unwrap();
+                let head = format!(
+                    "POST /{} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                    path.trim_start_matches('/'),
+                    megabytes * chunk.len() + 1,
+                );
+                connection.write_all(head.as_bytes()).unwrap();
+                (0..megabytes).for_each(|_| connection.write_all(&chunk).unwrap());
+                connection
+            })
+            .collect();
+        // Each has sent all but its last byte.
+        let after = peak(&server.child);
+        assert!(after < before + 100, "{command}: {before} MB before, {after} MB after");
+        for mut connection in connections {
+            connection.write_all(b"x").unwrap();
+            let mut status = vec![0; refused.len()];
+            connection.read_exact(&mut status).unwrap();
+            assert_eq!(String::from_utf8(status).unwrap(), refused);
+        }
+    }
 }
 
 /// All paths below a directory.

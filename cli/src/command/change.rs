@@ -250,7 +250,7 @@ fn may_be_there(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } | ClientError::Strange { .. } | ClientError::Undecided => true,
         ClientError::Refused { status, .. } => status.is_server_error() || status.as_u16() == 409,
-        ClientError::NoKey { .. } => false,
+        ClientError::NoKey { .. } | ClientError::InvalidKey(_) => false,
     }
 }
 

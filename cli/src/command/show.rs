@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp};
+use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp, Violation};
 use tickets_http::list::Parameter;
 
-use crate::client::Api;
+use crate::client::{Api, ClientError};
 use crate::error::CommandError;
 use crate::operator::source::Selection;
 use crate::output::{self, plain_table, sanitize};
@@ -68,19 +68,43 @@ pub(super) fn day(text: &str, now: Timestamp) -> String {
 }
 
 impl Queue {
+    /// The filters: the list's parameters, the flags for them, and what was given.
+    fn filters(&self, now: Timestamp) -> [(Parameter, &'static str, Option<String>); 7] {
+        let open = (self.open || self.closed).then(|| self.open.to_string());
+        [
+            (Parameter::Open, "--open", open),
+            (Parameter::Status, "--status", self.status.clone()),
+            (Parameter::TicketType, "--type", self.ticket_type.clone()),
+            (Parameter::TicketPriority, "--priority", self.priority.clone()),
+            (Parameter::Owner, "--owner", self.owner.clone()),
+            (Parameter::FollowupUntil, "--due", self.due.as_ref().map(|text| day(text, now))),
+            (Parameter::ActionUntil, "--action", self.action.as_ref().map(|text| day(text, now))),
+        ]
+    }
+
     /// The filters as query parameters of the list.
     fn query(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
-        let open = (self.open || self.closed).then(|| self.open.to_string());
-        let parameters = [
-            (Parameter::Open, open),
-            (Parameter::Status, self.status.clone()),
-            (Parameter::TicketType, self.ticket_type.clone()),
-            (Parameter::TicketPriority, self.priority.clone()),
-            (Parameter::Owner, self.owner.clone()),
-            (Parameter::FollowupUntil, self.due.as_ref().map(|text| day(text, now))),
-            (Parameter::ActionUntil, self.action.as_ref().map(|text| day(text, now))),
-        ];
-        parameters.into_iter().filter_map(|(parameter, value)| Some((parameter.name(), value?)))
+        self.filters(now).into_iter().filter_map(|(parameter, _, value)| Some((parameter.name(), value?)))
+    }
+
+    /// The API's refusal of a list, in the words of this command line: flags for parameters.
+    fn in_flags(&self, refusal: ClientError) -> ClientError {
+        let ClientError::Refused { status, detail, violations } = refusal else { return refusal };
+        let filters = self.filters(Timestamp::MAX);
+        let flag = |name: &str| filters.iter().find(|(parameter, ..)| parameter.name() == name);
+        let in_flags = |violation: Violation| {
+            let field = flag(&violation.field).map_or(violation.field.clone(), |(_, flag, _)| (*flag).into());
+            // As the API says what a filter needs beside it.
+            let detail = [
+                ("open=true", "--open"),
+                (Parameter::CreatedSince.name(), "--created-since"),
+                (Parameter::UpdatedSince.name(), "--since"),
+            ];
+            let detail = detail.iter().fold(violation.detail, |text, (name, flag)| text.replace(name, flag));
+            Violation::new(field, detail)
+        };
+        let violations = violations.into_iter().map(in_flags).collect();
+        ClientError::Refused { status, detail, violations }
     }
 }
 
@@ -155,7 +179,8 @@ impl List {
         let mut query =
             self.selection.query(self.id_after, Some(self.limit.into()), &Continuation::default());
         query.extend(self.queue.query(Clock::system().now()));
-        let page = self.api.client()?.list(&self.selection.path(), &query).await?;
+        let page = self.api.client()?.list(&self.selection.path(), &query).await;
+        let page = page.map_err(|error| self.queue.in_flags(error))?;
         if self.json {
             let records: Vec<&RawValue> = page.rows.iter().map(|row| &*row.json).collect();
             let text = serde_json::to_string(&records).map_err(io::Error::from)?;
@@ -215,5 +240,11 @@ mod tests {
         let asked: Vec<_> = line.queue.query(Clock::system().now()).map(|(name, _)| name).collect();
         let filters = Parameter::ALL.into_iter().filter(|parameter| parameter.is_filter());
         assert_eq!(asked, filters.map(Parameter::name).collect::<Vec<_>>());
+        for (parameter, flag, _) in line.queue.filters(Clock::system().now()) {
+            let value = if parameter == Parameter::Open { "" } else { "=x" };
+            let line = Line::parse_from(["tickets".to_owned(), format!("{flag}{value}")]);
+            let asked: Vec<_> = line.queue.query(Clock::system().now()).map(|(name, _)| name).collect();
+            assert_eq!(asked, [parameter.name()], "{flag}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tickets_domain::Settings;
 use tickets_domain::preset::InvalidPreset;
 use tickets_domain::{PresetLists, Presets};
+use tickets_http::cors::{InvalidOrigin, Origins};
 use tickets_http::log;
 use tickets_repository::schema;
 
@@ -27,7 +28,7 @@ pub struct Config {
     /// `SETTLE_SECONDS`, `TOMBSTONE_DAYS`.
     pub settings: Settings,
     /// `CORS_ORIGINS`: comma-separated, `*` for any; empty for none.
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Origins,
     /// `SERVE_DOCS`: whether the deployment shows its description as a page.
     pub serve_docs: bool,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database other than the region's own.
@@ -72,6 +73,9 @@ pub enum InvalidConfig {
         /// The greatest allowed value.
         most: u64,
     },
+    /// A text that no browser sends as an origin.
+    #[error("CORS_ORIGINS: {0}")]
+    Origin(#[from] InvalidOrigin),
     /// A flag is neither true nor false.
     #[error("{name} must be true or false, not {value:?}")]
     Flag { name: &'static str, value: String },
@@ -141,11 +145,7 @@ impl Config {
                 keep_tombstones: Duration::from_secs(24 * 60 * 60 * number("TOMBSTONE_DAYS", 90, 1, 3650)?),
                 ..settings
             },
-            cors_origins: or("CORS_ORIGINS", "")
-                .split(',')
-                .map(|origin| origin.trim().trim_end_matches('/').to_owned())
-                .filter(|origin| !origin.is_empty())
-                .collect(),
+            cors_origins: or("CORS_ORIGINS", "").parse()?,
             serve_docs: flag("SERVE_DOCS")?,
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
             exports: exports(&text)?,
@@ -192,7 +192,7 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!((config.tickets_table.as_str(), config.api_keys_table.as_str()), ("Tickets", "ApiKeys"));
         assert_eq!(config.settings.settle, Duration::from_secs(10));
-        assert!(config.cors_origins.is_empty());
+        assert_eq!(config.cors_origins, Origins::default());
     }
 
     #[test]
@@ -203,6 +203,8 @@ mod tests {
         assert_eq!(error, "the values configured for status: names A twice");
         let error = config(&[("SERVE_DOCS", "yes")]).unwrap_err().to_string();
         assert_eq!(error, "SERVE_DOCS must be true or false, not \"yes\"");
+        let error = config(&[("CORS_ORIGINS", "https://A.example")]).unwrap_err().to_string();
+        assert!(error.starts_with("CORS_ORIGINS: \"https://A.example\" is no origin"), "{error}");
     }
 
     #[test]
@@ -225,7 +227,7 @@ mod tests {
             ("TICKET_OWNERS", "ada, grace"),
         ]);
         let config = config.unwrap();
-        assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!(config.cors_origins, "https://a.example,https://b.example".parse().unwrap());
         assert_eq!(config.presets.owner.values(), ["ada", "grace"]);
     }
 }

@@ -13,6 +13,7 @@ use lambda_http::{Adapter, RequestExt, service_fn};
 use serde::Serialize;
 use tickets_domain::{Clock, KeyId, KeyStore, Meter, TicketId, Timestamp};
 
+use crate::cors::Origins;
 use crate::guard::Admission;
 use crate::headers::REQUEST_ID;
 use crate::log::{Entry, Failure, Level, Log, Metrics};
@@ -26,7 +27,7 @@ use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, rate_
 pub struct Service<'a, K> {
     route: &'a Route,
     keys: &'a K,
-    cors_origins: &'a [String],
+    cors_origins: &'a Origins,
     clock: &'a Clock,
     log: &'a Log,
 }
@@ -37,7 +38,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
     pub fn new(
         route: &'a Route,
         keys: &'a K,
-        cors_origins: &'a [String],
+        cors_origins: &'a Origins,
         clock: &'a Clock,
         log: &'a Log,
     ) -> Self {
@@ -56,7 +57,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         let mut metadata = RequestMetadata::of(&event, self.route.path);
         let received = self.clock.now();
         let outcome = if metadata.method == Method::OPTIONS {
-            Ok(cors::preflight(&route::allowed(self.route.path)))
+            Ok(cors::preflight(&route::allowed(self.route.path), event.headers()))
         } else {
             self.handle(event, received, &metadata.meter, &mut metadata.admission, handler).await
         };
@@ -72,7 +73,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
     ) -> Response {
         let metadata = RequestMetadata::of(&event, path);
         let outcome = if metadata.method == Method::OPTIONS {
-            Ok(cors::preflight(&route::allowed(path)))
+            Ok(cors::preflight(&route::allowed(path), event.headers()))
         } else if self.route.answers(&metadata.method) {
             handler(Request::new(
                 event,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cors::Origins;
 use crate::history::HistoryQuery;
 use crate::log::Log;
 use crate::request::{MAX_BODY, Tickets};
@@ -99,7 +100,9 @@ async fn answer<F: Future<Output = Result<Response, Problem>>>(
     handler: impl FnOnce(Caller, Request) -> F,
 ) -> Response {
     let clock = Clock::new(now);
-    Service::new(route, keys, &[], &clock, &Log::silent()).respond(event.into_request(), handler).await
+    Service::new(route, keys, &Origins::default(), &clock, &Log::silent())
+        .respond(event.into_request(), handler)
+        .await
 }
 
 /// What `read` makes of a request with a good key; `None` if the request does not reach the handler.
@@ -243,6 +246,7 @@ async fn a_method_that_a_path_does_not_answer_is_refused_with_those_it_does() {
 #[tokio::test]
 async fn a_preflight_needs_no_key_and_is_told_what_a_page_may_send() {
     let event = Event::new("OPTIONS", "/tickets/7").header("authorization", &[]);
+    let event = event.header("access-control-request-headers", &["if-match,sentry-trace,traceparent"]);
     let response =
         answer(&key(|_| {}), &GET_TICKET, event, |_, _| async { Err(Problem::no_such_path()) }).await;
     assert_eq!((response.status().as_u16(), response.body().is_empty()), (204, true));
@@ -252,14 +256,15 @@ async fn a_preflight_needs_no_key_and_is_told_what_a_page_may_send() {
         (methods, methods)
     );
     let headers = header(&response, "access-control-allow-headers").unwrap();
-    assert!(["authorization", "if-match", "idempotency-key"].iter().all(|name| headers.contains(name)));
+    let allowed = ["authorization", "if-match", "idempotency-key", "sentry-trace", "traceparent"];
+    assert!(allowed.iter().all(|name| headers.contains(name)), "{headers}");
     assert_eq!(header(&response, "access-control-max-age"), Some("7200"));
 }
 
 #[tokio::test]
 async fn only_pages_of_listed_origins_may_read_a_response() {
     let answer = async |origins: &[&str], origin: Option<&str>| {
-        let origins: Vec<String> = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        let origins: Origins = origins.join(",").parse().unwrap();
         let origin: Vec<&str> = origin.into_iter().collect();
         let event = Event::new("GET", "/tickets/7").header("origin", &origin);
         let (keys, clock) = (key(|_| {}), Clock::new(now));
@@ -301,8 +306,8 @@ async fn head_answers_what_get_does_without_the_body() {
 async fn every_response_has_the_id_of_its_request() {
     let named = async |event: lambda_http::Request| {
         let (keys, clock) = (key(|_| {}), Clock::new(now));
-        let log = Log::silent();
-        let service = Service::new(&GET_TICKET, &keys, &[], &clock, &log);
+        let (origins, log) = (Origins::default(), Log::silent());
+        let service = Service::new(&GET_TICKET, &keys, &origins, &clock, &log);
         let response = service.respond(event, |_, _| async { Err(Problem::no_such_path()) }).await;
         header(&response, "x-request-id").unwrap().to_owned()
     };
@@ -324,7 +329,7 @@ async fn a_document_needs_no_key_and_answers_only_reads() {
         let event = Event::new(method, OPENAPI).header("authorization", &[]);
         let (keys, clock) = (key(|_| {}), Clock::new(now));
         let route = &crate::route::GET_TICKET_CONFIGURATION;
-        Service::new(route, &keys, &[], &clock, &Log::silent()).respond_to_anyone(
+        Service::new(route, &keys, &Origins::default(), &clock, &Log::silent()).respond_to_anyone(
             event.into_request(),
             OPENAPI,
             |_| Ok(reply::document("text/html; charset=utf-8", "<p>".into())),

@@ -11,10 +11,11 @@ use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::{ASSIGNED, REQUIRED};
 use tickets_domain::text::SUBJECT_CHARACTERS;
-use tickets_domain::{ListEnd, Scope, Tag, TicketId, Violation, json};
+use tickets_domain::{Continuation, ListEnd, Scope, Tag, TicketId, Violation, json};
 use tickets_http::list::Parameter;
 
 use super::arguments::{Arguments, scalar};
+use super::budget::{self, Place};
 use super::{Session, ToolError};
 use crate::client::{Answered, Client, ClientError, Creation};
 
@@ -26,6 +27,10 @@ const USUAL: u64 = 20;
 const CLEAR: &str = "clear";
 /// The most characters shown of a text in a list. A subject is never cut.
 const SHOWN: usize = SUBJECT_CHARACTERS;
+
+/// Where `get_ticket` begins: in this text, after so many characters.
+const FIELD: &str = "field";
+const AFTER: &str = "after";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tool {
@@ -77,10 +82,13 @@ impl Tool {
         match self {
             Self::ListTickets => format!(
                 "Lists tickets in ascending order of id, all or those that match every filter given. A page has up to \
-                 `limit` tickets ({USUAL} if not given, {MOST} at most); `next`, where there is more, is the arguments \
-                 of the next page. Texts are cut after {SHOWN} characters: get_ticket has the whole."
+                 `limit` tickets ({USUAL} if not given, {MOST} at most), fewer where they are long; `next`, where there \
+                 is more, is the arguments of the next page. Texts are cut after {SHOWN} characters: get_ticket has the \
+                 whole."
             ),
-            Self::GetTicket => "Gets one ticket, with its version.".into(),
+            Self::GetTicket => "Gets one ticket, with its version. A long text comes in parts: `next`, where there \
+                 is more, is the arguments of the next part."
+                .into(),
             Self::GetTicketHistory => format!(
                 "Tells who changed what of one ticket, and when: an entry for each version, ascending, with the new \
                  values of the fields that changed (`null`: cleared). A page has up to `limit` entries ({USUAL} if not \
@@ -90,12 +98,12 @@ impl Tool {
             Self::GetTicketConfiguration => "Tells the allowed values of the preset fields, which statuses are \
                  closed ones, what a new ticket gets in fields not given, and every limit."
                 .into(),
-            Self::CreateTicket => "Creates a ticket and returns it. To call it again with the same arguments is safe: \
+            Self::CreateTicket => "Creates a ticket and returns it, long texts cut. To call it again with the same arguments is safe: \
                  it makes no second ticket, says `created: false`, and returns the ticket as it is now, or says that \
                  it is `gone`. A second ticket that says the same needs an \
                  `idempotencyKey` of its own."
                 .into(),
-            Self::UpdateTicket => "Updates the fields given of one ticket and returns it. `clear` names fields that \
+            Self::UpdateTicket => "Updates the fields given of one ticket and returns it, long texts cut. `clear` names fields that \
                  shall have no value any more; all others stay as they are."
                 .into(),
             Self::DeleteTicket => "Deletes one ticket. It cannot be undone.".into(),
@@ -121,7 +129,11 @@ impl Tool {
         });
         let (mut properties, required) = match self {
             Self::ListTickets => (filters(api), vec![]),
-            Self::GetTicket => (Map::new(), vec!["id"]),
+            Self::GetTicket => {
+                let field = json!({"type": "string", "description": "Only from this text field on"});
+                let after = json!({"type": "integer", "minimum": 0, "description": "Of `field` without so many characters"});
+                (Map::from_iter([(FIELD.into(), field), (AFTER.into(), after)]), vec!["id"])
+            }
             Self::GetTicketHistory => {
                 let version = json!({"type": "integer", "minimum": 0, "description": "Only higher versions"});
                 let limit = number(MOST, "At most so many entries");
@@ -178,12 +190,7 @@ impl Tool {
     ) -> Result<Value, ToolError> {
         match self {
             Self::ListTickets => list(client, arguments, session).await,
-            Self::GetTicket => {
-                let mut arguments = Arguments::new(arguments);
-                let id = arguments.required("id")?;
-                arguments.finish(&["id"])?;
-                versioned(&client.get(id).await?)
-            }
+            Self::GetTicket => get(client, arguments).await,
             Self::GetTicketHistory => history(client, arguments).await,
             Self::GetTicketConfiguration => {
                 Arguments::new(arguments).finish(&[])?;
@@ -233,6 +240,29 @@ impl Tool {
     }
 }
 
+/// Gets a ticket, or a part of it.
+async fn get(client: &Client, arguments: Map<String, Value>) -> Result<Value, ToolError> {
+    let mut arguments = Arguments::new(arguments);
+    let id: TicketId = arguments.required("id")?;
+    let after = arguments.whole(AFTER).map(|after| usize::try_from(after).unwrap_or(usize::MAX));
+    let from = arguments.optional(FIELD).map(|field| Place { field, after: after.unwrap_or(0) });
+    if from.is_none() && after.is_some() {
+        arguments.refuse(AFTER, "needs `field`, the text of which it is");
+    }
+    arguments.finish(&["id", FIELD, AFTER])?;
+    let answered = client.get(id).await?;
+    let Value::Object(ticket) = parsed(&answered.json)? else { return Err(strange("it is no object")) };
+    let Some((part, next)) = budget::part(ticket, from) else {
+        return Err(ToolError::Arguments(vec![Violation::new(FIELD, "the ticket has no such text")]));
+    };
+    let mut answer = json!({"ticket": part, "version": answered.version});
+    if let Some(Place { field, after }) = next {
+        answer["note"] = format!("{field} is cut after its character {after}").into();
+        answer["next"] = json!({"id": id, FIELD: field, AFTER: after});
+    }
+    Ok(answer)
+}
+
 /// Takes the page size.
 fn limit(arguments: &mut Arguments) -> u64 {
     let limit = arguments.whole("limit").unwrap_or(USUAL);
@@ -265,9 +295,15 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     let path = customer.map_or("/tickets/".into(), |customer| format!("/customers/{customer}/tickets/"));
     let mut query: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     query.extend(session.found(&next).await.map(|found| (Parameter::Continuation.name(), found.to_string())));
-    let page = client.list(&path, &query).await?;
+    let mut page = client.list(&path, &query).await?;
     let tickets: Result<Vec<_>, _> = page.rows.iter().map(|row| parsed(&row.json).map(cut)).collect();
-    let mut answer = json!({"tickets": tickets?});
+    let (tickets, is_cut) = budget::fitting(tickets?, &next);
+    if is_cut {
+        // What the page found out begins after its last ticket, not after the last one that fits.
+        page.rows.truncate(tickets.len());
+        page.end = ListEnd::More(Continuation::Unknown);
+    }
+    let mut answer = json!({"tickets": tickets});
     if let (ListEnd::More(found), Some(last)) = (page.end, page.rows.last()) {
         next.insert(Parameter::IdAfter.name().into(), last.id.into());
         session.keep(&next, found).await;
@@ -290,7 +326,8 @@ async fn history(client: &Client, arguments: Map<String, Value>) -> Result<Value
     for fields in entries.iter_mut().filter_map(|entry| entry.get_mut("fields")) {
         *fields = cut(fields.take());
     }
-    let last = entries.last().map(|entry| entry["version"].clone()).filter(|_| more);
+    let (entries, is_cut) = budget::fitting(entries, &next);
+    let last = entries.last().map(|entry| entry["version"].clone()).filter(|_| more || is_cut);
     let mut answer = json!({"entries": entries});
     if let Some(version) = last {
         next.insert(VERSION_AFTER.into(), version);
@@ -312,9 +349,9 @@ fn cut(mut ticket: Value) -> Value {
     ticket
 }
 
-/// A ticket with its version, which `ifVersion` of a change can name.
+/// A ticket with its version, which `ifVersion` of a change can name, and its long texts shortened.
 fn versioned(answered: &Answered) -> Result<Value, ToolError> {
-    Ok(json!({"ticket": parsed(&answered.json)?, "version": answered.tag.map(|tag| tag.to_string())}))
+    Ok(json!({"ticket": cut(parsed(&answered.json)?), "version": answered.tag.map(|tag| tag.to_string())}))
 }
 
 /// The ticket that an earlier call created, as it is now: the API's replay shows it as it was then.
@@ -330,7 +367,7 @@ async fn created_before(client: &Client, then: &Answered) -> Result<Value, ToolE
             json!({"gone": format!("ticket {id} {gone}")})
         }
         Err(ClientError::Refused { status: StatusCode::FORBIDDEN, .. }) => {
-            json!({"ticket": ticket, "note": "as it was created; this key may not read what it is now"})
+            json!({"ticket": cut(ticket), "note": "as it was created; this key may not read what it is now"})
         }
         Err(error) => return Err(error.into()),
     };
@@ -339,11 +376,11 @@ async fn created_before(client: &Client, then: &Answered) -> Result<Value, ToolE
 }
 
 fn parsed(json: &RawValue) -> Result<Value, ToolError> {
-    json::value(json.get().as_bytes()).map_err(|error| strange(error.to_string()))
+    json::value(json.get().as_bytes()).map_err(strange)
 }
 
-fn strange(reason: String) -> ToolError {
-    ClientError::Strange { url: "the answer".into(), reason }.into()
+fn strange(reason: impl ToString) -> ToolError {
+    ClientError::Strange { url: "the answer".into(), reason: reason.to_string() }.into()
 }
 
 /// The schemas of a request body's fields, from the API's description.

@@ -123,7 +123,7 @@ pub(super) async fn send(
                 // Compared with this machine's clock: the count only informs people.
                 Ok(created) if created < began => sent.replayed += 1,
                 Ok(_) => sent.new += 1,
-                Err(ClientError::Refused { status, violations, detail, problem: _ })
+                Err(ClientError::Refused { status, violations, detail })
                     if matches!(status.as_u16(), 400 | 413 | 422) =>
                 {
                     let said =
