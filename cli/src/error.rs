@@ -43,6 +43,11 @@ pub enum CommandError {
     /// A file is not valid CSV.
     #[error("not comma-separated values: {0}")]
     Csv(#[from] csv::Error),
+    /// Another process writes the same file.
+    #[error(
+        "another `tickets export` is writing {}: wait until it is done, or choose another file", .0.display()
+    )]
+    Exporting(PathBuf),
     /// Columns of a file are missing or wrong.
     #[error("{0}")]
     Columns(String),
@@ -106,6 +111,7 @@ impl CommandError {
             | Self::Mcp(_)
             | Self::File { .. }
             | Self::Csv(_)
+            | Self::Exporting(_)
             | Self::Map { .. }
             | Self::TooSparse { .. }
             | Self::NoRegion
