@@ -40,9 +40,11 @@ pub enum CommandError {
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
-    /// A file is not valid CSV.
-    #[error("not comma-separated values: {0}")]
-    Csv(#[from] csv::Error),
+    /// Another process writes the same file.
+    #[error(
+        "another `tickets export` is writing {}: wait until it is done, or choose another file", .0.display()
+    )]
+    Exporting(PathBuf),
     /// Columns of a file are missing or wrong.
     #[error("{0}")]
     Columns(String),
@@ -105,7 +107,7 @@ impl CommandError {
             | Self::Client(_)
             | Self::Mcp(_)
             | Self::File { .. }
-            | Self::Csv(_)
+            | Self::Exporting(_)
             | Self::Map { .. }
             | Self::TooSparse { .. }
             | Self::NoRegion

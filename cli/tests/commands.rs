@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use tempfile::TempDir;
+use tickets_cli::server::local::{Local, any_port};
+use tickets_repository::schema;
 
 fn tickets(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tickets"));
@@ -346,7 +349,7 @@ async fn an_import_makes_each_line_a_ticket_once_however_often_it_is_repeated() 
     let import = with_key(&server, home.path(), &["import", "in.ndjson"]);
     assert_eq!(import.status.code(), Some(3));
     assert!(
-        text(&import.stderr).contains("line 4: line: the Idempotency-Key was used before"),
+        text(&import.stderr).contains("line 4: the Idempotency-Key was used before"),
         "{}",
         text(&import.stderr)
     );
@@ -381,7 +384,7 @@ async fn an_import_names_every_bad_line_and_field_before_it_sends_any() {
     for says in [
         "line 2: customerID: must be a whole number",
         "line 2: subject: must not be empty",
-        "line 3: line: the body is not a JSON object",
+        "\nline 3: the body is not a JSON object",
         "line 4: colour: unknown field",
         "3 of 4 lines are refused; nothing was sent",
     ] {
@@ -1360,7 +1363,7 @@ fn a_file_is_read_in_whatever_form_it_comes_or_refused_with_the_reason() {
     std::fs::write(directory.join("book.csv"), "PK\u{3}\u{4}").unwrap();
     assert!(dry("book.csv", &[]).contains("cannot read book.csv: it is a spreadsheet"));
     std::fs::write(directory.join("latin.csv"), b"customerID,subject\r\n1,ok\r\n1,Gr\xfc\xdfe\r\n").unwrap();
-    assert!(dry("latin.csv", &[]).contains("line 3: line: is not UTF-8"), "{}", dry("latin.csv", &[]));
+    assert!(dry("latin.csv", &[]).contains("line 3: is not UTF-8"), "{}", dry("latin.csv", &[]));
 }
 
 #[test]
@@ -1394,4 +1397,262 @@ fn what_is_wrong_everywhere_is_said_once_and_of_many_messages_a_hundred() {
     std::fs::write(home.path().join("map.toml"), "[fields]\nsubjct = { column = \"subject\" }\n").unwrap();
     let refused = dry("many.csv", &["--map", "map.toml"]);
     assert!(text(&refused.stderr).contains("map.toml: fields.subjct: unknown field; did you mean subject?"));
+}
+
+/// Writes a file and checks it. Returns the exit code and what is said.
+fn dry(directory: &Path, name: &str, content: impl AsRef<[u8]>, more: &[&str]) -> (Option<i32>, String) {
+    std::fs::write(directory.join(name), content).unwrap();
+    let import = run(directory, &[&["import", name, "--dry-run"], more].concat());
+    (import.status.code(), text(&import.stderr).to_owned())
+}
+
+#[test]
+fn a_file_that_can_be_read_in_two_ways_is_refused_by_line_whatever_its_delimiter_is() {
+    let home = TempDir::new().unwrap();
+    for (name, delimiter) in [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.txt", "|")] {
+        let more: &[&str] = if delimiter == "|" { &["--delimiter", "|"] } else { &[] };
+        for (rows, says) in [
+            ("2|s\n5|\"never closed\n6|s\n7|s\n", "line 3: the quote that opens on line 3 is never closed"),
+            (
+                "2|s\n5|\"never closed\n6|\"s\"\n",
+                "line 3: cell 2, whose quote opens on line 3, goes on after its",
+            ),
+            ("2|\"plain \\\"q\\\" end\"\n", "line 2: cell 2, whose quote opens on line 2, goes on after its"),
+            ("2|\"x\"y\n", "written \"\", not \\\", and --delimiter names another"),
+            ("2| \"x\"\n", "line 2: cell 2 has spaces before its quote"),
+            ("2|s|x\n", "line 2: has 3 cells, but the header has 2"),
+        ] {
+            let file = format!("customerID|subject\n{rows}").replace('|', delimiter);
+            let (code, said) = dry(home.path(), name, file, more);
+            assert!(code == Some(3) && said.contains(says), "{rows}: {said}");
+            assert!(said.contains(" lines are refused; nothing was sent"), "{rows}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_spreadsheets_make_of_a_file_is_read_and_counted() {
+    let home = TempDir::new().unwrap();
+    let file = "sep=;\r\ncustomerID;subject;owner;status\r\n1;a;;open\r\n2;b\r\n;;;\r\n3;c;;;\r\n;;;\r\n4;\"d;\r\n\"\r\n";
+    let said = "2 lines have only empty cells, and are skipped\n\
+        2 lines have fewer cells than the header; those at the end are read as empty\n\
+        4 lines are fine; nothing was sent\n";
+    for name in ["a.csv", "a.txt"] {
+        let (code, all) = dry(home.path(), name, file, &[]);
+        assert!(code == Some(0) && all.ends_with(said), "{all}");
+        // The counts, but not the reason why a line is refused, are left out of what is quiet.
+        let (code, all) = dry(home.path(), name, file, &["--quiet"]);
+        assert!(code == Some(0) && all.is_empty(), "{all}");
+    }
+    let map = "[fields]\ncustomerID = { column = \"customerID\" }\nsubject = { column = \"subject\" }\n\
+        owner = { column = \"owner\", empty = \"nobody\" }\nstatus = { column = \"status\" }\n";
+    std::fs::write(home.path().join("map.toml"), map).unwrap();
+    let (code, all) = dry(home.path(), "a.csv", file, &["--map", "map.toml"]);
+    assert!(code == Some(0) && all.ends_with(said), "{all}");
+}
+
+#[test]
+fn what_is_wrong_with_a_header_is_clear() {
+    let home = TempDir::new().unwrap();
+    std::fs::write(home.path().join("map.toml"), "[fields]\nsubject = { column = \"subject\" }\n").unwrap();
+    for more in [&[][..], &["--map", "map.toml"]] {
+        let (code, said) = dry(home.path(), "empty.csv", "", more);
+        assert!(code == Some(3) && said.contains("the file is empty"), "{said}");
+    }
+    let (_, said) = dry(home.path(), "a.csv", "customerID,subject\u{200b},,\n1,a,,x\n", &[]);
+    assert!(said.contains("no field for the columns unnamed column 4 (on 1 lines); --map"), "{said}");
+    let (code, said) = dry(home.path(), "a.csv", "customerID,subject,\n1,a,\n", &[]);
+    assert!(code == Some(0) && said.ends_with("1 lines are fine; nothing was sent\n"), "{said}");
+    let (code, said) = dry(home.path(), "a.csv", "customerID,subject,\"owner\n1,a,b\n", &[]);
+    assert!(
+        code == Some(3) && said.contains("line 1: the quote that opens on line 1 is never closed"),
+        "{said}"
+    );
+    // As many columns as a spreadsheet has, and one more.
+    let wide = |columns: usize| format!("customerID,subject,{}\n1,a\n", "x,".repeat(columns - 3));
+    let (code, said) = dry(home.path(), "wide.csv", wide(16_384), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = dry(home.path(), "wide.csv", wide(16_385), &[]);
+    assert!(code == Some(3) && said.contains("line 1: has more than 16384 cells"), "{said}");
+}
+
+#[test]
+fn a_column_that_is_there_twice_is_joined_if_a_map_names_it() {
+    let home = TempDir::new().unwrap();
+    // As Jira exports it.
+    let file = "customerID,Summary,Labels,Labels,Comment,Comment\n1,a,red,blue,x,y\n2,b,,green,,\n3,c,,,,\n";
+    let map = "ignore = [\"Comment\"]\n[fields]\ncustomerID = { column = \"customerID\" }\n\
+        subject = { column = \"Summary\" }\nticketSuppliers = { column = \"Labels\" }\n";
+    std::fs::write(home.path().join("map.toml"), map).unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    std::fs::write(home.path().join("jira.csv"), file).unwrap();
+    let arguments = ["import", "jira.csv", "--map", "map.toml", "--parallel", "1"];
+    let import = with_key(&server, home.path(), &arguments);
+    assert_eq!(text(&import.stderr), "imported 3 tickets\n");
+    assert!(with_key(&server, home.path(), &["export", "-o", "out.ndjson"]).status.success());
+    let tickets = lines(&home.path().join("out.ndjson"));
+    let suppliers: Vec<_> = tickets.iter().map(|ticket| ticket["ticketSuppliers"].clone()).collect();
+    assert_eq!(suppliers, ["red, blue".into(), "green".into(), Value::Null]);
+    // Without a map, a field has one column.
+    let (code, said) = dry(home.path(), "a.csv", "customerID,subject,Tag,Tag,subject\n1,a,,,\n", &[]);
+    assert!(code == Some(3) && said.contains("the column subject is there twice"), "{said}");
+    let (code, said) = dry(home.path(), "a.csv", "customerID,subject,Tag,Tag\n1,a,,\n", &[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_member_that_is_there_twice_is_refused_however_the_line_is_read() {
+    let home = TempDir::new().unwrap();
+    let map = "[fields]\ncustomerID = { column = \"customerID\" }\nsubject = { column = \"subject\" }\n";
+    std::fs::write(home.path().join("map.toml"), map).unwrap();
+    let line = "{\"customerID\": 1, \"subject\": \"a\", \"subject\": \"b\"}";
+    for (name, file) in [("a.ndjson", format!("\n{line}\n")), ("a.json", format!("[\n{line}]"))] {
+        for more in [&[][..], &["--drop-assigned"], &["--map", "map.toml"]] {
+            let (code, said) = dry(home.path(), name, &file, more);
+            assert!(
+                code == Some(3) && said.contains("line 2: ") && said.contains("is given twice"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_map_s_format_reads_no_time_in_two_ways() {
+    let home = TempDir::new().unwrap();
+    let check = |format: &str, time: &str| {
+        let map = format!(
+            "zone = \"Europe/Berlin\"\n[fields]\ncustomerID = {{ constant = 1 }}\nsubject = {{ constant = \"s\" }}\n\
+             ticketFollowupDate = {{ column = \"due\", format = \"{format}\" }}\n"
+        );
+        std::fs::write(home.path().join("map.toml"), map).unwrap();
+        dry(home.path(), "a.csv", format!("due\n{time}\n"), &["--map", "map.toml"])
+    };
+    for (format, time) in [
+        ("%Y-%m-%d %H:%M:%S %Z", "2024-11-03 14:20:11 UTC"),
+        ("%Y-%m-%d %H:%M:%S %Z", "2024-11-03 14:20:11 GMT"),
+        ("%d.%m.%y", "03.11.24"),
+        ("%d.%m.%Y", "03.11.1000"),
+    ] {
+        assert_eq!(check(format, time).0, Some(0), "{format} {time}: {}", check(format, time).1);
+    }
+    for (format, time, says) in [
+        ("%Y-%m-%d %H:%M:%S %Z", "2024-11-03 14:20:11 EST", "%Z reads UTC and GMT only"),
+        ("%Y-%m-%d %H:%M:%S %Z", "2024-11-03 14:20:11 IST", "%Z reads UTC and GMT only"),
+        (
+            "%d.%m.%Y",
+            "03.11.24",
+            "line 2: ticketFollowupDate: \"03.11.24\" is in the year 24; a `format` with %y",
+        ),
+        ("%Y-%m-%d %H:%M", "24-11-03 14:20", "is in the year 24"),
+    ] {
+        let (code, said) = check(format, time);
+        assert!(code == Some(3) && said.contains(says), "{format} {time}: {said}");
+    }
+    let (code, said) = check("%d.%m.%Y %I:%M", "03.11.2024 02:20");
+    assert!(code == Some(1) && said.contains("does not say a whole date"), "{said}");
+}
+
+#[tokio::test]
+async fn an_export_goes_to_standard_output_or_into_a_file_that_nobody_else_reads() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let import = "[{\"customerID\": 1, \"subject\": \"Grüße\"}]";
+    std::fs::write(home.path().join("in.json"), import).unwrap();
+    assert!(with_key(&server, home.path(), &["import", "in.json"]).status.success());
+    let plain = with_key(&server, home.path(), &["export", "--format", "csv"]);
+    let marked = with_key(&server, home.path(), &["export", "-o", "-", "--format", "csv", "--bom"]);
+    assert!(text(&marked.stderr).starts_with("exported 1 tickets"), "{}", text(&marked.stderr));
+    assert_eq!(text(&marked.stdout), format!("\u{feff}{}", text(&plain.stdout)));
+    assert!(!home.path().join("-").exists());
+
+    std::fs::write(home.path().join("out.csv"), "old, and for everybody").unwrap();
+    assert!(with_key(&server, home.path(), &["export", "-o", "out.csv", "--bom"]).status.success());
+    assert_eq!(std::fs::read(home.path().join("out.csv")).unwrap(), marked.stdout);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(home.path().join("out.csv")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let again = with_key(&server, home.path(), &["import", "out.csv", "--drop-assigned"]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert_eq!(server.list("").await[1]["subject"], "Grüße");
+    let refused = with_key(&server, home.path(), &["export", "-o", "out.ndjson", "--bom"]);
+    assert_eq!(refused.status.code(), Some(2), "a mark is no JSON");
+}
+
+#[test]
+fn of_two_exports_into_one_file_the_second_is_refused() {
+    let home = TempDir::new().unwrap();
+    assert!(run(home.path(), &["seed", "3000", "--quiet"]).status.success());
+    let _server = Server::start(home.path(), &ANY_PORT);
+    let export = ["export", "--table", "--data", ".tickets", "--quiet", "-o", "all.ndjson"];
+    let partial = std::fs::File::create(home.path().join("all.ndjson.partial")).unwrap();
+    partial.lock().unwrap();
+    let refused = run(home.path(), &export);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("is writing all.ndjson"), "{}", text(&refused.stderr));
+    drop(partial);
+    // However many begin at once: who is not refused has the whole file.
+    let exports: Vec<Child> =
+        (0..4).map(|_| tickets(home.path(), &export).stderr(Stdio::piped()).spawn().unwrap()).collect();
+    let ended: Vec<Output> = exports.into_iter().map(|export| export.wait_with_output().unwrap()).collect();
+    assert!(ended.iter().any(|export| export.status.success()));
+    for export in ended.iter().filter(|export| !export.status.success()) {
+        assert!(text(&export.stderr).contains("is writing all.ndjson"), "{}", text(&export.stderr));
+    }
+    assert_eq!(lines(&home.path().join("all.ndjson")).len(), 3000);
+}
+
+#[tokio::test]
+async fn an_export_waits_for_the_end_of_an_id_whose_writer_died() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let create = async || {
+        let body = serde_json::json!({"customerID": 1, "subject": "s"});
+        let response = http().post(&server.api).bearer_auth(&server.key).json(&body).send().await.unwrap();
+        assert_eq!(response.status(), 201);
+    };
+    create().await;
+    // As a writer that dies after it has reserved an id.
+    let local = Local::open(&home.path().join(".tickets"), any_port()).await.unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let key = [("bucket", AttributeValue::S("counter".into())), ("id", AttributeValue::N("0".into()))];
+    let database = aws_sdk_dynamodb::Client::new(&local.sdk_config());
+    let update = database.update_item().table_name(schema::TICKETS);
+    update
+        .set_key(Some(key.map(|(name, value)| (name.to_owned(), value)).into()))
+        .update_expression("ADD #last :one SET #reserved = :now")
+        .expression_attribute_names("#last", "last")
+        .expression_attribute_names("#reserved", "reserved")
+        .expression_attribute_values(":one", AttributeValue::N("1".into()))
+        .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
+        .send()
+        .await
+        .unwrap();
+    create().await;
+    let ids = |text: &[u8]| -> Vec<String> {
+        let rows = std::str::from_utf8(text).unwrap().lines();
+        rows.map(|row| serde_json::from_str::<Value>(row).unwrap()["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(server.list("").await.len(), 1, "the list ends before the open id");
+    // A selection by time or customer shows what is there.
+    for selected in [&["--customer", "1"][..], &["--since", "2020-01-01"]] {
+        let export = with_key(&server, home.path(), &[&["export"], selected].concat());
+        assert_eq!(
+            (ids(&export.stdout), text(&export.stderr).contains("waiting")),
+            (vec!["1".into(), "3".into()], false)
+        );
+    }
+    let mut by_table = tickets(home.path(), &["export", "--table", "--data", ".tickets"]);
+    let by_table = by_table.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let by_api = with_key(&server, home.path(), &["export"]);
+    for export in [by_api, by_table.wait_with_output().unwrap()] {
+        assert_eq!(ids(&export.stdout), ["1", "3"]);
+        let said = text(&export.stderr);
+        assert!(said.starts_with("a ticket after 1 may still be being written"), "{said}");
+        assert!(said.contains("\nexported 2 tickets"), "{said}");
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tickets_app::Config;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{Clock, Continuation, Filter, Fit, Timestamp, Visibility, WorkQueue};
+use tickets_domain::{Clock, Continuation, Filter, Fit, ListEnd, Timestamp, Visibility, WorkQueue};
 use tickets_http::list::Parameter;
 use tickets_repository::Tickets;
 
@@ -150,6 +150,32 @@ impl Source {
         match failed {
             Some(error) => Err(tickets_domain::Error::internal(error).into()),
             None => Ok(Page { rows, end: listed.end, sync_until: Some(tickets.settings().horizon(now)) }),
+        }
+    }
+
+    /// The highest id that a list by ids holds back: it ends before an open id, because the ticket of that id may
+    /// still come (docs/sync.md). `None` if it ended because there is no more.
+    ///
+    /// Whoever reserves an id later also stamps the ticket later. So what is held back has changed after
+    /// `Sync-Until`, and the list of these changes, which has no such end, shows it.
+    pub async fn held_back(
+        &self,
+        selection: &Selection,
+        id_after: u64,
+        sync_until: Option<Timestamp>,
+    ) -> Result<Option<u64>, CommandError> {
+        let is_by_ids =
+            matches!(selection, Selection { since: None, created_since: None, customer: None, .. });
+        let Some(since) = sync_until.filter(|_| is_by_ids) else { return Ok(None) };
+        let changed = Selection { since: Some(since), ..selection.clone() };
+        let (mut last, mut continuation) = (id_after, Continuation::default());
+        loop {
+            let page = self.page(&changed, last, None, &continuation).await?;
+            last = page.rows.last().map_or(last, |row| row.id);
+            match page.end {
+                ListEnd::Complete => return Ok(Some(last).filter(|last| *last > id_after)),
+                ListEnd::More(found) => continuation = found,
+            }
         }
     }
 
