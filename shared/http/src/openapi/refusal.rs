@@ -214,5 +214,5 @@ const UNAVAILABLE: Refusal = Refusal {
 
 /// A placeholder: causes are for the log, and no problem shows one.
 fn no_cause() -> Cause {
-    Cause("an example".into())
+    Cause::new("an example")
 }
