@@ -32,7 +32,7 @@ use tickets_http::request::MAX_BODY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, PathId, ROUTES, Route, path_id};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{COUNTER, DynamoDb, Keys, limit};
+use tickets_repository::{COUNTER, DynamoDb, Keys, RANGES, SETTINGS, limit};
 use tower::ServiceExt;
 
 /// Method, path and function of every route.
@@ -373,11 +373,11 @@ fn policies_limit_what_is_written_to_a_key_and_by_the_export() {
             assert_eq!(returned, ["NONE", "UPDATED_OLD", "UPDATED_NEW"], "{name}");
         }
     }
-    // The export may write one partition of the table.
+    // The export may write two partitions of the table.
     let statements = statements(&template(), &functions[EXPORT]);
     let mut writes = statements.iter().filter(|statement| statement["Action"] == "dynamodb:PutItem");
     let keys = &writes.next().unwrap()["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
-    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS]);
+    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS, SETTINGS]);
     assert!(writes.next().is_none());
 }
 
@@ -663,17 +663,19 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         let tickets = gateway(20_000).await.app.tickets.clone();
         // The second pass runs after the settle window, so it sees what was written.
         let clock = Clock::new(move || Clock::system().now().plus(later));
-        let exporter = Exporter::new(tickets, store.clone(), clock);
+        let variables = Config::from_lookup(|_| None).unwrap().variables();
+        let exporter = Exporter::new(tickets, store.clone(), clock).noting(variables);
         export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
     }
     seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());
     let exported = std::mem::take(&mut *watched.written.lock().unwrap());
-    assert_eq!(exported, [("PutItem".to_owned(), CHECKPOINTS.to_owned())].into());
+    let put = |bucket: &str| ("PutItem".to_owned(), bucket.to_owned());
+    assert_eq!(exported, [put(CHECKPOINTS), put(SETTINGS)].into());
     // Functions never ask for the partitions that the policies deny.
     for (function, written) in written {
         for (action, bucket) in written {
             assert_eq!(bucket == COUNTER, action == "UpdateItem", "{function}: {action} to {bucket}");
-            assert_ne!(bucket, CHECKPOINTS, "{function}: {action}");
+            assert!(![CHECKPOINTS, SETTINGS, RANGES].contains(&&*bucket), "{function}: {action} to {bucket}");
         }
     }
     for (name, function) in functions(&template()) {

@@ -77,6 +77,11 @@ pub enum CommandError {
     /// The table has never had a ticket.
     #[error("the table {0} has never had a ticket: is it the restored one?")]
     NoTickets(String),
+    /// Nothing says how the functions of a table are configured.
+    #[error(
+        "the table {table} does not say how its functions are configured: the export function notes it within five minutes of a deployment; or set {missing} as the deployment has them"
+    )]
+    Unconfigured { table: String, missing: String },
     /// Another process uses the data directory.
     #[error("{} is in use by another `tickets`: stop it first, or choose another with --data DIR", .0.display())]
     InUse(PathBuf),
@@ -113,6 +118,7 @@ impl CommandError {
             | Self::NoRegion
             | Self::NoSuchKey(_)
             | Self::NoTickets(_)
+            | Self::Unconfigured { .. }
             | Self::InUse(_)
             | Self::Listen { .. }
             | Self::Io(_)
@@ -123,6 +129,9 @@ impl CommandError {
 
 impl From<tickets_domain::Error> for CommandError {
     fn from(error: tickets_domain::Error) -> Self {
-        Self::Tickets { message: error.to_string(), cause: error.cause().map(ToString::to_string) }
+        Self::Tickets {
+            message: error.to_string(),
+            cause: error.cause().map(|cause| cause.as_str().to_owned()),
+        }
     }
 }

@@ -1267,6 +1267,32 @@ async fn keys_prefers_the_local_data_and_seed_says_where_it_writes() {
 }
 
 #[tokio::test]
+async fn commands_on_a_table_go_by_the_settings_of_its_server_not_of_their_shell() {
+    let home = TempDir::new().unwrap();
+    let mut serve = tickets(home.path(), &ANY_PORT);
+    serve.env("TICKET_STATUSES", "new, done").env("CLOSED_STATUSES", "done");
+    let server = Server::of(serve);
+    let seeded =
+        tickets(home.path(), &["seed", "20", "--quiet"]).env("TICKET_STATUSES", "open").output().unwrap();
+    assert!(seeded.status.success(), "{}", text(&seeded.stderr));
+    let statuses: BTreeSet<_> =
+        server.list("").await.iter().map(|ticket| ticket["status"].to_string()).collect();
+    assert!(statuses.is_subset(&["\"new\"".to_owned(), "\"done\"".to_owned()].into()), "{statuses:?}");
+    let import = |status: &str| {
+        let line = format!(
+            r#"{{"id": "100", "customerID": 1, "subject": "s", "createdDate": "2026-01-01", "status": "{status}"}}"#
+        );
+        std::fs::write(home.path().join("one.ndjson"), line).unwrap();
+        run(home.path(), &["import", "one.ndjson", "--table", "--keep-ids", "--data", ".tickets", "--quiet"])
+    };
+    let refused = import("open");
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(text(&refused.stderr).contains("must be one of new, done"), "{refused:?}");
+    let imported = import("New");
+    assert!(imported.status.success(), "{imported:?}");
+}
+
+#[tokio::test]
 async fn records_move_into_the_table_of_a_running_server_with_their_ids_and_dates() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);

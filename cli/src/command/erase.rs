@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::Args;
 use export_tickets::{Store, erase};
 use serde::Deserialize as _;
-use tickets_app::Config;
 use tickets_domain::{Clock, Error, KeyId, TicketId, Visibility};
 use tickets_repository::operator::erase::Found;
 use tickets_repository::{History, Tickets, schema};
@@ -62,8 +61,8 @@ impl Erase {
     /// If nobody confirms, or the database or the store does not answer. Steps already done are kept.
     pub async fn run(self) -> Result<(), CommandError> {
         private::by_default();
-        let settings = Config::from_env()?.settings;
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+        let settings = opened.config(&self.tables.tickets_table, &[]).await?.settings;
         let tickets =
             Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, Clock::system(), settings);
         let history = History::new(opened.dynamodb.clone(), &self.history_table);

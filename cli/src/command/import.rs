@@ -19,6 +19,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 use tickets_app::Config;
+use tickets_app::config::PRESETS;
 use tickets_domain::input::ASSIGNED;
 use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation, json};
@@ -117,7 +118,17 @@ impl Import {
     /// # Errors
     /// [`CommandError::Refused`] if lines are refused, after all lines were checked.
     pub async fn run(self) -> Result<(), CommandError> {
-        let config = Config::from_env()?;
+        // A table's presets and settings are those of its deployment.
+        let (config, table) = match &self.table {
+            None => (Config::from_env()?, None),
+            Some(name) => {
+                let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+                let name = if name.is_empty() { &self.tables.tickets_table } else { name };
+                let needed = if self.any_preset { &[][..] } else { &PRESETS[..] };
+                let config = opened.config(name, needed).await?;
+                (config, Some((opened, name)))
+            }
+        };
         let source = Source {
             import: &self,
             input: Input::open(&self.file, self.format)?,
@@ -131,11 +142,9 @@ impl Import {
         };
         let progress = progress_bar(self.quiet, "{human_pos}/{human_len} lines, {per_sec}, {eta} left");
         let mut report = Report::default();
-        let ended = match &self.table {
+        let ended = match table {
             None => self.send(&source, &mut report, &progress).await,
-            Some(name) => {
-                let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
-                let name = if name.is_empty() { &self.tables.tickets_table } else { name };
+            Some((opened, name)) => {
                 let tickets = Tickets::new(opened.dynamodb.clone(), name, Clock::system(), config.settings);
                 self.import(&source, &tickets, &mut report, &progress).await
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use fastrand::Rng;
 use serde_json::json;
-use tickets_app::Config;
+use tickets_app::config::PRESETS;
 use tickets_domain::{Clock, JsonObject, KeyId, Presets, TicketInput, Timestamp};
 use tickets_repository::Tickets;
 use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
@@ -74,8 +74,8 @@ fn seeder() -> Result<KeyId, tickets_domain::Error> {
 impl Seed {
     /// Adds the tickets. After an error, those already added stay.
     pub async fn run(self) -> Result<(), CommandError> {
-        let config = Config::from_env()?;
         let opened = open(self.endpoint_url.as_deref(), Some(&self.data)).await?;
+        let config = opened.config(&self.tables.tickets_table, &PRESETS).await?;
         let clock = Clock::system();
         let tickets =
             Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, clock.clone(), config.settings);

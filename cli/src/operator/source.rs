@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::value::RawValue;
-use tickets_app::Config;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{Clock, Continuation, Filter, Fit, ListEnd, Timestamp, Visibility, WorkQueue};
@@ -66,7 +65,8 @@ impl From {
             return Ok(Source::Api(self.api.client()?));
         }
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
-        let (table, settings) = (&self.tables.tickets_table, Config::from_env()?.settings);
+        let table = &self.tables.tickets_table;
+        let settings = opened.config(table, &[]).await?.settings;
         let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), settings);
         Ok(Source::Table(tickets, Box::new(opened)))
     }

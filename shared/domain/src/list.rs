@@ -26,7 +26,8 @@ impl Row {
 
     /// Whether this ticket is in a work queue.
     pub(crate) fn is_in(&self, queue: &WorkQueue) -> Result<bool> {
-        let fields: QueueFields = serde_json::from_str(&self.json).map_err(Error::internal)?;
+        let fields: QueueFields =
+            serde_json::from_str(&self.json).map_err(|_| Error::unreadable("a stored ticket"))?;
         Ok(queue.includes(&fields))
     }
 }

@@ -722,7 +722,7 @@ fn a_record_that_does_not_fit_begins_the_next_page() {
 /// Checks the status, kind and headers of every error.
 #[test]
 fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
-    let cause = || tickets_domain::error::Cause("cause".into());
+    let cause = || tickets_domain::error::Cause::new("cause");
     let other: CustomerId = "7".parse().unwrap();
     let violations = || tickets_domain::Violation::new("subject", "is wrong").into();
     let unusable = UnusableTag { text: "W/\"1\"".into(), is_weak: true, meant: None };

@@ -138,13 +138,17 @@ impl Tickets {
         let looks = side_by_side(looks.collect()).await;
         let unclaimed = rows.iter().zip(&looks).filter(|(_, look)| matches!(look, Ok(None)));
         let unclaimed: Vec<_> = unclaimed.filter_map(|((new, _), _)| new.fields().ok()).collect();
-        // If this fails, each row reserves its own id, and returns its own error.
-        let mut drafts = self.drafts(by, &unclaimed, &mut backoff).await.unwrap_or_default().into_iter();
+        let mut drafts = self.drafts(by, &unclaimed, &mut backoff).await.map(Vec::into_iter);
         let creates = rows.iter().zip(looks).map(|((new, request), look)| {
-            let draft = if matches!(look, Ok(None)) { drafts.next() } else { None };
+            let draft = match (&look, &mut drafts) {
+                (Ok(None), Ok(drafts)) => Ok(drafts.next()),
+                // The reservation was made for every new row, and so its error is that of each.
+                (Ok(None), Err(error)) => Err(error.clone()),
+                (Ok(Some(_)) | Err(_), _) => Ok(None),
+            };
             let mut backoff = backoff.clone();
             async move {
-                let claim = look?;
+                let (claim, draft) = (look?, draft?);
                 match request {
                     Some(request) => self.create_claimed(by, new, request, claim, draft, &mut backoff).await,
                     None => self.create_unclaimed(by, new.fields()?, draft, &mut backoff).await,

@@ -46,6 +46,8 @@ fn kind(item: &item::Item) -> &'static str {
         None if has("keyId") => "api key",
         None => "entry",
         Some(bucket) if bucket == "counter" => "counter",
+        Some(bucket) if bucket == "ranges" => "ranges",
+        Some(bucket) if bucket == "settings" => "settings",
         Some(bucket) if bucket == "export" => "checkpoint",
         Some(bucket) if bucket.starts_with("claim#") => "claim",
         Some(bucket) if bucket.starts_with("departures#") => "departure",
@@ -117,6 +119,7 @@ async fn write_tickets(tickets: &Tickets) {
     tickets.dynamodb.client().put_item().table_name("Tickets").set_item(Some(void)).send().await.unwrap();
     tickets.start_epoch(100).await.unwrap();
     tickets.reserve_ranges(&[200], at(0)).await.unwrap().unwrap();
+    tickets.note_configuration(&[("TOMBSTONE_DAYS".to_owned(), "90".to_owned())].into()).await.unwrap();
     let mut saved = tickets.checkpoint(ExportKind::Scheduled).await.unwrap();
     saved.checkpoint.watermark = Some(at(0));
     let range = Range { after: 0, last: 1 };

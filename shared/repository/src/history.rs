@@ -104,12 +104,12 @@ impl StreamRecord {
         }
         let old = self.old.map(Item::from).filter(is_version);
         let writer = WriteId::of(&new).ok_or_else(|| Error::internal("a version without its writer"))?;
-        let expires = new.get(EXPIRES).cloned().map(serde_dynamo::from_attribute_value).transpose();
+        let expires = new.get(EXPIRES).cloned().map(item::from_attribute).transpose();
         let before = old.map(item::stored).transpose()?.and_then(|stored| stored.record);
         let stored = item::stored(new)?;
         let after = stored.record.ok_or_else(|| Error::internal("a version of no ticket"))?;
         let entry = HistoryEntry::of(before.as_ref(), &after, writer.key()?)?;
-        let expires = expires.map_err(Error::internal)?;
+        let expires = expires?;
         Ok(entry.map(|entry| StreamedVersion {
             ticket: stored.id,
             entry,

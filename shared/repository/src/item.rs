@@ -31,14 +31,25 @@ pub(crate) fn from_item<'de, T: Deserialize<'de>>(item: Item) -> Result<T> {
     if !item.values().all(is_known) {
         return Err(unknown_type());
     }
-    serde_dynamo::from_item(item).map_err(Error::internal)
+    let id = item.get("id").and_then(|id| id.as_n().ok()?.parse().ok());
+    serde_dynamo::from_item(item).map_err(|_| unreadable::<T>(id))
 }
 
 pub(crate) fn from_attribute<'de, T: Deserialize<'de>>(value: AttributeValue) -> Result<T> {
     if !is_known(&value) {
         return Err(unknown_type());
     }
-    serde_dynamo::from_attribute_value(value).map_err(Error::internal)
+    serde_dynamo::from_attribute_value(value).map_err(|_| unreadable::<T>(None))
+}
+
+/// Names the type that was expected, and the item's id. Serde's error would quote the value that is there.
+fn unreadable<T>(id: Option<u64>) -> Error {
+    let name = std::any::type_name::<T>();
+    let name = name.rsplit("::").next().unwrap_or(name);
+    match id {
+        Some(id) => Error::unreadable(&format!("a stored {name} with the id {id}")),
+        None => Error::unreadable(&format!("a stored {name}")),
+    }
 }
 
 /// Whether the SDK knows the type of an attribute, and of all in it. `serde_dynamo` panics over one that it
@@ -122,7 +133,7 @@ impl WriteId {
     /// The key that made the write.
     pub(crate) fn key(&self) -> Result<KeyId> {
         let (key, _) = self.0.split_once('.').unwrap_or((&self.0, ""));
-        key.parse().map_err(Error::internal)
+        key.parse().map_err(|_| Error::unreadable("the writer of a version"))
     }
 
     /// The tag of the version that the write made. It shows nothing of the key.

@@ -16,11 +16,17 @@ pub const SHARDS: u64 = 4;
 /// Tickets per bucket, over all its shards.
 pub(crate) const BUCKET_SIZE: u64 = 1000;
 
-/// The partition of exports' checkpoints. The export function may write to no other.
+/// The partition of exports' checkpoints. The export function may write to it and [`SETTINGS`] only.
 pub const CHECKPOINTS: &str = "export";
 
 /// The partition of the counter.
 pub const COUNTER: &str = "counter";
+
+/// The partition of the functions' configuration.
+pub const SETTINGS: &str = "settings";
+
+/// The partition of the ranges that the counter was moved past.
+pub const RANGES: &str = "ranges";
 
 /// The prefix of the partitions of departures.
 const DEPARTURES: &str = "departures#";
@@ -50,6 +56,16 @@ impl PrimaryKey {
     /// The key of the counter, the one item from which ids are reserved.
     pub(crate) fn counter() -> Self {
         Self { bucket: COUNTER.into(), id: 0 }
+    }
+
+    /// The key of the functions' configuration.
+    pub(crate) fn settings() -> Self {
+        Self { bucket: SETTINGS.into(), id: 0 }
+    }
+
+    /// The key of a list of ranges.
+    pub(crate) fn ranges(id: u64) -> Self {
+        Self { bucket: RANGES.into(), id }
     }
 
     /// The key of a request's claim, which keeps the request from taking effect twice.
@@ -127,6 +143,8 @@ mod tests {
         let address = |key: PrimaryKey| (key.bucket, key.id);
         assert_eq!(address(PrimaryKey::ticket(id)), ("0#3".into(), 43));
         assert_eq!(address(PrimaryKey::counter()), ("counter".into(), 0));
+        assert_eq!(address(PrimaryKey::settings()), ("settings".into(), 0));
+        assert_eq!(address(PrimaryKey::ranges(7)), ("ranges".into(), 7));
         assert_eq!(address(PrimaryKey::claim(&request)), (format!("claim#{}", request.scoped_name()), 0));
         assert_eq!(address(PrimaryKey::departure(id, customer)), ("departures#42".into(), 43));
         assert_eq!(address(PrimaryKey::checkpoint(ExportKind::Scheduled)), ("export".into(), 0));

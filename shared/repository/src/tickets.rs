@@ -1,10 +1,13 @@
 //! The tickets' table: what its calls share, and the simplest calls.
 
+use std::sync::{Arc, Mutex};
+
 use tickets_domain::{Clock, Error, Meter, Result, Settings, TaggedTicket, TicketId, Visibility};
 
 use crate::dynamodb::DynamoDb;
 use crate::item::{self, Item, Stored};
 use crate::primary_key::PrimaryKey;
+use crate::ranges::Ranges;
 
 /// The tickets' table.
 #[derive(Debug, Clone)]
@@ -13,11 +16,13 @@ pub struct Tickets {
     pub(crate) table: String,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
+    /// The list of ranges that was read last, with its id: a list never changes.
+    pub(crate) known_ranges: Arc<Mutex<Option<(u64, Arc<Ranges>)>>>,
 }
 
 impl Tickets {
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock, settings: Settings) -> Self {
-        Self { dynamodb, table: table.into(), clock, settings }
+        Self { dynamodb, table: table.into(), clock, settings, known_ranges: Arc::default() }
     }
 
     /// The same table, with a meter that counts what its calls consume.

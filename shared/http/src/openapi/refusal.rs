@@ -220,5 +220,5 @@ const UNAVAILABLE: Refusal = Refusal {
 
 /// A placeholder: causes are for the log, and no problem shows one.
 fn no_cause() -> Cause {
-    Cause("an example".into())
+    Cause::new("an example")
 }

@@ -127,7 +127,7 @@ impl Tickets {
 
 /// The error if keys are still unprocessed at the deadline.
 pub(crate) fn left_unprocessed() -> Error {
-    Error::Throttled(Cause("keys were left unprocessed".into()))
+    Error::Throttled(Cause::new("keys were left unprocessed"))
 }
 
 #[cfg(test)]
