@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use tempfile::TempDir;
 use tickets_cli::server::local::{Local, any_port};
+use tickets_domain::Clock;
 use tickets_repository::schema;
 
 fn tickets(directory: &Path, arguments: &[&str]) -> Command {
@@ -1643,7 +1644,7 @@ async fn an_export_waits_for_the_end_of_an_id_whose_writer_died() {
     create().await;
     // As a writer that dies after it has reserved an id.
     let local = Local::open(&home.path().join(".tickets"), any_port()).await.unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let now = Clock::system().now().millis();
     let key = [("bucket", AttributeValue::S("counter".into())), ("id", AttributeValue::N("0".into()))];
     let database = aws_sdk_dynamodb::Client::new(&local.sdk_config());
     let update = database.update_item().table_name(schema::TICKETS);
