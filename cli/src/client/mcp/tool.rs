@@ -255,7 +255,7 @@ async fn get(client: &Client, arguments: Map<String, Value>) -> Result<Value, To
     let Some((part, next)) = budget::part(ticket, from) else {
         return Err(ToolError::Arguments(vec![Violation::new(FIELD, "the ticket has no such text")]));
     };
-    let mut answer = json!({"ticket": part, "version": answered.version});
+    let mut answer = json!({"ticket": part, "version": answered.tag.map(|tag| tag.to_string())});
     if let Some(Place { field, after }) = next {
         answer["note"] = format!("{field} is cut after its character {after}").into();
         answer["next"] = json!({"id": id, FIELD: field, AFTER: after});
