@@ -11,7 +11,8 @@ HIGHEST_ID = 2**53 - 1
 ASSIGNED = ["id", "createdDate", "updatedDate"]
 # Parameters that a list answers alone. Any other filter needs `updatedSince` or another one of them beside it.
 ALONE = {
-    "idAfter", "createdSince", "updatedSince", "updatedUntil", "limit", "includeDeleted", "settled", "open", "status", "continuation",
+    "id", "idAfter", "createdSince", "updatedSince", "updatedUntil", "limit", "includeDeleted", "settled", "open", "status",
+    "continuation",
 }
 DESCRIPTION = json.loads((pathlib.Path(__file__).parents[2] / "openapi.json").read_text())
 
@@ -64,6 +65,8 @@ def make_valid(template, path, query, headers, body):
     # Numbers as text: a pattern has no maximum.
     if str(path.get("id")).isdigit() and int(path["id"]) > HIGHEST_ID:
         path["id"] = str(HIGHEST_ID)
+    if isinstance(query.get("id"), list):
+        query["id"] = [str(min(int(id), HIGHEST_ID)) for id in query["id"]]
     # The calendar: months differ in length, and an offset must not leave the years of four digits.
     for values in query, body:
         for name in TIMES:

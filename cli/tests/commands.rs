@@ -402,6 +402,90 @@ async fn tickets_are_shown_to_people_and_to_scripts() {
 }
 
 #[tokio::test]
+async fn lists_take_names_with_commas_several_owners_and_ids() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    for owner in ["Smith, John", "grace", "ada"] {
+        let body = serde_json::json!({"customerID": 42, "subject": "s", "owner": owner});
+        let request = http().post(&server.api).bearer_auth(&server.key).json(&body);
+        assert_eq!(request.send().await.unwrap().status(), 201);
+    }
+    for (arguments, expected) in [
+        (&["--open", "--owner", "smith, john"][..], vec!["1"]),
+        (&["--open", "--owner", "smith, john", "--owner", "Grace "], vec!["1", "2"]),
+        (&["--open", "--owner", "grace,ada"], vec![]),
+        (&["--status", "open,assigned", "--owner", "ada"], vec!["3"]),
+        (&["--status", "open", "--status", "assigned", "--owner", "ada"], vec!["3"]),
+        (&["--id", "3,1"], vec!["1", "3"]),
+        (&["--id", "3", "--id", "9", "--customer", "42"], vec!["3"]),
+    ] {
+        let listed = with_key(&server, home.path(), &[&["list", "--json"], arguments].concat());
+        let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+        let ids: Vec<&str> = listed.iter().map(|ticket| ticket["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, expected, "{arguments:?}");
+    }
+}
+
+/// The base of an API that answers each request with the next of these pages, which has a `Link` if there are more.
+/// The channel has the first line of each request.
+fn answering(pages: Vec<&'static str>) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let count = pages.len();
+        for (number, page) in (1..).zip(pages) {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(connection.try_clone().unwrap()).lines().map(Result::unwrap);
+            if sender.send(lines.next().unwrap()).is_err() {
+                return;
+            }
+            // To the end of its head: a connection that is closed with something unread is reset.
+            let _ = lines.find(String::is_empty);
+            let link = format!(
+                "Link: </backend/api/v1/tickets/?continuation=w&idAfter={number}000>; rel=\"next\"\r\n"
+            );
+            let link = if number < count { &*link } else { "" };
+            let length = page.len();
+            write!(
+                connection,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\n{link}Content-Length: {length}\r\n\r\n{page}"
+            )
+            .unwrap();
+        }
+    });
+    (format!("http://{address}/backend/api/v1"), asked)
+}
+
+#[test]
+fn a_page_without_tickets_that_has_a_link_is_not_the_end() {
+    const TICKET: &str = r#"[{"id":"2500","customerID":1,"subject":"s","status":"open","createdDate":"2026-11-23T17:42:07.123Z","updatedDate":"2026-11-23T17:42:07.123Z"}]"#;
+    let home = TempDir::new().unwrap();
+    let key = format!("tk_{}_{}", "a".repeat(16), "0".repeat(64));
+    let tell = |pages: Vec<&'static str>, arguments: &[&str]| {
+        let (api, asked) = answering(pages);
+        let mut command = tickets(home.path(), arguments);
+        let told = command.env("TICKETS_API", &api).env("TICKETS_KEY", &key).output().unwrap();
+        assert!(told.status.success(), "{}", text(&told.stderr));
+        let (out, note) = (text(&told.stdout).to_owned(), text(&told.stderr).to_owned());
+        (out, note, asked.try_iter().collect::<Vec<_>>())
+    };
+    let queue = ["list", "--open", "--owner", "grace"];
+    let (listed, _, asked) = tell(vec!["[]", "[]", TICKET], &queue);
+    assert!(listed.contains("2500"), "{listed}");
+    assert!(asked[0].contains("idAfter=0") && asked[1].contains("idAfter=1000"), "{asked:?}");
+    assert!(asked[2].contains("continuation=w") && asked[2].contains("idAfter=2000"), "{asked:?}");
+    assert!(
+        asked.iter().all(|asked| asked.contains("owner=grace") && asked.contains("limit=50")),
+        "{asked:?}"
+    );
+    let (_, note, asked) = tell(vec!["[]", TICKET, "[]"], &[&queue[..], &["--limit", "1"]].concat());
+    assert_eq!((note.as_str(), asked.len()), ("there are more: --id-after 2000\n", 2), "enough is enough");
+    let (exported, _, asked) = tell(vec!["[]", TICKET], &["export", "--quiet"]);
+    assert!(exported.contains("2500") && asked[1].contains("idAfter=1000"), "{asked:?}");
+}
+
+#[tokio::test]
 async fn tickets_are_created_updated_and_deleted_without_curl() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);

@@ -156,7 +156,10 @@ impl Export {
                 None => to_stdout(&text)?,
             }
             resume.records += page.rows.len() as u64;
-            resume.id_after = page.rows.last().map_or(resume.id_after, |row| row.id);
+            resume.id_after = match page.end {
+                ListEnd::Complete => page.rows.last().map_or(resume.id_after, |row| row.id),
+                ListEnd::More { after, .. } => after,
+            };
             if let Some(target) = &mut target {
                 target.note(&mut resume)?;
             }
@@ -164,7 +167,7 @@ impl Export {
             progress.set_message(resume.records.to_string());
             match page.end {
                 ListEnd::Complete => break,
-                ListEnd::More(found) => continuation = found,
+                ListEnd::More { found, .. } => continuation = found,
             }
         }
         progress.finish_and_clear();

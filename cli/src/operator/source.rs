@@ -128,6 +128,7 @@ impl Source {
         };
         let filter = Filter {
             customer: selection.customer,
+            ids: None,
             id_after,
             created_since: selection.created_since,
             updated_since: selection.since,

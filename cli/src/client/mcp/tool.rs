@@ -73,8 +73,8 @@ impl Tool {
         match self {
             Self::ListTickets => format!(
                 "Lists tickets in ascending order of id, all or those that match every filter given. A page has up to \
-                 `limit` tickets ({USUAL} if not given, {MOST} at most); `next`, where there is more, is the arguments \
-                 of the next page. Texts are cut after {SHOWN} characters: get_ticket has the whole."
+                 `limit` tickets ({USUAL} if not given, {MOST} at most); `next`, where there may be more, is the \
+                 arguments of the next page, also where this one is empty. Texts are cut after {SHOWN} characters: get_ticket has the whole."
             ),
             Self::GetTicket => "Gets one ticket, with its version.".into(),
             Self::GetTicketHistory => format!(
@@ -227,14 +227,13 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     let limit = limit(&mut arguments);
     let mut query = vec![("limit".to_owned(), limit.to_string())];
     for (name, value) in arguments.take_all() {
-        // The API takes several values of a filter separated by commas.
+        // A value may have commas in it, so each is a parameter of its own.
         let values = match value {
             Value::Array(values) => values,
             value => vec![value],
         };
         match values.into_iter().filter_map(scalar).collect::<Result<Vec<_>, _>>() {
-            Ok(values) if values.is_empty() => {}
-            Ok(values) => query.push((name, values.join(","))),
+            Ok(values) => query.extend(values.into_iter().map(|value| (name.clone(), value))),
             Err(detail) => arguments.refuse(&name, detail),
         }
     }
@@ -245,8 +244,8 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     let page = client.list(&path, &query).await?;
     let tickets: Result<Vec<_>, _> = page.rows.iter().map(|row| parsed(&row.json).map(cut)).collect();
     let mut answer = json!({"tickets": tickets?});
-    if let (ListEnd::More(found), Some(last)) = (page.end, page.rows.last()) {
-        next.insert(Parameter::IdAfter.name().into(), last.id.into());
+    if let ListEnd::More { after, found } = page.end {
+        next.insert(Parameter::IdAfter.name().into(), after.into());
         session.keep(&next, found).await;
         answer["next"] = next.into();
     }
