@@ -3,6 +3,7 @@
 
 mod errors;
 mod fields;
+mod filters;
 mod lists;
 mod writes;
 

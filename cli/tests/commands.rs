@@ -6,8 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -430,6 +429,74 @@ async fn tickets_are_shown_to_people_and_to_scripts() {
 }
 
 #[tokio::test]
+async fn lists_take_names_with_commas_several_owners_and_ids() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    for owner in ["Smith, John", "grace", "ada"] {
+        let body = serde_json::json!({"customerID": 42, "subject": "s", "owner": owner});
+        let request = http().post(&server.api).bearer_auth(&server.key).json(&body);
+        assert_eq!(request.send().await.unwrap().status(), 201);
+    }
+    for (arguments, expected) in [
+        (&["--open", "--owner", "smith, john"][..], vec!["1"]),
+        (&["--open", "--owner", "smith, john", "--owner", "Grace "], vec!["1", "2"]),
+        (&["--open", "--owner", "grace,ada"], vec![]),
+        (&["--status", "open,assigned", "--owner", "ada"], vec!["3"]),
+        (&["--status", "open", "--status", "assigned", "--owner", "ada"], vec!["3"]),
+        (&["--id", "3,1"], vec!["1", "3"]),
+        (&["--id", "3", "--id", "9", "--customer", "42"], vec!["3"]),
+    ] {
+        let listed = with_key(&server, home.path(), &[&["list", "--json"], arguments].concat());
+        let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+        let ids: Vec<&str> = listed.iter().map(|ticket| ticket["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, expected, "{arguments:?}");
+    }
+}
+
+/// The answers of an API that has these pages, each with a `Link` if there are more.
+fn linked(pages: &[&str]) -> Vec<String> {
+    let page = |(number, page): (usize, &&str)| {
+        let link =
+            format!("\r\nLink: </backend/api/v1/tickets/?continuation=w&idAfter={number}000>; rel=\"next\"");
+        made_up(&format!("200 OK{}", if number < pages.len() { &*link } else { "" }), page)
+    };
+    (1..).zip(pages).map(page).collect()
+}
+
+#[test]
+fn a_page_without_tickets_that_has_a_link_is_not_the_end() {
+    const TICKET: &str = r#"[{"id":"2500","customerID":1,"subject":"s","status":"open","createdDate":"2026-11-23T17:42:07.123Z","updatedDate":"2026-11-23T17:42:07.123Z"}]"#;
+    let home = TempDir::new().unwrap();
+    let key = format!("tk_{}_{}", "a".repeat(16), "0".repeat(64));
+    let tell = |pages: &[&str], arguments: &[&str]| {
+        let (api, asked) = answering(linked(pages));
+        let mut command = tickets(home.path(), arguments);
+        let told = command
+            .env("TICKETS_API", format!("{api}/backend/api/v1"))
+            .env("TICKETS_KEY", &key)
+            .output()
+            .unwrap();
+        assert!(told.status.success(), "{}", text(&told.stderr));
+        let (out, note) = (text(&told.stdout).to_owned(), text(&told.stderr).to_owned());
+        let asked = asked.lock().unwrap().clone();
+        (out, note, asked)
+    };
+    let queue = ["list", "--open", "--owner", "grace"];
+    let (listed, _, asked) = tell(&["[]", "[]", TICKET], &queue);
+    assert!(listed.contains("2500"), "{listed}");
+    assert!(asked[0].contains("idAfter=0") && asked[1].contains("idAfter=1000"), "{asked:?}");
+    assert!(asked[2].contains("continuation=w") && asked[2].contains("idAfter=2000"), "{asked:?}");
+    assert!(
+        asked.iter().all(|asked| asked.contains("owner=grace") && asked.contains("limit=50")),
+        "{asked:?}"
+    );
+    let (_, note, asked) = tell(&["[]", TICKET, "[]"], &[&queue[..], &["--limit", "1"]].concat());
+    assert_eq!((note.as_str(), asked.len()), ("there are more: --id-after 2000\n", 2), "enough is enough");
+    let (exported, _, asked) = tell(&["[]", TICKET], &["export", "--quiet"]);
+    assert!(exported.contains("2500") && asked[1].contains("idAfter=1000"), "{asked:?}");
+}
+
+#[tokio::test]
 async fn tickets_are_created_updated_and_deleted_without_curl() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);
@@ -623,7 +690,11 @@ async fn a_write_whose_answer_is_lost_is_repeated_and_takes_effect_once() {
     let api = losing_answers(&server);
     let tell = |arguments: &[&str]| {
         let mut command = tickets(home.path(), arguments);
-        command.env("TICKETS_API", &api).env("TICKETS_KEY", &server.key).output().unwrap()
+        command
+            .env("TICKETS_API", format!("{api}/backend/api/v1"))
+            .env("TICKETS_KEY", &server.key)
+            .output()
+            .unwrap()
     };
     let created = tell(&["create", "--customer", "42", "--subject", "once"]);
     assert!(created.status.success(), "{}", text(&created.stderr));
@@ -743,20 +814,25 @@ fn made_up(status_and_headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status_and_headers}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
-/// The address of a made-up API that gives these answers, the last one from then on; and how many it has given.
-fn answering(answers: Vec<String>) -> (String, Arc<AtomicUsize>) {
+/// The address of a made-up API that gives these answers, the last one from then on; and the first line of each
+/// request.
+fn answering(answers: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, given) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let count = Arc::clone(&given);
+    let (address, asked) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let requests = Arc::clone(&asked);
     std::thread::spawn(move || {
         for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let answer = &answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
-            assert!(connection.read(&mut [0; 10_000]).unwrap() > 0);
-            connection.write_all(answer.as_bytes()).unwrap();
+            let (mut connection, mut head) = (connection.unwrap(), [0; 10_000]);
+            let length = connection.read(&mut head).unwrap();
+            let count = {
+                let mut requests = requests.lock().unwrap();
+                requests.push(text(&head[..length]).lines().next().unwrap().to_owned());
+                requests.len()
+            };
+            connection.write_all(answers[count.min(answers.len()) - 1].as_bytes()).unwrap();
         }
     });
-    (format!("http://{address}"), given)
+    (format!("http://{address}"), asked)
 }
 
 const LIMITED: &str = r#"{"type":"urn:tickets:problem:rate-limited","title":"Too many requests","status":429,"detail":"the key may make no more requests"}"#;
@@ -778,7 +854,7 @@ fn a_command_waits_as_long_as_the_api_asks_and_says_so_if_that_is_long() {
     let listed = at(&api, home.path(), &["list", "--json"]).output().unwrap();
     assert_eq!((text(&listed.stdout), text(&listed.stderr)), ("[]\n", ""));
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
-    assert_eq!(given.load(Ordering::SeqCst), 3);
+    assert_eq!(given.lock().unwrap().len(), 3);
 
     let (api, _) = answering(vec![limited("3600")]);
     let mut command = at(&api, home.path(), &["list"]);
@@ -796,7 +872,7 @@ fn a_command_waits_as_long_as_the_api_asks_and_says_so_if_that_is_long() {
             "error: 429 Too Many Requests: the key may make no more requests (Retry-After: {seconds} s)\n"
         );
         assert_eq!((refused.status.code(), text(&refused.stderr)), (Some(1), says.as_str()));
-        assert_eq!(given.load(Ordering::SeqCst), 1);
+        assert_eq!(given.lock().unwrap().len(), 1);
     }
 }
 
@@ -813,7 +889,7 @@ fn a_redirect_is_not_followed() {
             assert!(text(&refused.stderr).contains(&says), "{}", text(&refused.stderr));
         }
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(asked.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -830,9 +906,9 @@ async fn the_local_server_is_not_asked_for_through_a_proxy() {
         list.env("TICKETS_API", api).env("TICKETS_KEY", &server.key).output().unwrap()
     };
     assert!(list(&server.api).status.success());
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(asked.lock().unwrap().len(), 0);
     assert!(list("http://tickets.example").status.success(), "another host is");
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(asked.lock().unwrap().len(), 1);
 }
 
 /// An agent that has begun a session with `tickets mcp`.
@@ -921,7 +997,7 @@ async fn an_agent_is_told_when_it_becomes_known_which_tools_its_key_may_use() {
     let (api, key) = (first.api.clone(), first.key.clone());
     drop(first);
     let mut command = tickets(home.path(), &["mcp"]);
-    command.env("TICKETS_API", &api).env("TICKETS_KEY", key);
+    command.env("TICKETS_API", format!("{api}/backend/api/v1")).env("TICKETS_KEY", key);
     let mut agent = Agent::start(command);
     assert_eq!(agent.tools(), READING);
     let address = api.split('/').nth(2).unwrap();
@@ -1133,7 +1209,7 @@ async fn watch_outlasts_an_outage_and_says_from_when_to_go_on() {
     let server = Server::start(home.path(), &ANY_PORT);
     let (api, key) = (server.api.clone(), server.key.clone());
     let mut command = tickets(home.path(), &["watch", "--every", "1"]);
-    command.env("TICKETS_API", &api).env("TICKETS_KEY", &key);
+    command.env("TICKETS_API", format!("{api}/backend/api/v1")).env("TICKETS_KEY", &key);
     let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut notes = BufReader::new(watch.stderr.take().unwrap()).lines();

@@ -357,6 +357,7 @@ async fn the_configuration_has_the_presets_in_order_the_defaults_and_the_limits(
                     "bodyBytes": 2_097_152,
                     "replyBytes": 6_291_556,
                     "listTickets": 1000,
+                    "listIds": 100,
                     "batchTickets": 100,
                     "problemErrors": 50,
                     "highestId": 9_007_199_254_740_991_u64,

@@ -37,6 +37,8 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// The most index entries that one list reads, if not the default.
     pub most_keys: Option<usize>,
+    /// What a page of a work queue may spend on what is not in it, if not the default.
+    pub most_vain_units: Option<f64>,
     /// Whether changes are not recorded, where only the API itself counts.
     pub without_history: bool,
 }
@@ -146,7 +148,9 @@ impl Api {
             options.environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
         })
         .expect("a configuration");
-        config.settings.most_keys = options.most_keys.unwrap_or(config.settings.most_keys);
+        let settings = &mut config.settings;
+        settings.most_keys = options.most_keys.unwrap_or(settings.most_keys);
+        settings.most_vain_units = options.most_vain_units.unwrap_or(settings.most_vain_units);
         if local.is_none() {
             // Other tests use the same engine.
             let suffix = format!("{}-{}", std::process::id(), fresh_customer());

@@ -13,8 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tickets_domain::json::{self, Json};
 use tickets_domain::{
-    BearerToken, Continuation, Error as ApiError, ListEnd, PresetLists, Presets, Scope, Tag, TicketId,
-    Timestamp, Violation,
+    BearerToken, Error as ApiError, ListEnd, PresetLists, Presets, Scope, Tag, TicketId, Timestamp, Violation,
 };
 use tickets_http::etag;
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
@@ -131,7 +130,8 @@ impl Client {
         let rows: Result<Vec<_>, _> = records.into_iter().map(row).collect();
         let sync_until = answer.headers.get(SYNC_UNTIL).and_then(|value| value.to_str().ok()?.parse().ok());
         let end = match answer.headers.get(LINK) {
-            Some(link) => ListEnd::More(continuation(link.to_str().unwrap_or_default())),
+            Some(link) => next_page(link.to_str().unwrap_or_default())
+                .ok_or_else(|| strange("its Link says not where to go on".into()))?,
             None => ListEnd::Complete,
         };
         Ok(Page { rows: rows.map_err(strange)?, end, sync_until })
@@ -322,10 +322,14 @@ fn if_match_header(tag: Option<Tag>) -> Vec<(HeaderName, String)> {
 }
 
 /// What a `Link` header says about the pages after this one.
-fn continuation(link: &str) -> Continuation {
-    let parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
-    let found = parameters.into_iter().find(|(name, _)| *name == Parameter::Continuation.name());
-    found.and_then(|(_, text)| text.parse().ok()).unwrap_or_default()
+fn next_page(link: &str) -> Option<ListEnd> {
+    let value = |parameter: Parameter| {
+        let mut parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
+        parameters.find(|(name, _)| *name == parameter.name()).map(|(_, value)| value)
+    };
+    let found = value(Parameter::Continuation).and_then(|text| text.parse().ok());
+    let after = value(Parameter::IdAfter)?.parse().ok()?;
+    Some(ListEnd::More { after, found: found.unwrap_or_default() })
 }
 
 async fn answer(url: &str, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {

@@ -178,14 +178,17 @@ impl Export {
                 None => to_stdout(&text)?,
             }
             resume.records += page.rows.len() as u64;
-            resume.id_after = page.rows.last().map_or(resume.id_after, |row| row.id);
+            resume.id_after = match page.end {
+                ListEnd::Complete => page.rows.last().map_or(resume.id_after, |row| row.id),
+                ListEnd::More { after, .. } => after,
+            };
             if let Some(target) = &mut target {
                 target.note(&mut resume)?;
             }
             progress.set_position(resume.id_after);
             progress.set_message(resume.records.to_string());
             continuation = match page.end {
-                ListEnd::More(found) => found,
+                ListEnd::More { found, .. } => found,
                 ListEnd::Complete => {
                     let held_back = source.held_back(&self.selection, resume.id_after, page.sync_until);
                     let Some(last) = held_back.await? else { break };

@@ -100,11 +100,10 @@ impl Watch {
             let query = selection.query(id_after, None, &continuation);
             let page = client.list(&selection.path(), &query).await?;
             sync_until = sync_until.or(page.sync_until);
-            id_after = page.rows.last().map_or(id_after, |row| row.id);
             rows.extend(page.rows);
             match page.end {
                 ListEnd::Complete => break,
-                ListEnd::More(found) => continuation = found,
+                ListEnd::More { after, found } => (id_after, continuation) = (after, found),
             }
         }
         rows.retain(|row| seen.shown.get(&row.id).is_none_or(|before| *before < row.updated));

@@ -128,6 +128,7 @@ impl Source {
         };
         let filter = Filter {
             customer: selection.customer,
+            ids: None,
             id_after,
             created_since: selection.created_since,
             updated_since: selection.since,
@@ -171,10 +172,9 @@ impl Source {
         let (mut last, mut continuation) = (id_after, Continuation::default());
         loop {
             let page = self.page(&changed, last, None, &continuation).await?;
-            last = page.rows.last().map_or(last, |row| row.id);
             match page.end {
                 ListEnd::Complete => return Ok(Some(last).filter(|last| *last > id_after)),
-                ListEnd::More(found) => continuation = found,
+                ListEnd::More { after, found } => (last, continuation) = (after, found),
             }
         }
     }

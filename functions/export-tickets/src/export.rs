@@ -177,10 +177,10 @@ impl Run<'_> {
         let Exporter { tickets, clock, part_bytes, .. } = self.exporter;
         let mut part = PartWriter::new(after);
         let mut cut = false;
-        let mut continuation = Continuation::default();
+        let (mut id_after, mut continuation) = (after, Continuation::default());
         loop {
             let filter = Filter {
-                id_after: part.last(),
+                id_after,
                 updated_since: self.pass.since,
                 updated_until: Some(self.pass.until),
                 include_deleted: true,
@@ -196,8 +196,8 @@ impl Run<'_> {
             let listed = tickets.list(&filter, &continuation, Visibility::All, take).await?;
             let more = match listed.end {
                 ListEnd::Complete => false,
-                ListEnd::More(found) => {
-                    continuation = found;
+                ListEnd::More { after, found } => {
+                    (id_after, continuation) = (after, found);
                     true
                 }
             };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -19,15 +20,35 @@ impl Choice {
         &self.0
     }
 
-    /// The value in lower case, for comparisons.
-    pub fn to_lowercase(&self) -> String {
-        self.0.to_lowercase()
+    /// The value as it is compared.
+    pub fn folded(&self) -> Folded {
+        Folded::of(&self.0)
     }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A name as people compare it: without case, surrounding spaces, or difference of Unicode form. `José` can be
+/// written with one character for `é` or with two, and both look the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Folded(String);
+
+impl Folded {
+    pub fn of(name: &str) -> Self {
+        let lower = name.trim().to_lowercase();
+        if lower.is_ascii() {
+            return Self(lower);
+        }
+        // After lower case: `Ϊ` with an accent has only in lower case a form of one character.
+        Self(ComposingNormalizerBorrowed::new_nfc().normalize(&lower).into_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -51,7 +72,7 @@ pub enum InvalidPreset {
     /// This preset needs at least one value.
     #[error("names no value")]
     Empty,
-    /// Two values are equal: case is ignored.
+    /// Two values are equal, as people compare them.
     #[error("names {0} twice")]
     Twice(String),
     /// This value could not be that of a ticket.
@@ -69,7 +90,7 @@ impl Preset {
         &self.0
     }
 
-    /// The value that equals `text` when case and surrounding white space are ignored, in its configured spelling.
+    /// The value that equals `text` as people compare names ([`Folded`]), in its configured spelling.
     pub fn choose(&self, text: &str) -> Result<Choice, InvalidChoice> {
         if self.0.is_empty() {
             return Ok(Choice(text::at_most_bytes(text::line(text)?, NOTE_BYTES)?.to_owned()));
@@ -81,8 +102,8 @@ impl Preset {
     }
 
     fn find(&self, text: &str) -> Option<&String> {
-        let lower = text.to_lowercase();
-        self.0.iter().find(|value| value.to_lowercase() == lower)
+        let folded = Folded::of(text);
+        self.0.iter().find(|value| Folded::of(value) == folded)
     }
 
     /// This list, followed by the values that only `other` has.
@@ -92,15 +113,14 @@ impl Preset {
         Self(self.0.iter().chain(only_there).cloned().collect())
     }
 
-    /// Whether the list has this value, ignoring case.
+    /// Whether the list has this value, as people compare names.
     pub fn lists(&self, text: &str) -> bool {
         self.find(text).is_some()
     }
 
     /// `preferred` if it is listed, else the first value.
     fn default_choice(&self, preferred: &str) -> Option<Choice> {
-        let preferred = self.0.iter().find(|value| value.eq_ignore_ascii_case(preferred));
-        preferred.or(self.0.first()).cloned().map(Choice)
+        self.find(preferred).or(self.0.first()).cloned().map(Choice)
     }
 }
 
@@ -112,7 +132,7 @@ impl FromStr for Preset {
             list.split(',').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect();
         for (at, value) in values.iter().enumerate() {
             text::line(value).map_err(|error| InvalidPreset::Value(value.clone(), error))?;
-            if values[..at].iter().any(|earlier| earlier.to_lowercase() == value.to_lowercase()) {
+            if values[..at].iter().any(|earlier| Folded::of(earlier) == Folded::of(value)) {
                 return Err(InvalidPreset::Twice(value.clone()));
             }
         }
@@ -293,9 +313,37 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_shown_as_it_is_spelled_and_compared_in_lower_case() {
-        let choice = "In Progress".parse::<Preset>().unwrap().choose("IN PROGRESS").unwrap();
-        assert_eq!((choice.to_string(), choice.to_lowercase()), ("In Progress".into(), "in progress".into()));
+    fn a_value_is_shown_as_it_is_spelled_and_compared_as_people_read_it() {
+        let choice = "In Progress".parse::<Preset>().unwrap().choose(" IN PROGRESS ").unwrap();
+        assert_eq!((choice.as_str(), choice.folded().as_str()), ("In Progress", "in progress"));
+        // One character or two, in the configuration and in a request.
+        for (configured, given) in [("Jos\u{e9}", "JOSE\u{301}"), ("Jose\u{301}", "jos\u{e9}")] {
+            let preset: Preset = format!("Ada, {configured}").parse().unwrap();
+            assert_eq!(preset.choose(given).unwrap().as_str(), configured, "as it is configured");
+            assert!(preset.lists(given) && preset.choose("Jose").is_err());
+            let twice = format!("{configured}, {given}").parse::<Preset>();
+            assert_eq!(twice, Err(InvalidPreset::Twice(given.into())));
+        }
+    }
+
+    #[test]
+    fn names_are_equal_if_they_look_equal_but_for_case_and_spaces() {
+        for (one, other) in [
+            ("grace", "Grace"),
+            ("grace", "\u{a0}grace \n"),
+            ("jos\u{e9}", "JOSE\u{301}"),
+            // Only lower case has it as one character.
+            ("\u{390}", "\u{3aa}\u{301}"),
+            ("\u{c5}", "\u{212b}"),
+            ("\u{ac00}", "\u{1100}\u{1161}"),
+        ] {
+            assert_eq!(Folded::of(one), Folded::of(other), "{one} {other}");
+        }
+        for (one, other) in
+            [("grace", "grace h"), ("g race", "grace"), ("jos\u{e9}", "jose"), ("\u{b2}", "2")]
+        {
+            assert_ne!(Folded::of(one), Folded::of(other), "{one} {other}");
+        }
     }
 
     #[test]

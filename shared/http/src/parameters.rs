@@ -35,16 +35,23 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Takes a parameter with several values, separated by commas or given one by one: clients write lists
-    /// in both ways.
+    /// Takes a parameter that may be given several times, also as an array ([`array_name`]). `parse` makes one
+    /// or more values of each text.
     pub(crate) fn take_any<T, E: ToString>(
         &mut self,
         name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let values = self.values(name);
-        let parsed = (!values.is_empty()).then(|| parse(&values.join(",")))?;
-        parsed.map_err(|error| self.violations.push(Violation::new(name, error))).ok()
+        parse: impl Fn(&str) -> Result<Vec<T>, E>,
+    ) -> Option<Vec<T>> {
+        let given = self.given.extract_if(.., |(known, _)| array_name(known) == name);
+        let texts: Vec<_> = given.map(|(_, text)| text).collect();
+        if texts.is_empty() {
+            return None;
+        }
+        let parsed: Result<Vec<_>, _> = texts.into_iter().map(parse).collect();
+        parsed
+            .map_err(|error| self.violations.push(Violation::new(name, error)))
+            .ok()
+            .map(|all| all.into_iter().flatten().collect())
     }
 
     /// Takes out every value given for a parameter.
@@ -65,11 +72,21 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// The parameter of which this is an element. Clients write the elements of an array as `status[]` (axios,
+/// jQuery) or `status[0]` (PHP, qs).
+pub(crate) fn array_name(name: &str) -> &str {
+    match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
+        Some((array, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => array,
+        _ => name,
+    }
+}
+
 pub(crate) fn flag(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
-        // `?settled` alone means true.
-        "true" | "1" | "" => Ok(true),
+        "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
+        // A form that is sent with nothing chosen does not mean `true`.
+        "" => Err("must be true or false, and is empty"),
         _ => Err("must be true or false"),
     }
 }
@@ -129,5 +146,18 @@ mod tests {
         for text in ["2026-11-23 02:00 ", "2026-11-23  17:45", "17:45:00 02:00", "2026-11-23T17:45:00 2"] {
             assert_eq!(read(text), Err(InvalidTime::Form), "{text}");
         }
+    }
+
+    #[test]
+    fn an_element_of_an_array_names_its_parameter() {
+        for name in ["status", "status[]", "status[0]", "status[12]"] {
+            assert_eq!(array_name(name), "status", "{name}");
+        }
+        for name in
+            ["status[a]", "status[", "status]", "status[0", "status[0][1]", "status[-1]", "[]status", ""]
+        {
+            assert_eq!(array_name(name), name);
+        }
+        assert_eq!(array_name("[]"), "");
     }
 }

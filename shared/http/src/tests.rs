@@ -21,7 +21,7 @@ use tickets_domain::precondition::UnusableTag;
 use tickets_domain::{
     ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, Fit, HistoryEntry, KeyId,
     KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Tag,
-    TaggedTicket, Ticket, TicketId, TicketInput, Timestamp, Version, Visibility,
+    TaggedTicket, Ticket, TicketInput, Timestamp, Version, Visibility,
 };
 
 /// The token of the only key, and the current time.
@@ -634,14 +634,16 @@ async fn a_list_says_how_fresh_it_is_and_where_it_goes_on() {
         };
         asked(&LIST_TICKETS, event, finish).await.unwrap()
     };
-    let more = list(2, ListEnd::More(Continuation::Walk)).await;
-    assert_eq!(json_of(&more), json!([ticket(1), ticket(1)]));
-    assert_eq!((header(&more, "sync-until"), header(&more, "sync-epoch")), (Some(NOW), Some("7f")));
+    let more = |found| ListEnd::More { after: 43, found };
+    let two = list(2, more(Continuation::Walk)).await;
+    assert_eq!(json_of(&two), json!([ticket(1), ticket(1)]));
+    assert_eq!((header(&two, "sync-until"), header(&two, "sync-epoch")), (Some(NOW), Some("7f")));
     let link = "</backend/api/v1/tickets/?limit=2&continuation=w&idAfter=43>; rel=\"next\"";
-    assert_eq!(header(&more, "link"), Some(link));
+    assert_eq!(header(&two, "link"), Some(link));
     assert_eq!(header(&list(2, ListEnd::Complete).await, "link"), None);
-    let none = list(0, ListEnd::More(Continuation::Unknown)).await;
-    assert_eq!((text(&none), header(&none, "link")), ("[]", None), "there is no id to go on after");
+    let none = list(0, more(Continuation::Unknown)).await;
+    let link = "</backend/api/v1/tickets/?limit=2&idAfter=43>; rel=\"next\"";
+    assert_eq!((text(&none), header(&none, "link")), ("[]", Some(link)), "an empty page may not be the last");
     let bad = asked(&LIST_TICKETS, Event::new("GET", "/tickets/"), |request| {
         let listed = Listed { end: ListEnd::Complete, epoch: Epoch::new("a\nb") };
         ListReply::default().finish(&request, &list_query(), &listed, now())
@@ -715,8 +717,7 @@ fn a_record_that_does_not_fit_begins_the_next_page() {
     // 6 MB hold 23 tickets of slightly more than a quarter of a megabyte.
     assert_eq!(fit, 23);
     assert_eq!(push(&mut reply, &large(1000)), Fit::Added, "a smaller one still fits");
-    let id: TicketId = "43".parse().unwrap();
-    assert!(list_query().next(id, &Continuation::Unknown).ends_with("idAfter=43"));
+    assert!(list_query().next(43, &Continuation::Unknown).ends_with("idAfter=43"));
 }
 
 /// Checks the status, kind and headers of every error.

@@ -311,7 +311,7 @@ pub(crate) fn ticket_item(ticket: &Ticket, metadata: &WriteMetadata) -> Result<I
         created: ticket.created,
         updated: ticket.updated,
         month: updated_month(ticket.id, ticket.updated),
-        status_shard: status_shard(ticket.fields.status.as_ref().map(Choice::as_str), shard(id)),
+        status_shard: status_shard(ticket.fields.status.as_ref().map(Choice::folded).as_ref(), shard(id)),
         version: ticket.version,
         metadata,
     })

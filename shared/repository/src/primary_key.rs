@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tickets_domain::TicketId;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::Idempotency;
+use tickets_domain::preset::Folded;
 
 use crate::month::Month;
 
@@ -110,10 +111,10 @@ pub(crate) fn month_shard(month: Month, shard: u64) -> String {
     format!("{month}#{shard}")
 }
 
-/// The partition of `byStatus` that holds one shard of the tickets with a status. In lower case, so that a
-/// status keeps its partition when its configured spelling changes.
-pub(crate) fn status_shard(status: Option<&str>, shard: u64) -> String {
-    format!("{}#{shard}", status.unwrap_or_default().to_lowercase())
+/// The partition of `byStatus` that holds one shard of the tickets with a status. Named as statuses are compared, so
+/// that a status keeps its partition when its configured spelling changes.
+pub(crate) fn status_shard(status: Option<&Folded>, shard: u64) -> String {
+    format!("{}#{shard}", status.map(Folded::as_str).unwrap_or_default())
 }
 
 /// Whether items of this partition are departures.
@@ -161,7 +162,8 @@ mod tests {
         assert_eq!((0..8).map(shard).collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1, 2, 3]);
         let month = Month::of("2026-11-23".parse().unwrap());
         assert_eq!((month_shard(month, 2), bucket(42, 3)), ("2026-11#2".into(), "42#3".into()));
-        assert_eq!(status_shard(Some("In Progress"), 1), "in progress#1", "however it is spelled");
+        let status = Folded::of("In Progress");
+        assert_eq!(status_shard(Some(&status), 1), "in progress#1", "however it is spelled");
         assert_eq!(status_shard(None, 1), "#1");
     }
 }

@@ -83,8 +83,8 @@ impl Tool {
             Self::ListTickets => format!(
                 "Lists tickets in ascending order of id, all or those that match every filter given. A page has up to \
                  `limit` tickets ({USUAL} if not given, {MOST} at most), fewer where they are long; `next`, where there \
-                 is more, is the arguments of the next page. Texts are cut after {SHOWN} characters: get_ticket has the \
-                 whole."
+                 may be more, is the arguments of the next page, also where this one is empty. Texts are cut after \
+                 {SHOWN} characters: get_ticket has the whole."
             ),
             Self::GetTicket => "Gets one ticket, with its version. A long text comes in parts: `next`, where there \
                  is more, is the arguments of the next part."
@@ -280,14 +280,13 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     let limit = limit(&mut arguments);
     let mut query = vec![("limit".to_owned(), limit.to_string())];
     for (name, value) in arguments.take_all() {
-        // The API takes several values of a filter separated by commas.
+        // A value may have commas in it, so each is a parameter of its own.
         let values = match value {
             Value::Array(values) => values,
             value => vec![value],
         };
         match values.into_iter().filter_map(scalar).collect::<Result<Vec<_>, _>>() {
-            Ok(values) if values.is_empty() => {}
-            Ok(values) => query.push((name, values.join(","))),
+            Ok(values) => query.extend(values.into_iter().map(|value| (name.clone(), value))),
             Err(detail) => arguments.refuse(&name, detail),
         }
     }
@@ -298,14 +297,14 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     let mut page = client.list(&path, &query).await?;
     let tickets: Result<Vec<_>, _> = page.rows.iter().map(|row| parsed(&row.json).map(cut)).collect();
     let (tickets, is_cut) = budget::fitting(tickets?, &next);
-    if is_cut {
+    page.rows.truncate(tickets.len());
+    if let (true, Some(last)) = (is_cut, page.rows.last()) {
         // What the page found out begins after its last ticket, not after the last one that fits.
-        page.rows.truncate(tickets.len());
-        page.end = ListEnd::More(Continuation::Unknown);
+        page.end = ListEnd::More { after: last.id, found: Continuation::Unknown };
     }
     let mut answer = json!({"tickets": tickets});
-    if let (ListEnd::More(found), Some(last)) = (page.end, page.rows.last()) {
-        next.insert(Parameter::IdAfter.name().into(), last.id.into());
+    if let ListEnd::More { after, found } = page.end {
+        next.insert(Parameter::IdAfter.name().into(), after.into());
         session.keep(&next, found).await;
         answer["next"] = next.into();
     }

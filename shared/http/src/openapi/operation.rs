@@ -94,8 +94,9 @@ fn list_tickets(presets: &Presets) -> Operation {
         id: "listTickets",
         summary: "List tickets",
         description: "Returns tickets, ascending by id: all of them, or those that every parameter given lets \
-            through. A response that does not hold everything carries a `Link` to the next page. Without `limit` \
-            a page can be 6 MB long.",
+            through. A response that does not hold everything carries a `Link` to the next page. In a work queue in \
+            which little matches, such a page may be empty: follow the `Link` until there is none. Without `limit` a \
+            page can be 6 MB long.",
         parameters: parameter::of_lists(presets),
         body: None,
         at_other_form: false,
@@ -114,7 +115,8 @@ fn list_customer_tickets(presets: &Presets) -> Operation {
         summary: "List a customer's tickets",
         description: "Returns the tickets of one customer, ascending by id: all of them, or those that every \
             parameter given lets through. A response that does not hold everything carries a `Link` to the next \
-            page. A customer without tickets, or one that the key may not see, has an empty list.",
+            page. In a work queue in which little matches, such a page may be empty: follow the `Link` until there is \
+            none. A customer without tickets, or one that the key may not see, has an empty list.",
         parameters,
         body: None,
         at_other_form: false,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::filter::{MAX_IDS, MAX_LIMIT};
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::KEY_CHARACTERS;
 use tickets_domain::preset::Preset;
@@ -40,8 +40,9 @@ fn of_list(Spec { name, value, purpose: _, description }: Spec, presets: &Preset
         Takes::Integer => json!({"type": "integer", "format": "int64", "examples": [43]}),
         Takes::Time | Takes::DueDate => schema::of::<DateOrTime>(),
         Takes::Limit => a_limit(),
-        Takes::Flag => return flag(name, description),
+        Takes::Flag => json!({"type": "boolean", "default": false}),
         Takes::TrueOrFalse => json!({"type": "boolean"}),
+        Takes::Ids => return ids(name, description),
         Takes::AnyOf(preset) => return any_of(name, description, &preset(presets)),
         Takes::Opaque => json!({"type": "string"}),
     };
@@ -96,24 +97,35 @@ fn in_query(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "description": description, "schema": schema})
 }
 
-/// A parameter that takes values of a preset, separated by commas.
+/// A parameter that takes ids of tickets, separated by commas.
+fn ids(name: &str, description: &str) -> Value {
+    let id = schema::of::<TicketId>();
+    several(
+        name,
+        description,
+        json!({"type": "array", "minItems": 1, "maxItems": MAX_IDS, "items": id}),
+        false,
+    )
+}
+
+/// A parameter that takes values of a preset, separated by commas. A value that is not configured may have commas in
+/// it, so each is a parameter of its own.
 fn any_of(name: &str, description: &str, preset: &Preset) -> Value {
-    let mut value = json!({"type": "string", "minLength": 1});
-    if !preset.values().is_empty() {
-        value = json!({"type": "string", "enum": preset.values()});
-    }
-    let mut parameter = in_query(name, description, json!({"type": "array", "minItems": 1, "items": value}));
-    (parameter["style"], parameter["explode"]) = ("form".into(), false.into());
+    let any = preset.values().is_empty();
+    let value = if any {
+        json!({"type": "string", "minLength": 1})
+    } else {
+        json!({"type": "string", "enum": preset.values()})
+    };
+    several(name, description, json!({"type": "array", "minItems": 1, "items": value}), any)
+}
+
+fn several(name: &str, description: &str, schema: Value, explode: bool) -> Value {
+    let mut parameter = in_query(name, description, schema);
+    (parameter["style"], parameter["explode"]) = ("form".into(), explode.into());
     parameter
 }
 
 fn in_header(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "header", "description": description, "schema": schema})
-}
-
-/// A parameter that is true or false; `?settled` alone means true.
-fn flag(name: &str, description: &str) -> Value {
-    let mut parameter = in_query(name, description, json!({"type": "boolean", "default": false}));
-    parameter["allowEmptyValue"] = true.into();
-    parameter
 }

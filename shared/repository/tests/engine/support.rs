@@ -166,13 +166,21 @@ async fn walk(tickets: &Tickets, filter: &Filter, follow: bool) -> Vec<Vec<Row>>
         let (rows, end) = read(tickets, &filter, &found).await;
         let last = rows.last().map(|row| row.key.id.get());
         pages.push(rows);
-        let ListEnd::More(next) = end else { return pages };
+        let ListEnd::More { after, found: next } = end else { return pages };
+        let is_queue = !filter.queue.is_empty();
+        assert!(last.is_some() || is_queue, "a page that is not the last holds something");
+        assert!(after > filter.id_after && after >= last.unwrap_or(0), "pages go on");
         // A continuation travels in a URL.
-        found = if follow { next.to_string().parse().unwrap_or_default() } else { Continuation::default() };
-        let last = last.expect("a page that is not the last holds something");
-        assert!(last > filter.id_after, "pages go on");
-        filter.id_after = last;
+        (filter.id_after, found) = match follow {
+            true => (after, next.to_string().parse().unwrap_or_default()),
+            false => (last.expect("going by ids needs one"), Continuation::default()),
+        };
     }
+}
+
+/// The pages of a list, as a client that follows `Link` reads them.
+pub(crate) async fn linked_pages(tickets: &Tickets, filter: &Filter) -> Vec<Vec<Row>> {
+    walk(tickets, filter, true).await
 }
 
 /// The pages of a list, as a client that follows `Link` reads them. Going by ids alone must read the same.
