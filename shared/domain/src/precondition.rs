@@ -158,7 +158,7 @@ mod tests {
             Err(Error::UnusableTag(tag)) => tag.to_string(),
             other => format!("{other:?}"),
         };
-        let only = one_of(&[], &[foreign.clone()]);
+        let only = one_of(&[], std::slice::from_ref(&foreign));
         assert_eq!(
             told(&only, current),
             "If-Match names \"7\": no tag of this API; send what ETag says, like \"7-0c5fe1a2\""
