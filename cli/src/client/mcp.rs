@@ -204,9 +204,10 @@ impl ServerHandler for Server {
 /// A result's only content: structured content too would say everything a second time. An error has the message for
 /// every field. What no other rule has bounded ends where the budget does.
 fn text(mut text: String) -> ContentBlock {
+    const CUT: &str = "… (cut)";
     if text.len() > BUDGET {
-        text.truncate(text.floor_char_boundary(BUDGET));
-        text.push_str("… (cut)");
+        text.truncate(text.floor_char_boundary(BUDGET - CUT.len()));
+        text.push_str(CUT);
     }
     ContentBlock::text(text)
 }
@@ -224,5 +225,22 @@ fn presets(configuration: &Value) -> Presets {
         closed: list(&configuration["closedStatuses"]),
         priority: of("ticketPriority"),
         owner: of("owner"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_longer_than_the_budget() {
+        for (given, is_cut) in
+            [("x".repeat(BUDGET), false), ("x".repeat(BUDGET + 1), true), ("ü".repeat(BUDGET), true)]
+        {
+            let shown =
+                serde_json::to_value(text(given.clone())).unwrap()["text"].as_str().unwrap().to_owned();
+            assert!(shown.len() <= BUDGET && given.starts_with(shown.trim_end_matches("… (cut)")));
+            assert_eq!(shown != given, is_cut);
+        }
     }
 }
