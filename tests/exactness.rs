@@ -55,7 +55,7 @@ const QUEUES: [Queue; 7] = [
         holds: |ticket| is_open(ticket) && ticket["customerID"] == 1,
     },
     Queue {
-        list: "/customers/1/tickets/?owner=ada,grace",
+        list: "/customers/1/tickets/?owner=ada&owner=grace",
         holds: |ticket| ticket["customerID"] == 1 && ticket["owner"].is_string(),
     },
 ];

@@ -690,11 +690,7 @@ async fn a_write_whose_answer_is_lost_is_repeated_and_takes_effect_once() {
     let api = losing_answers(&server);
     let tell = |arguments: &[&str]| {
         let mut command = tickets(home.path(), arguments);
-        command
-            .env("TICKETS_API", format!("{api}/backend/api/v1"))
-            .env("TICKETS_KEY", &server.key)
-            .output()
-            .unwrap()
+        command.env("TICKETS_API", &api).env("TICKETS_KEY", &server.key).output().unwrap()
     };
     let created = tell(&["create", "--customer", "42", "--subject", "once"]);
     assert!(created.status.success(), "{}", text(&created.stderr));
@@ -997,7 +993,7 @@ async fn an_agent_is_told_when_it_becomes_known_which_tools_its_key_may_use() {
     let (api, key) = (first.api.clone(), first.key.clone());
     drop(first);
     let mut command = tickets(home.path(), &["mcp"]);
-    command.env("TICKETS_API", format!("{api}/backend/api/v1")).env("TICKETS_KEY", key);
+    command.env("TICKETS_API", &api).env("TICKETS_KEY", key);
     let mut agent = Agent::start(command);
     assert_eq!(agent.tools(), READING);
     let address = api.split('/').nth(2).unwrap();
@@ -1030,7 +1026,7 @@ async fn every_result_fits_an_agent_and_nothing_is_lost_by_that() {
     while !next.is_null() {
         let part = agent.get("get_ticket", next);
         whole += part["ticket"]["ticketContent"].as_str().unwrap();
-        assert_eq!(part["version"], 1);
+        assert!(part["version"].as_str().unwrap().starts_with("1-"), "{part}");
         assert_eq!(
             part["ticket"]["users"] == ticket["users"],
             parts == 0,
@@ -1101,7 +1097,7 @@ async fn created_twice(home: &Path, server: &Server, key: &str, meanwhile: impl 
     let mut call = |id: u8| {
         writeln!(stdin, "{}", request(id, "tools/call", &create)).unwrap();
         let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
-        answer["result"]["structuredContent"].clone()
+        serde_json::from_str::<Value>(answer["result"]["content"][0]["text"].as_str().unwrap()).unwrap()
     };
     let first = call(2);
     meanwhile(first["ticket"]["id"].as_str().unwrap()).await;
@@ -1209,7 +1205,7 @@ async fn watch_outlasts_an_outage_and_says_from_when_to_go_on() {
     let server = Server::start(home.path(), &ANY_PORT);
     let (api, key) = (server.api.clone(), server.key.clone());
     let mut command = tickets(home.path(), &["watch", "--every", "1"]);
-    command.env("TICKETS_API", format!("{api}/backend/api/v1")).env("TICKETS_KEY", &key);
+    command.env("TICKETS_API", &api).env("TICKETS_KEY", &key);
     let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut notes = BufReader::new(watch.stderr.take().unwrap()).lines();

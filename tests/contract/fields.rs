@@ -129,7 +129,8 @@ async fn a_line_comes_back_without_the_white_space_around_it() {
             "customerID": fresh_customer().get(), "subject": format!("\u{a0}{longest}\r\n"), "owner": "\tGrace\u{2003}Hopper ",
             "customerEmail": " ada@example.com", "status": " Assigned ", "users": " u\n",
         });
-        let ticket = api.post(&body).await.json();
+        let created = api.post(&body).await;
+        let ticket = created.json();
         assert_eq!(
             ["subject", "owner", "customerEmail", "status", "users"].map(|field| &ticket[field]),
             [
@@ -142,7 +143,7 @@ async fn a_line_comes_back_without_the_white_space_around_it() {
         );
         let path = format!("/tickets/{}", ticket["id"].as_str().unwrap());
         let same = api.patch(&path, &json!({"owner": " Grace\u{2003}Hopper", "subject": longest})).await;
-        assert_eq!((same.status, same.header("etag")), (200, "\"1\""), "it is the same text");
+        assert_eq!((same.status, same.header("etag")), (200, created.header("etag")), "it is the same text");
         assert_problem(
             &api.patch(&path, &json!({"subject": format!(" {longest}x ")})).await,
             422,

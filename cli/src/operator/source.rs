@@ -173,7 +173,14 @@ impl Source {
         loop {
             let page = self.page(&changed, last, None, &continuation).await?;
             match page.end {
-                ListEnd::Complete => return Ok(Some(last).filter(|last| *last > id_after)),
+                ListEnd::Complete => {
+                    return Ok(page
+                        .rows
+                        .last()
+                        .map(|row| row.id)
+                        .max(Some(last))
+                        .filter(|last| *last > id_after));
+                }
                 ListEnd::More { after, found } => (last, continuation) = (after, found),
             }
         }

@@ -1,7 +1,7 @@
 //! What a JSON object says of a ticket's fields: of a new ticket, of a change, or of an imported record.
 //! The private function `take` is the only map from the names in JSON to the parsers of their values.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use crate::error::{Error, Result, Violation, Violations};
 use crate::id::CustomerId;
@@ -99,6 +99,7 @@ impl NewTicket {
             object.require(field);
         }
         let input = TicketInput::take(&mut object, presets);
+        let mut violations = mem::take(&mut object.violations);
         for field in ASSIGNED {
             if object.has(field) {
                 object.refuse(field, "is assigned by the service; leave it out of a new ticket");
@@ -108,9 +109,11 @@ impl NewTicket {
         let (mut never_valid, mut refused) = (Violations::default(), Violations::default());
         let sent = input.clone().whatever_is_configured().over(None, &mut never_valid);
         let fields = input.over(None, &mut refused);
-        let mut violations = object.into_violations();
+        let names = object.into_violations();
         match (sent, fields) {
-            (Some(sent), Some(fields)) if violations.is_empty() && never_valid.is_empty() => {
+            (Some(sent), Some(fields))
+                if violations.is_empty() && never_valid.is_empty() && names.is_empty() =>
+            {
                 let fields = TicketFields {
                     status: fields.status.or_else(|| presets.new_status()),
                     priority: fields.priority.or_else(|| presets.new_priority()),
@@ -120,6 +123,7 @@ impl NewTicket {
             }
             _ => {
                 violations.extend(refused);
+                violations.extend(names);
                 Err(Error::InvalidFields(violations))
             }
         }

@@ -405,6 +405,7 @@ fn plain(schema: &mut Value) {
     if let Some(Value::Array(values)) = schema.get_mut("enum") {
         values.retain(|value| !value.is_null());
     }
+    schema.get_mut("items").map(plain);
 }
 
 /// The filters of lists, from the API's description, and the customer. Parameters for sync jobs are left out.
@@ -459,13 +460,14 @@ mod tests {
 
     #[test]
     fn the_schema_of_an_argument_is_one_that_every_agent_reads() {
-        const KNOWN: [&str; 11] = [
+        const KNOWN: [&str; 12] = [
             "default",
             "type",
             "description",
             "enum",
             "items",
             "minItems",
+            "maxItems",
             "minLength",
             "maxLength",
             "pattern",
