@@ -44,6 +44,9 @@ struct RangesItem<'a> {
     moved: &'a [FreeRange],
 }
 
+/// A list of ranges, with its id.
+pub(crate) type NamedRanges = (u64, Arc<Ranges>);
+
 impl Ranges {
     fn is_empty(&self) -> bool {
         self.skipped.is_empty() && self.moved.is_empty()

@@ -7,7 +7,7 @@ use tickets_domain::{Clock, Error, Meter, Result, Settings, TaggedTicket, Ticket
 use crate::dynamodb::DynamoDb;
 use crate::item::{self, Item, Stored};
 use crate::primary_key::PrimaryKey;
-use crate::ranges::Ranges;
+use crate::ranges::NamedRanges;
 
 /// The tickets' table.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub struct Tickets {
     pub(crate) table: String,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
-    /// The list of ranges that was read last, with its id: a list never changes.
-    pub(crate) known_ranges: Arc<Mutex<Option<(u64, Arc<Ranges>)>>>,
+    /// The list of ranges that was read last: a list never changes.
+    pub(crate) known_ranges: Arc<Mutex<Option<NamedRanges>>>,
 }
 
 impl Tickets {
