@@ -1204,7 +1204,7 @@ async fn watch_outlasts_an_outage_and_says_from_when_to_go_on() {
     let home = TempDir::new().unwrap();
     let server = Server::start(home.path(), &ANY_PORT);
     let (api, key) = (server.api.clone(), server.key.clone());
-    let mut command = tickets(home.path(), &["watch", "--every", "1"]);
+    let mut command = tickets(home.path(), &["watch", "--every", "1", "--since", "2026-01-01"]);
     command.env("TICKETS_API", &api).env("TICKETS_KEY", &key);
     let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines();
