@@ -100,12 +100,9 @@ fn in_query(name: &str, description: &str, schema: Value) -> Value {
 /// A parameter that takes ids of tickets, separated by commas.
 fn ids(name: &str, description: &str) -> Value {
     let id = schema::of::<TicketId>();
-    several(
-        name,
-        description,
-        json!({"type": "array", "minItems": 1, "maxItems": MAX_IDS, "items": id}),
-        false,
-    )
+    let id = id["pattern"].as_str().unwrap_or_default().trim_matches(['^', '$']);
+    let pattern = format!("^{id}(,{id}){{0,{}}}$", MAX_IDS - 1);
+    in_query(name, description, json!({"type": "string", "pattern": pattern, "examples": ["43,44"]}))
 }
 
 /// A parameter that takes values of a preset, separated by commas. A value that is not configured may have commas in
