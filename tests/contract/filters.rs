@@ -2,7 +2,7 @@
 //! matches.
 
 use serde_json::json;
-use support::{Answer, Api, Options, fresh_customer, time};
+use support::{Answer, Api, Options, counts_units, fresh_customer, time};
 
 use super::lists::append;
 use super::{assert_problem, id, three};
@@ -195,8 +195,9 @@ async fn a_page_of_a_work_queue_may_be_empty_and_its_link_goes_on() {
         "/customers/7/tickets/?owner=grace&updatedSince=2026-01-05",
     ] {
         let pages = api.pages(path).await;
-        assert!(pages.len() > 2, "{path}: {}", pages.len());
-        assert!(pages[0].ids().is_empty(), "{path}");
+        if counts_units() {
+            assert!(pages.len() > 2 && pages[0].ids().is_empty(), "{path}: {}", pages.len());
+        }
         assert_eq!(pages.iter().flat_map(Answer::ids).collect::<Vec<_>>(), [200], "{path}");
         let mut after = 0;
         for next in pages.iter().filter_map(Answer::next) {

@@ -295,6 +295,11 @@ fn other_engine() -> Option<String> {
     std::env::var("TEST_DYNAMODB").ok()
 }
 
+/// Whether the engine counts units as DynamoDB does.
+pub fn counts_units() -> bool {
+    other_engine().is_none()
+}
+
 /// A customer that no other test uses.
 pub fn fresh_customer() -> CustomerId {
     use std::sync::atomic::{AtomicU64, Ordering};

@@ -61,7 +61,7 @@ impl Tickets {
     ) -> Result<Fetched> {
         let customer = page.filter.customer;
         let done = candidates.partition_point(|candidate| candidate.id.get() <= page.done);
-        let (mut at, mut wave, mut ahead) = (done, FIRST_WAVE, 1);
+        let (mut at, mut wave, mut ahead) = (done, FIRST_WAVE, 1_usize);
         while at < candidates.len() {
             let taken = page.taken;
             let most = wave.min(page.room().saturating_mul(ahead)).min(page.units_left() as usize).max(1);
@@ -84,7 +84,7 @@ impl Tickets {
                 return Ok(Fetched::Ended { at });
             }
             wave = (wave * 4).min(LARGEST_WAVE);
-            ahead = if page.taken == taken { ahead * 2 } else { 1 };
+            ahead = if page.taken == taken { ahead.saturating_mul(2) } else { 1 };
         }
         Ok(Fetched::All)
     }
