@@ -66,14 +66,19 @@ impl Violations {
         self.unlisted += more;
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.listed.is_empty() && self.unlisted == 0
+    /// Adds violations, counting those that are not listed.
+    pub(crate) fn append(&mut self, more: Self) {
+        self.unlisted += more.unlisted;
+        more.listed.into_iter().for_each(|violation| self.push(violation));
     }
-}
 
-impl Extend<Violation> for Violations {
-    fn extend<I: IntoIterator<Item = Violation>>(&mut self, violations: I) {
-        violations.into_iter().for_each(|violation| self.push(violation));
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many there are, listed or not.
+    pub(crate) fn len(&self) -> usize {
+        self.listed.len() + self.unlisted
     }
 }
 
@@ -245,9 +250,17 @@ mod tests {
         let one = Violations::from(Violation::new("subject", "is wrong"));
         assert!(!one.is_empty());
         assert_eq!(one.into_iter().collect::<Vec<_>>(), [Violation::new("subject", "is wrong")]);
-        let mut more = Violations::default();
-        more.extend([Violation::new("a", "1"), Violation::new("b", "2")]);
-        assert_eq!(more.into_iter().count(), 2);
+        let many = |count: usize| {
+            let mut many = Violations::default();
+            (0..count).for_each(|n| many.push(Violation::new(n.to_string(), "is wrong")));
+            many
+        };
+        for (first, second) in [(0, 2), (2, 0), (30, 30), (50, 1), (60, 70)] {
+            let mut both = many(first);
+            both.append(many(second));
+            assert_eq!((both.len(), both.to_string()), (first + second, many(first + second).to_string()));
+            assert_eq!(both.into_iter().count(), (first + second).min(MOST_VIOLATIONS));
+        }
     }
 
     #[test]

@@ -83,8 +83,8 @@ impl<T: Clone + fmt::Display> Patch<Given<T>> {
 pub struct NewTicket {
     /// The fields by the presets of today, defaults included.
     fields: TicketFields,
-    /// The fields as the body has them, whatever is configured.
-    sent: TicketFields,
+    /// The values of preset fields as the body has them.
+    sent: Choices,
     /// The values that are not configured today.
     refused: Violations,
 }
@@ -106,14 +106,13 @@ impl NewTicket {
             }
             object.ignore(field);
         }
-        let (mut never_valid, mut refused) = (Violations::default(), Violations::default());
-        let sent = input.clone().whatever_is_configured().over(None, &mut never_valid);
+        let (sent, unconfigured) = (input.sent.clone(), input.unconfigured());
+        let mut refused = Violations::default();
         let fields = input.over(None, &mut refused);
         let names = object.into_violations();
-        match (sent, fields) {
-            (Some(sent), Some(fields))
-                if violations.is_empty() && never_valid.is_empty() && names.is_empty() =>
-            {
+        match fields {
+            // All that is refused is not configured, and may have been.
+            Some(fields) if violations.is_empty() && names.is_empty() && refused.len() == unconfigured => {
                 let fields = TicketFields {
                     status: fields.status.or_else(|| presets.new_status()),
                     priority: fields.priority.or_else(|| presets.new_priority()),
@@ -121,9 +120,9 @@ impl NewTicket {
                 };
                 Ok(Self { fields, sent, refused })
             }
-            _ => {
-                violations.extend(refused);
-                violations.extend(names);
+            Some(_) | None => {
+                violations.append(refused);
+                violations.append(names);
                 Err(Error::InvalidFields(violations))
             }
         }
@@ -165,7 +164,7 @@ impl NewTicket {
             status: filled_in.status.or(sent.status),
             priority: filled_in.priority.or(sent.priority),
             owner: filled_in.owner.or(sent.owner),
-            ..sent
+            ..self.fields.clone()
         }
     }
 }
@@ -193,18 +192,19 @@ impl TicketInput {
         }
     }
 
-    /// The same, with every value of a preset field that some configuration accepts.
-    fn whatever_is_configured(self) -> Self {
-        let valid = |today, sent: &Option<Choice>| {
-            sent.clone().map_or(today, |choice| Patch::Value(Given::Valid(choice)))
+    /// How many values of preset fields are refused that another configuration accepts.
+    fn unconfigured(&self) -> usize {
+        let Self { ticket_type, status, priority, owner, sent, .. } = self;
+        let given = [
+            (ticket_type, &sent.ticket_type),
+            (status, &sent.status),
+            (priority, &sent.priority),
+            (owner, &sent.owner),
+        ];
+        let is_unconfigured = |(given, sent): &(&Patch<Given<Choice>>, &Option<Choice>)| {
+            sent.is_some() && matches!(given, Patch::Value(Given::Refused { .. }))
         };
-        Self {
-            ticket_type: valid(self.ticket_type, &self.sent.ticket_type),
-            status: valid(self.status, &self.sent.status),
-            priority: valid(self.priority, &self.sent.priority),
-            owner: valid(self.owner, &self.sent.owner),
-            ..self
-        }
+        given.iter().filter(|given| is_unconfigured(given)).count()
     }
 
     /// The fields of a ticket that had those of `old`, or of a new one if there is no `old`. Notes each text that is

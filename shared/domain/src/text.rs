@@ -88,12 +88,16 @@ fn lines(text: &str, limit: usize) -> Result<&str, InvalidText> {
     if text.contains('\0') { Err(InvalidText::Null) } else { at_most_bytes(text, limit) }
 }
 
+/// Whether a text with this character is not one line.
+pub fn breaks_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// The one line that a text is, without the white space around it. People's mailers write such a text into a
 /// header, where a line break would begin another header.
 pub(crate) fn line(text: &str) -> Result<&str, InvalidText> {
     let line = text.trim();
-    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    match line.chars().find(|c| breaks(*c)) {
+    match line.chars().find(|c| breaks_line(*c)) {
         Some('\0') => Err(InvalidText::Null),
         Some(other) => Err(InvalidText::NotOneLine(other)),
         None => Ok(line),

@@ -107,8 +107,9 @@ impl Tickets {
     ///
     /// # Errors
     /// [`Error::OtherCustomer`]; [`Error::InvalidFields`] if the presets of today refuse it, and it was not created
-    /// before; [`Error::IdempotencyKeyReused`] if the request took effect with other fields. After the write deadline: [`Error::Throttled`], [`Error::Unavailable`] or
-    /// [`Error::IdempotencyKeyInUse`] if there is no ticket; [`Error::Undecided`] if there may be one.
+    /// before; [`Error::IdempotencyKeyReused`] if the request took effect with other fields. After the write
+    /// deadline: [`Error::Throttled`], [`Error::Unavailable`] or [`Error::IdempotencyKeyInUse`] if there is no ticket;
+    /// [`Error::Undecided`] if there may be one.
     pub async fn create(
         &self,
         by: &KeyId,

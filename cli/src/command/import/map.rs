@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 use serde_json::Value;
+use tickets_domain::text::breaks_line;
 use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Error, JsonObject, Presets, Record, Timestamp, Violation};
 
@@ -250,9 +251,8 @@ fn joined(cells: &[(Rc<str>, String)]) -> BTreeMap<String, (&Rc<str>, Cow<'_, st
 
 /// A text of several lines on one, for the fields that are one line; `None` if it is one already.
 fn on_one_line(text: &str) -> Option<String> {
-    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    text.trim().contains(breaks).then(|| {
-        let parts = text.split(breaks).map(str::trim).filter(|part| !part.is_empty());
+    text.trim().contains(breaks_line).then(|| {
+        let parts = text.split(breaks_line).map(str::trim).filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join(" ")
     })
 }

@@ -95,7 +95,7 @@ impl ListQuery {
         }
         if violations.is_empty() && !of_customer && !has_index(&filter, presets) {
             let unanswered = filters.iter().filter(|(filter, _)| filter.spec().purpose == Purpose::Queue);
-            violations.extend(unanswered.map(|(filter, _)| Violation::new(filter.name(), NEEDS_INDEX)));
+            unanswered.for_each(|(filter, _)| violations.push(Violation::new(filter.name(), NEEDS_INDEX)));
         }
         if !violations.is_empty() {
             return Err(Error::InvalidParameters(violations).into());
