@@ -21,7 +21,7 @@ presets = os.environ | {"TICKET_TYPES": "sales, billing, hardware"}
 server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=presets)
 lines = dict(next(server.stdout).split(maxsplit=1) for _ in range(2))
 base, all_scopes = lines["API"].strip().removesuffix("/tickets/"), lines["key"].strip()
-READING = {"list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"}
+READING = {"list_tickets", "get_ticket", "get_ticket_history", "list_events", "get_ticket_configuration"}
 WRITING = {"create_ticket", "update_ticket"}
 DELETING = {"delete_ticket"}
 

@@ -10,6 +10,7 @@ mod events;
 mod exactness;
 mod export;
 mod faults;
+mod feed;
 mod generated;
 mod history;
 mod import;

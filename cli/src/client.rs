@@ -8,5 +8,5 @@ pub mod api;
 pub mod connect;
 pub mod mcp;
 
-pub use api::{Answered, Client, ClientError, Creation, Page, Row, http_client};
+pub use api::{Answered, Client, ClientError, Creation, EventPage, Page, Row, http_client};
 pub use connect::Api;

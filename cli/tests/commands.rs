@@ -632,7 +632,7 @@ async fn mcp_speaks_nothing_but_its_protocol_and_ends_with_its_input() {
         tools["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap());
     assert_eq!(
         tools.collect::<Vec<_>>(),
-        ["list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"]
+        ["list_tickets", "get_ticket", "get_ticket_history", "list_events", "get_ticket_configuration"]
     );
 }
 

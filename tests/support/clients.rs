@@ -118,6 +118,43 @@ impl Connector {
     }
 }
 
+/// A reader of the feed of events, as docs/events.md describes it.
+pub struct Follower {
+    follows: Place,
+    /// The events read, in their order.
+    pub seen: Vec<Value>,
+    place: Option<String>,
+}
+
+/// What a reader of events keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The id of the last event: it gets each event once.
+    Cursor,
+    /// The first page's `Sync-Until`: it gets each event at least once.
+    Since,
+}
+
+impl Follower {
+    pub fn new(follows: Place) -> Self {
+        Self { follows, seen: Vec::new(), place: None }
+    }
+
+    pub async fn pass(&mut self, api: &Simulation, limit: usize) {
+        let name = if self.follows == Place::Cursor { "after" } else { "since" };
+        let place = self.place.as_ref().map(|place| format!("&{name}={place}")).unwrap_or_default();
+        let mut reply = api.get(&format!("/events/?limit={limit}{place}")).await;
+        let until = reply.header("sync-until").to_owned();
+        loop {
+            self.seen.extend(records(&reply).iter().cloned());
+            let Some(next) = reply.next() else { break };
+            reply = api.get(&next).await;
+        }
+        let last = self.seen.last().and_then(|event| event["id"].as_str()).map(str::to_owned);
+        self.place = if self.follows == Place::Cursor { last } else { Some(until) };
+    }
+}
+
 /// A client that follows new tickets by id alone: once it has seen 43, it has seen 42 or never will.
 #[derive(Default)]
 pub struct Tail {

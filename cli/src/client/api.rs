@@ -92,6 +92,16 @@ pub struct Page {
     pub sync_until: Option<Timestamp>,
 }
 
+/// One page of the feed of events.
+#[derive(Debug)]
+pub struct EventPage {
+    pub events: Vec<Box<RawValue>>,
+    /// The parameter with which the next page begins, and its value; `None` if there is no next page yet.
+    pub next: Option<(String, String)>,
+    /// This page and those after it contain every event recorded up to this time.
+    pub sync_until: Option<Timestamp>,
+}
+
 /// A ticket as the API returned it.
 #[derive(Debug, Clone)]
 pub struct Answered {
@@ -155,17 +165,12 @@ impl Client {
 
     /// One page of the list at `path`.
     pub async fn list(&self, path: &str, query: &[(&str, String)]) -> Result<Page, ClientError> {
-        let pair = |(name, value): &(&str, String)| {
-            format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
-        };
-        let query: Vec<_> = query.iter().map(pair).collect();
-        let path = format!("{path}?{}", query.join("&"));
-        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
+        let answer = self.send(Method::GET, &with_query(path, query), None, &[]).await?.expect(200)?;
         let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
         let records: Vec<Box<RawValue>> =
             serde_json::from_slice(&answer.body).map_err(|error| strange(error.to_string()))?;
         let rows: Result<Vec<_>, _> = records.into_iter().map(row).collect();
-        let sync_until = answer.headers.get(SYNC_UNTIL).and_then(|value| value.to_str().ok()?.parse().ok());
+        let sync_until = answer.sync_until();
         let end = match answer.headers.get(LINK) {
             Some(link) => ListEnd::More(continuation(link.to_str().unwrap_or_default())),
             None => ListEnd::Complete,
@@ -189,6 +194,19 @@ impl Client {
         let path = format!("/tickets/{id}/history/?versionAfter={version_after}{limit}");
         let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
         Ok((answer.json()?, answer.headers.contains_key(LINK)))
+    }
+
+    /// A page of the feed of events.
+    pub async fn events(&self, query: &[(&str, String)]) -> Result<EventPage, ClientError> {
+        let answer = self.send(Method::GET, &with_query("/events/", query), None, &[]).await?.expect(200)?;
+        let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok());
+        // The place where the next page begins comes last.
+        let last = link.and_then(|link| link.split('>').next()?.rsplit(['?', '&']).next()?.split_once('='));
+        Ok(EventPage {
+            events: answer.json()?,
+            next: last.map(|(name, value)| (name.to_owned(), value.to_owned())),
+            sync_until: answer.sync_until(),
+        })
     }
 
     /// The API's configuration: the values of the preset fields, and every limit.
@@ -345,6 +363,12 @@ impl Client {
     }
 }
 
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let pair =
+        |(name, value): &(&str, String)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+    format!("{path}?{}", query.iter().map(pair).collect::<Vec<_>>().join("&"))
+}
+
 fn if_match_header(version: Option<Version>) -> Vec<(HeaderName, String)> {
     version.map(|version| (IF_MATCH, format!("\"{}\"", version.get()))).into_iter().collect()
 }
@@ -392,6 +416,10 @@ impl Answer {
             Ok(refusal) => refusal,
             Err(_) => ClientError::Strange { url: self.url, reason: format!("it says {}", self.status) },
         }
+    }
+
+    fn sync_until(&self) -> Option<Timestamp> {
+        self.headers.get(SYNC_UNTIL)?.to_str().ok()?.parse().ok()
     }
 
     /// The answer's body, parsed.

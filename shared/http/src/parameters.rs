@@ -1,9 +1,15 @@
 //! The parameters of a query, taken one by one. Every mistake is noted, and parameters that nobody took are
 //! refused by name.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use tickets_domain::Violation;
 use tickets_domain::error::Violations;
 use tickets_domain::filter::MAX_LIMIT;
+
+/// The characters to encode in a query: all except the unreserved ones of RFC 3986 and the colons of times,
+/// which a query may hold.
+pub(crate) const QUERY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 pub(crate) struct Parameters<'a> {
     given: Vec<(&'a str, &'a str)>,

@@ -1,6 +1,6 @@
 //! The tickets' table: what its calls share, and the simplest calls.
 
-use tickets_domain::{Clock, Error, Meter, Result, Settings, Ticket, TicketId, Visibility};
+use tickets_domain::{Clock, Epoch, Error, Meter, Result, Settings, Ticket, TicketId, Visibility};
 
 use crate::dynamodb::DynamoDb;
 use crate::item::{self, Item, Stored};
@@ -32,6 +32,11 @@ impl Tickets {
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The table's epoch, which changes when the table goes back in time.
+    pub async fn epoch(&self) -> Result<Epoch> {
+        Ok(self.counter().await?.epoch)
     }
 
     /// Returns a ticket.

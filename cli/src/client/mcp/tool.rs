@@ -11,6 +11,7 @@ use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::ASSIGNED;
 use tickets_domain::text::SUBJECT_CHARACTERS;
 use tickets_domain::{ListEnd, Scope, TicketId, Version, json};
+use tickets_http::events::PARAMETERS as EVENT_PARAMETERS;
 use tickets_http::list::Parameter;
 
 use super::arguments::{Arguments, scalar};
@@ -28,6 +29,7 @@ pub(super) enum Tool {
     ListTickets,
     GetTicket,
     GetTicketHistory,
+    ListEvents,
     GetTicketConfiguration,
     CreateTicket,
     UpdateTicket,
@@ -35,10 +37,11 @@ pub(super) enum Tool {
 }
 
 impl Tool {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::ListTickets,
         Self::GetTicket,
         Self::GetTicketHistory,
+        Self::ListEvents,
         Self::GetTicketConfiguration,
         Self::CreateTicket,
         Self::UpdateTicket,
@@ -50,6 +53,7 @@ impl Tool {
             Self::ListTickets => "list_tickets",
             Self::GetTicket => "get_ticket",
             Self::GetTicketHistory => "get_ticket_history",
+            Self::ListEvents => "list_events",
             Self::GetTicketConfiguration => "get_ticket_configuration",
             Self::CreateTicket => "create_ticket",
             Self::UpdateTicket => "update_ticket",
@@ -60,9 +64,11 @@ impl Tool {
     /// The scope that a key needs to use this tool.
     pub(super) fn scope(self) -> Scope {
         match self {
-            Self::ListTickets | Self::GetTicket | Self::GetTicketHistory | Self::GetTicketConfiguration => {
-                Scope::Read
-            }
+            Self::ListTickets
+            | Self::GetTicket
+            | Self::GetTicketHistory
+            | Self::ListEvents
+            | Self::GetTicketConfiguration => Scope::Read,
             Self::CreateTicket | Self::UpdateTicket => Scope::Write,
             Self::DeleteTicket => Scope::Delete,
         }
@@ -86,6 +92,11 @@ impl Tool {
             Self::GetTicketConfiguration => "Tells the allowed values of the preset fields, which statuses are \
                  closed ones, what a new ticket gets in fields not given, and every limit."
                 .into(),
+            Self::ListEvents => format!(
+                "Tells what changed, over all tickets, in the order it was recorded: an event for each version, with who \
+                 changed which fields. It shows what is some seconds old. A page has up to `limit` events ({USUAL} if not \
+                 given, {MOST} at most); `next`, where there may be more, is the arguments of the next page."
+            ),
             Self::CreateTicket => "Creates a ticket and returns it. To call it again with the same arguments is safe: \
                  it makes no second ticket, and says `created: false`. A second ticket that says the same needs an \
                  `idempotencyKey` of its own."
@@ -123,6 +134,7 @@ impl Tool {
                 let limit = number(MOST, "At most so many entries");
                 (Map::from_iter([("versionAfter".into(), version), ("limit".into(), limit)]), vec!["id"])
             }
+            Self::ListEvents => (event_filters(api), vec![]),
             Self::GetTicketConfiguration => (Map::new(), vec![]),
             Self::CreateTicket => {
                 let mut fields = fields(api, "TicketCreate");
@@ -174,6 +186,7 @@ impl Tool {
                 versioned(&client.get(id).await?)
             }
             Self::GetTicketHistory => history(client, arguments).await,
+            Self::ListEvents => events(client, arguments).await,
             Self::GetTicketConfiguration => {
                 Arguments::new(arguments).finish(&[])?;
                 Ok(client.configuration().await?)
@@ -276,6 +289,29 @@ async fn history(client: &Client, arguments: Map<String, Value>) -> Result<Value
     Ok(answer)
 }
 
+/// Lists a page of events. The API checks the filters.
+async fn events(client: &Client, arguments: Map<String, Value>) -> Result<Value, ToolError> {
+    let mut next = arguments.clone();
+    let mut arguments = Arguments::new(arguments);
+    let mut query = vec![("limit", limit(&mut arguments).to_string())];
+    let places = ["after", "since"];
+    for name in places.into_iter().chain(["type"]) {
+        query.extend(arguments.optional(name).map(|value| (name, value)));
+    }
+    arguments.finish(&EVENT_PARAMETERS)?;
+    let page = client.events(&query).await?;
+    let events: Result<Vec<_>, _> = page.events.iter().map(|event| parsed(event)).collect();
+    let mut answer = json!({"events": events?});
+    if let Some((name, value)) = page.next {
+        for place in places {
+            next.remove(place);
+        }
+        next.insert(name, value.into());
+        answer["next"] = next.into();
+    }
+    Ok(answer)
+}
+
 /// A ticket with its long texts shortened.
 fn cut(mut ticket: Value) -> Value {
     for field in ticket.as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -320,6 +356,20 @@ fn filters(api: &Value) -> Map<String, Value> {
     let mut filters: Map<_, _> = described.collect();
     filters.insert("limit".into(), number(MOST, "At most so many tickets"));
     filters.insert("customerID".into(), number(MAX_SAFE_INTEGER, "Only tickets of this customer"));
+    filters
+}
+
+/// The filters of the feed of events, from the API's description. An agent names one type.
+fn event_filters(api: &Value) -> Map<String, Value> {
+    let parameters = api["paths"]["/events/"]["get"]["parameters"].as_array().into_iter().flatten();
+    let described = parameters.filter_map(|parameter| {
+        let schema = &parameter["schema"];
+        let mut schema = schema.get("items").unwrap_or(schema).clone();
+        schema["description"] = parameter["description"].clone();
+        Some((parameter["name"].as_str()?.to_owned(), schema))
+    });
+    let mut filters: Map<_, _> = described.collect();
+    filters.insert("limit".into(), number(MOST, "At most so many events"));
     filters
 }
 
