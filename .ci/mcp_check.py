@@ -110,6 +110,15 @@ async def every_tool(mode):
         assert [entry["change"] for entry in entries] == ["created", "updated", "updated"], entries
         assert entries[1]["fields"] == {"owner": "grace", "status": "assigned"} and entries[2]["fields"] == {"owner": None}
 
+        for _ in range(100):
+            events = (await done(client, "list_events", type="ticket.updated"))["events"]
+            if len(events) == 2:
+                break
+            await asyncio.sleep(0.2)  # An event is shown once it has settled.
+        assert [event["fields"] for event in events] == [["owner", "status"], ["owner"]] and "owner" not in events[1], events
+        page = await done(client, "list_events", type="ticket.updated", limit=1)
+        assert (await done(client, "list_events", **page["next"]))["events"] == events[1:], page
+
         assert await done(client, "delete_ticket", id=ticket["id"]) == {"deleted": ticket["id"]}
         problem, text = await refused(client, "get_ticket", id=ticket["id"])
         assert problem["status"] == 404 and problem["type"] == "urn:tickets:problem:not-found", problem

@@ -240,6 +240,7 @@ fn run(seed: u64) -> Result<(), String> {
         // Tickets lie in two buckets, after some empty ones.
         let base = 1000 * rng.u64(1..4) - rng.u64(1..20);
         api.model.skip_to(base);
+        let customer = api.caller_of(1).await;
         api.model.set(Faults::everything());
         let mut stream = Stream::start(&api, Rng::with_seed(!seed));
         let told = Rc::new(RefCell::new(Acknowledged { highest: base + 1, ..Acknowledged::default() }));
@@ -261,7 +262,6 @@ fn run(seed: u64) -> Result<(), String> {
             })
             .collect();
         let (mut connector, mut tail) = (Connector::default(), Tail::default());
-        let customer = api.caller_of(1).await;
         let mut followers = [Place::Cursor, Place::Since].map(Follower::new);
         let mut of_customer = Follower::new(Place::Cursor);
         while writers.iter().any(|writer| !writer.is_finished()) {

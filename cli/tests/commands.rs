@@ -692,6 +692,45 @@ async fn watch_prints_each_change_once() {
     watch.wait().unwrap();
 }
 
+#[tokio::test]
+async fn events_are_printed_once_each_and_followed() {
+    let home = TempDir::new().unwrap();
+    let mut command = tickets(home.path(), &ANY_PORT);
+    command.env("SETTLE_SECONDS", "4"); // The least that can be configured
+    let server = Server::of(command);
+    let events = |arguments: &[&str]| {
+        let mut command = tickets(home.path(), &[&["events"], arguments].concat());
+        command.env("TICKETS_API", server.api.trim_end_matches("/tickets/")).env("TICKETS_KEY", &server.key);
+        command
+    };
+    let mut follow = events(&["--follow", "--every", "1", "--type", "ticket.created,ticket.deleted"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut next = || shown.next().unwrap().unwrap();
+    let http = http();
+    let post = http.post(&server.api).bearer_auth(&server.key);
+    post.json(&serde_json::json!({"customerID": 42, "subject": "first"})).send().await.unwrap();
+    let ticket = format!("{}1", server.api);
+    let patch = http.patch(&ticket).bearer_auth(&server.key);
+    patch.json(&serde_json::json!({"owner": "grace"})).send().await.unwrap();
+    let line = next();
+    assert!(line.contains("created  1  version 1  customer 42  by "), "{line}");
+    assert!(line.ends_with("customerID, status, subject, ticketPriority"), "{line}");
+    http.delete(&ticket).bearer_auth(&server.key).send().await.unwrap();
+    let line = next();
+    assert!(line.contains("deleted  1  version 3  customer 42"), "{line}");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    let all = events(&["--json"]).output().unwrap();
+    let all: Vec<Value> = text(&all.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(all.iter().map(|event| event["version"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    let rest = events(&["--after", all[0]["id"].as_str().unwrap()]).output().unwrap();
+    assert_eq!(text(&rest.stdout).lines().count(), 2);
+    let last = format!("--after {}", all[2]["id"].as_str().unwrap());
+    assert!(text(&rest.stderr).contains(&last), "{}", text(&rest.stderr));
+    assert_eq!(events(&["--after", "x"]).output().unwrap().status.code(), Some(2));
+}
+
 /// What `tickets history 1` prints, once it has this many entries.
 async fn history(home: &Path, server: &Server, entries: usize, arguments: &[&str]) -> String {
     for _ in 0..100 {
