@@ -263,7 +263,7 @@ fn run(seed: u64) -> Result<(), String> {
             .collect();
         let (mut connector, mut tail) = (Connector::default(), Tail::default());
         let mut followers = [Place::Cursor, Place::Since].map(Follower::new);
-        let mut of_customer = Follower::new(Place::Cursor);
+        let mut of_customer = Follower::new(Place::Both);
         while writers.iter().any(|writer| !writer.is_finished()) {
             for poller in &mut pollers {
                 poller.pass(&api, rng.usize(1..6)).await;

@@ -123,7 +123,8 @@ pub struct Follower {
     follows: Place,
     /// The events read, in their order.
     pub seen: Vec<Value>,
-    place: Option<String>,
+    /// Where the next pass begins, as a part of a query.
+    place: String,
 }
 
 /// What a reader of events keeps.
@@ -133,25 +134,31 @@ pub enum Place {
     Cursor,
     /// The first page's `Sync-Until`: it gets each event at least once.
     Since,
+    /// The id of the last event, and the last page's `Sync-Until`: it gets each event once, and reads no others twice.
+    Both,
 }
 
 impl Follower {
     pub fn new(follows: Place) -> Self {
-        Self { follows, seen: Vec::new(), place: None }
+        Self { follows, seen: Vec::new(), place: String::new() }
     }
 
     pub async fn pass(&mut self, api: &Simulation, limit: usize) {
-        let name = if self.follows == Place::Cursor { "after" } else { "since" };
-        let place = self.place.as_ref().map(|place| format!("&{name}={place}")).unwrap_or_default();
-        let mut reply = api.get(&format!("/events/?limit={limit}{place}")).await;
-        let until = reply.header("sync-until").to_owned();
+        let mut reply = api.get(&format!("/events/?limit={limit}{}", self.place)).await;
+        let since = |reply: &Reply| format!("&since={}", reply.header("sync-until"));
+        let first = since(&reply);
         loop {
             self.seen.extend(records(&reply).iter().cloned());
             let Some(next) = reply.next() else { break };
             reply = api.get(&next).await;
         }
-        let last = self.seen.last().and_then(|event| event["id"].as_str()).map(str::to_owned);
-        self.place = if self.follows == Place::Cursor { last } else { Some(until) };
+        let last = self.seen.last().and_then(|event| event["id"].as_str());
+        let after = last.map(|last| format!("&after={last}")).unwrap_or_default();
+        self.place = match self.follows {
+            Place::Cursor => after,
+            Place::Since => first,
+            Place::Both => after + &since(&reply),
+        };
     }
 }
 

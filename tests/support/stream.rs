@@ -21,6 +21,7 @@ pub type Histories = BTreeMap<u64, Vec<Value>>;
 /// The deliveries of a stream, done and pending.
 pub struct Stream {
     api: Simulation,
+    dynamodb: DynamoDb,
     rng: Rng,
     /// Records to be delivered, in the order of the stream.
     pending: VecDeque<Value>,
@@ -51,8 +52,9 @@ impl Stream {
     /// Delivers the API's stream from now on.
     pub fn start(api: &Simulation, rng: Rng) -> Self {
         api.model.keep_stream();
+        let dynamodb = DynamoDb::new(&api.model.sdk_config());
         let (pending, delivered, queue) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { api: api.clone(), rng, pending, delivered, queue, given_up: BTreeSet::new() }
+        Self { api: api.clone(), dynamodb, rng, pending, delivered, queue, given_up: BTreeSet::new() }
     }
 
     /// Delivers everything written so far.
@@ -109,7 +111,8 @@ impl Stream {
     /// the middle, and their answer is lost.
     async fn deliver(&mut self, batch: &[Value]) -> Option<usize> {
         // Each time by an instance with a clock of its own.
-        let history = history(&self.api, self.api.skewed_clock());
+        let (clock, settings) = (self.api.skewed_clock(), self.api.settings.clone());
+        let history = History::new(self.dynamodb.clone(), schema::HISTORY, clock, settings);
         let answer = deliver(&history, batch);
         let patience = if self.rng.u32(..8) == 0 {
             self.rng.u64(1..40)

@@ -77,7 +77,7 @@ impl History {
         until: Timestamp,
         mut take: impl FnMut(&Event) -> Fit,
     ) -> Result<EventsEnd> {
-        // The fastest of the clocks of those who record.
+        // Nothing is recorded later: the fastest clock is ahead by less than the settle window.
         let until = until.min(self.clock.now().plus(self.settings.settle));
         let Some(from) = self.first_to_read(filter, until).await? else { return Ok(EventsEnd::Complete) };
         // One more than asked for tells whether there are more.

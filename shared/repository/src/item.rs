@@ -178,7 +178,7 @@ impl WriteMetadata {
     }
 
     /// The same, for a record with dates of its own.
-    pub(crate) fn from_elsewhere(self, source: Source) -> Self {
+    pub(crate) fn with_source(self, source: Source) -> Self {
         Self { source: Some(source), ..self }
     }
 }

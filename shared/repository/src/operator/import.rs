@@ -233,7 +233,7 @@ impl Tickets {
         }
         let write_id = WriteId::new(by);
         // Without a time of reservation: the ids before it are closed.
-        let metadata = WriteMetadata::first(write_id.clone(), None).from_elsewhere(Source::Import);
+        let metadata = WriteMetadata::first(write_id.clone(), None).with_source(Source::Import);
         let item = match record {
             Record::Live(ticket) => item::ticket_item(ticket, &metadata)?,
             Record::Deleted(tombstone) => {

@@ -48,7 +48,7 @@ impl Tickets {
                 version: Version::FIRST,
             };
             let metadata = WriteMetadata::first(WriteId::new(by), previous_reserved);
-            items.push(item::ticket_item(&ticket, &metadata.from_elsewhere(Source::Seed))?);
+            items.push(item::ticket_item(&ticket, &metadata.with_source(Source::Seed))?);
             previous_reserved = Some(reservation.reserved);
         }
         let batches: Vec<_> = items.chunks(BATCH).map(|batch| self.write_batch(batch.to_vec())).collect();
