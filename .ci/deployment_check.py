@@ -126,7 +126,8 @@ def what_functions_would_refuse_is_refused_before():
     lists = ["TicketTypes", "TicketStatuses", "TicketPriorities", "ClosedStatuses", "TicketOwners"]
     refused = [(name, value) for name in lists for value in ["a, A", "a,b,c , A ,d", "one two, ONE TWO"]]
     refused += [(name, value) for name in lists[:3] for value in ["", " ", " , ,"]]
-    refused += [("SettleSeconds", "3"), ("SettleSeconds", "301"), ("TombstoneDays", "0"), ("ServeDocs", "yes"), ("CorsOrigins", "portal.example")]
+    refused += [("SettleSeconds", "3"), ("SettleSeconds", "301"), ("TombstoneDays", "0"), ("ServeDocs", "yes")]
+    refused += [("CorsOrigins", value) for value in ["portal.example", "https://Portal.example", "https://a.example;https://b.example", "https://a.example:443"]]
     refused += [("AlarmEmail", "ops"), ("AlarmTopicArn", "alarms"), ("KmsKeyArn", "key"), ("WebAclArn", "acl"), ("DeploymentPreference", "soon")]
     for name, value in refused:
         check(name in (refusal(name, value) or ""), f"{name}={value!r} is refused by name")

@@ -25,14 +25,14 @@ use tickets_domain::error::MOST_VIOLATIONS;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::idempotency::KEY_CHARACTERS;
 use tickets_domain::json_object::MOST_ROWS;
-use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
+use tickets_domain::text::{CONTENT_BYTES, EMAIL_BYTES, NOTE_BYTES, SUBJECT_CHARACTERS};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::list::Parameter;
 use tickets_http::request::MAX_BODY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, PathId, ROUTES, Route, path_id};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{COUNTER, DynamoDb, Keys, limit};
+use tickets_repository::{COUNTER, DynamoDb, Keys, RANGES, SETTINGS, limit};
 use tower::ServiceExt;
 
 /// Method, path and function of every route.
@@ -254,6 +254,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         "TICKET_OWNERS",
         "SETTLE_SECONDS",
         "TOMBSTONE_DAYS",
+        "CORS_ORIGINS",
     ] {
         assert!(
             Config::from_lookup(|asked| (asked == name).then(|| "a,A".to_owned())).is_err(),
@@ -274,7 +275,6 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         "TICKETS_TABLE",
         "API_KEYS_TABLE",
         "HISTORY_TABLE",
-        "CORS_ORIGINS",
         "AWS_ENDPOINT_URL_DYNAMODB",
         "EXPORT_BUCKET",
         "AWS_ENDPOINT_URL_S3",
@@ -284,7 +284,6 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
             config.tickets_table,
             config.api_keys_table,
             config.history_table,
-            config.cors_origins.concat(),
             config.endpoint_url.unwrap_or_default(),
             match config.exports {
                 Some(Exports::Bucket(name)) => name,
@@ -376,11 +375,11 @@ fn policies_limit_what_is_written_to_a_key_and_by_the_export() {
             assert_eq!(returned, ["NONE", "UPDATED_OLD", "UPDATED_NEW"], "{name}");
         }
     }
-    // The export may write one partition of the table.
+    // The export may write two partitions of the table.
     let statements = statements(&template(), &functions[EXPORT]);
     let mut writes = statements.iter().filter(|statement| statement["Action"] == "dynamodb:PutItem");
     let keys = &writes.next().unwrap()["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
-    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS]);
+    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS, SETTINGS]);
     assert!(writes.next().is_none());
 }
 
@@ -425,7 +424,7 @@ fn the_limits_in_the_api_s_document_are_the_code_s() {
         format!("| `subject` | 1 to {SUBJECT_CHARACTERS} characters; required |"),
         format!("| `ticketContent` | {} KiB of UTF-8 |", kib(CONTENT_BYTES)),
         format!("a free `owner` | {} KiB of UTF-8 each |", kib(NOTE_BYTES)),
-        format!("| `customerEmail` | an address, {EMAIL_CHARACTERS} characters |"),
+        format!("| `customerEmail` | an address, {EMAIL_BYTES} bytes of UTF-8 |"),
         format!("a text of 1 to {KEY_CHARACTERS} characters without control characters"),
         format!("of at most {} MiB", kib(kib(MAX_BODY))),
         format!("reported at once (422): the first {MOST_VIOLATIONS} are"),
@@ -666,17 +665,19 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         let tickets = gateway(20_000).await.app.tickets.clone();
         // The second pass runs after the settle window, so it sees what was written.
         let clock = Clock::new(move || Clock::system().now().plus(later));
-        let exporter = Exporter::new(tickets, store.clone(), clock);
+        let variables = Config::from_lookup(|_| None).unwrap().variables();
+        let exporter = Exporter::new(tickets, store.clone(), clock).noting(variables);
         export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
     }
     seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());
     let exported = std::mem::take(&mut *watched.written.lock().unwrap());
-    assert_eq!(exported, [("PutItem".to_owned(), CHECKPOINTS.to_owned())].into());
+    let put = |bucket: &str| ("PutItem".to_owned(), bucket.to_owned());
+    assert_eq!(exported, [put(CHECKPOINTS), put(SETTINGS)].into());
     // Functions never ask for the partitions that the policies deny.
     for (function, written) in written {
         for (action, bucket) in written {
             assert_eq!(bucket == COUNTER, action == "UpdateItem", "{function}: {action} to {bucket}");
-            assert_ne!(bucket, CHECKPOINTS, "{function}: {action}");
+            assert!(![CHECKPOINTS, SETTINGS, RANGES].contains(&&*bucket), "{function}: {action} to {bucket}");
         }
     }
     for (name, function) in functions(&template()) {

@@ -17,7 +17,8 @@ use support::events;
 use support::model::Faults;
 use support::simulation::{Reply, Simulation, simulate};
 use support::stream::{Histories, Stream, recorded};
-use tickets_domain::Settings;
+use support::version;
+use tickets_domain::{PresetLists, Settings};
 use tokio::task::JoinHandle;
 
 /// A work queue: a filtered list, and the condition that its tickets meet.
@@ -55,7 +56,7 @@ const QUEUES: [Queue; 7] = [
         holds: |ticket| is_open(ticket) && ticket["customerID"] == 1,
     },
     Queue {
-        list: "/customers/1/tickets/?owner=ada,grace",
+        list: "/customers/1/tickets/?owner=ada&owner=grace",
         holds: |ticket| ticket["customerID"] == 1 && ticket["owner"].is_string(),
     },
 ];
@@ -91,8 +92,8 @@ fn requeue(body: &mut Value, number: u64, round: u64) {
 /// What the API acknowledged to the writers.
 #[derive(Default)]
 struct Acknowledged {
-    /// The id that each create with an idempotency key was answered with.
-    created: BTreeMap<String, u64>,
+    /// The ticket that each create was answered with.
+    created: BTreeMap<String, Value>,
     /// The lowest version that each ticket must have.
     versions: BTreeMap<u64, u64>,
     deleted: Vec<u64>,
@@ -108,10 +109,13 @@ impl Acknowledged {
         for (subject, result) in subjects.iter().zip(results) {
             match result["status"].as_u64() {
                 Some(201) => {
-                    let id = id(&result["ticket"]);
-                    self.highest = self.highest.max(id);
-                    let before = self.created.insert(subject.clone(), id);
-                    assert!(before.is_none_or(|before| before == id), "{subject} is {before:?} and {id}");
+                    let ticket = &result["ticket"];
+                    self.highest = self.highest.max(id(ticket));
+                    let before = self.created.insert(subject.clone(), ticket.clone());
+                    assert!(
+                        before.as_ref().is_none_or(|b| b == ticket),
+                        "{subject} is {before:?} and {ticket}"
+                    );
                 }
                 Some(409 | 503) => {}
                 _ => panic!("batch: {result}"),
@@ -177,10 +181,9 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                         create(&api, named.then(|| subject.clone()), body.clone(), &mut rng, &told).await;
                     match reply.status {
                         201 => {
-                            let id = id(&reply.body);
                             let mut told = told.borrow_mut();
-                            told.highest = told.highest.max(id);
-                            assert_eq!(told.created.insert(subject, id), None);
+                            told.highest = told.highest.max(id(&reply.body));
+                            assert_eq!(told.created.insert(subject, reply.body), None);
                             break;
                         }
                         // Without a key a repeat could make a second ticket.
@@ -208,8 +211,7 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                         let known = told.versions.entry(target).or_default();
                         *known = reply.version().max(*known);
                         if !tag.is_empty() {
-                            let before: u64 = tag.trim_matches('"').parse().expect("a version");
-                            assert_eq!(reply.version(), before + 1, "written over another's change");
+                            assert_eq!(reply.version(), version(&tag) + 1, "written over another's change");
                         }
                     }
                     0 | 404 | 412 | 503 => {}
@@ -244,8 +246,18 @@ fn run(seed: u64) -> Result<(), String> {
         api.model.set(Faults::everything());
         let mut stream = Stream::start(&api, Rng::with_seed(!seed));
         let told = Rc::new(RefCell::new(Acknowledged { highest: base + 1, ..Acknowledged::default() }));
+        // A deployment is under way: some instances give new tickets another status and priority than others.
+        let lists = PresetLists {
+            statuses: "assigned, open, resolved, closed",
+            priorities: "high, low",
+            ..PresetLists::default()
+        };
+        let deployed = [api.clone(), api.with_presets(&lists)];
         let writers: Vec<_> = (0..5)
-            .map(|n| tokio::task::spawn_local(writer(api.clone(), n, base, rng.fork(), Rc::clone(&told))))
+            .map(|n| {
+                let api = deployed[n as usize % 2].clone();
+                tokio::task::spawn_local(writer(api, n, base, rng.fork(), Rc::clone(&told)))
+            })
             .collect();
         let lists = [("/tickets/", true), ("/tickets/", false), ("/customers/1/tickets/", true)];
         let mut pollers = lists.map(|(path, follows_link)| Poller::new(path, follows_link, true));
@@ -355,7 +367,7 @@ fn run(seed: u64) -> Result<(), String> {
         kept(&late.seen, &table)?;
         for (subject, sent) in told.unheard {
             let reply = sent.await.map_err(|panic| panic.to_string())?;
-            if reply.status == 201 && told.created.get(&subject) != Some(&id(&reply.body)) {
+            if reply.status == 201 && told.created.get(&subject) != Some(&reply.body) {
                 return Err(format!("{subject} was answered with {} and another", reply.body));
             }
         }
@@ -420,7 +432,8 @@ async fn exact(api: &Simulation, table: &Copy, told: &Acknowledged) -> Result<()
             return Err(format!("{subject} was created twice: {other} and {id}"));
         }
     }
-    for (subject, id) in &told.created {
+    for (subject, ticket) in &told.created {
+        let id = &id(ticket);
         let record = table.get(id).ok_or(format!("acknowledged ticket {id} is not there"))?;
         if record.get("deletedDate").is_none() && record["subject"] != **subject {
             return Err(format!("ticket {id} is {record}, not {subject}"));

@@ -156,7 +156,12 @@ async fn what_is_wrong_in_a_query_of_the_feed_is_named() {
             let refused = api.get(&format!("/events/?{query}")).await;
             assert_eq!((refused.status, refused.fields()), (400, vec![field.to_owned()]), "{query}");
         }
-        for query in [format!("after={id}"), format!("since=2026-11-01&after={id}&limit=1000")] {
+        for query in [
+            format!("after={id}"),
+            format!("since=2026-11-01&after={id}&limit=1000"),
+            "since=2026-11-01T00:00:00 02:00".into(), // A plus that was not encoded
+            "type[]=ticket.created&type[]=ticket.deleted".into(),
+        ] {
             assert_eq!(api.get(&format!("/events/?{query}")).await.status, 200, "{query}");
         }
         let other = answer(api.request(Method::POST, "/events/")).await;

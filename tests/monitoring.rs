@@ -224,6 +224,15 @@ fn every_invocation_that_fails_or_does_not_start_sets_off_an_alarm_whatever_the_
         );
     }
 
+    // The gateway counts requests, and the functions' lines count the rows of batches that failed like a 5xx.
+    let filter = &filters["FailedRowsFilter"];
+    assert_eq!((&*filter.group, &*filter.value), ("FunctionLogs", "$.Errors"));
+    assert!(watched(&alarms["ServerErrorAlarm"]).contains(&filter.metric));
+    for (status, errors, counted) in [(207, 3, true), (207, 0, false), (503, 1, false), (200, 0, false)] {
+        let line = json!({"message": "request", "status": status, "Errors": errors});
+        assert_eq!(matches(&filter.pattern, &line), counted, "{status}, {errors}");
+    }
+
     // The access log has what API Gateway tells of each request. Its members are texts.
     let format = text(&template["Resources"]["Api"]["Properties"]["AccessLogSetting"]["Format"]);
     let format: serde_json::Value = serde_json::from_str(format).unwrap();

@@ -15,7 +15,7 @@ use support::files;
 use support::model::{Faults, Hold, Lie, Point};
 use support::simulation::{Reply, Simulation, simulate};
 use support::stream::{deliver, history, recorded};
-use tickets_domain::Settings;
+use tickets_domain::{PresetLists, Settings};
 use tokio::task::JoinHandle;
 
 const SETTLE: Duration = Duration::from_secs(10);
@@ -198,6 +198,19 @@ fn a_claim_taken_over_without_the_void_is_noticed() {
         ids.extend(table(&api).await.into_keys());
         let one = ids[0];
         (ids, vec![one; 3])
+    });
+}
+
+#[test]
+fn a_claim_that_does_not_keep_what_was_filled_in_is_noticed() {
+    is_noticed(async |mut api, broken| {
+        api.model.lie(broken.then_some(Lie::ForgottenDefaults));
+        let first = create(&api, "once", Some("key")).await;
+        // The answer is lost, and before the request is repeated, a new ticket has come to get another status.
+        api.redeploy(&PresetLists { statuses: "new, open, closed", ..PresetLists::default() });
+        let second = create(&api, "once", Some("key")).await;
+        assert_eq!((first.status, second.status), (201, 201));
+        (second.body, first.body)
     });
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod bounds;
 mod contract;
+mod damage;
 mod drift;
 mod events;
 mod exactness;

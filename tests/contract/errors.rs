@@ -38,7 +38,49 @@ async fn a_body_that_is_no_json_object_is_refused() {
         }
         let request =
             api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json").body(latin1);
-        assert_problem(&answer(request).await, 400, &[]);
+        let refused = answer(request).await;
+        assert_problem(&refused, 400, &[]);
+        assert!(refused.text.contains("0xFC, as in Latin-1"), "{}", refused.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_before_a_body_is_no_part_of_it() {
+    for api in Api::each().await {
+        let (id, _) = ticket(&api).await;
+        let send = async |method: Method, path: &str, body: &str| {
+            let request = api.request(method, path).header(CONTENT_TYPE, "application/json");
+            answer(request.body(format!("\u{feff}{body}"))).await.status
+        };
+        let ticket = json!({"customerID": fresh_customer().get(), "subject": "s"}).to_string();
+        assert_eq!(send(Method::POST, "/tickets/", &ticket).await, 201);
+        assert_eq!(send(Method::POST, "/tickets/", &format!("[{ticket}]")).await, 207);
+        assert_eq!(send(Method::PATCH, &format!("/tickets/{id}"), r#"{"owner": "ada"}"#).await, 200);
+        let utf16: String = ticket.chars().flat_map(|c| [c, '\0']).collect();
+        let request = api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json");
+        let refused = answer(request.body(utf16)).await;
+        assert_problem(&refused, 400, &[]);
+        assert!(refused.text.contains("UTF-16"), "{}", refused.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_names_the_field_whose_value_cannot_be_read() {
+    for api in Api::each().await {
+        let rows = [
+            r#"{"customerID": 1, "subject": "\ud800"}"#,
+            r#"{"customerID": 1e400, "subject": "a"}"#,
+            r#"{"customerID": 0.99999999999999999999, "subject": "a"}"#,
+            r#"{"customerID": 1, "subject": "a", "subject": "b"}"#,
+            r#"{"customerID": 1, "subject": "a\u0000"}"#,
+        ];
+        let request = api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, "application/json");
+        let results = answer(request.body(format!("[{}]", rows.join(",")))).await.json();
+        let fields = ["subject", "customerID", "customerID", "subject", "subject"];
+        for ((result, field), row) in results.as_array().unwrap().iter().zip(fields).zip(rows) {
+            assert_eq!(result["status"], 422, "{row}");
+            assert_eq!(result["problem"]["errors"][0]["field"], field, "{row}");
+        }
     }
 }
 
@@ -46,7 +88,9 @@ async fn a_body_that_is_no_json_object_is_refused() {
 async fn a_body_says_it_is_json_and_is_not_too_large() {
     for api in Api::each().await {
         let body = json!({"customerID": fresh_customer().get(), "subject": "s"}).to_string();
-        for kind in ["text/plain", "application/x-www-form-urlencoded", "jsonish"] {
+        for kind in
+            ["text/plain", "application/x-www-form-urlencoded", "jsonish", "application/json-patch+json"]
+        {
             let request =
                 api.request(Method::POST, "/tickets/").header(CONTENT_TYPE, kind).body(body.clone());
             assert_problem(&answer(request).await, 415, &[]);
@@ -161,7 +205,7 @@ async fn head_is_answered_like_get_without_the_body() {
             let ticket = format!("/tickets/{}{slash}", id(&tickets[0]));
             let list = format!("/customers/{customer}/tickets{slash}");
             for (path, none_match) in [
-                (ticket.clone(), "\"9\""),
+                (ticket.clone(), "\"9-00000000\""),
                 (ticket, &*tag),
                 (format!("{list}?limit=1"), ""),
                 (list, ""),
@@ -212,7 +256,7 @@ async fn every_response_names_its_request() {
             (400, api.get("/tickets/x").await),
             (401, answer(api.anonymous(Method::GET, &path)).await),
             (405, answer(api.request(Method::POST, &path)).await),
-            (412, answer(api.request(Method::DELETE, &path).header(IF_MATCH, "\"9\"")).await),
+            (412, answer(api.request(Method::DELETE, &path).header(IF_MATCH, "\"9-00000000\"")).await),
             (415, answer(api.request(Method::POST, "/tickets")).await),
             (422, api.post(&json!({})).await),
             (204, api.delete(&path).await),

@@ -137,6 +137,8 @@ pub enum Lie {
     ClosedIds,
     /// A void is acknowledged, but not put.
     NoVoids,
+    /// A claim does not keep what the service filled in.
+    ForgottenDefaults,
     /// A new ticket's time was taken before its id was reserved, and the reservation took this long.
     EarlyStamp(Duration),
     /// A departure is acknowledged, but not put.
@@ -413,6 +415,16 @@ impl Model {
         (item["createdDate"], item["updatedDate"]) = (stamp.clone(), stamp);
     }
 
+    /// Removes from a claim what the service filled in, if a lie says so.
+    fn forget_defaults(&self, operation: &str, body: &mut Value) {
+        if operation == "PutItem"
+            && self.state().lie == Some(Lie::ForgottenDefaults)
+            && let Some(item) = body["Item"].as_object_mut()
+        {
+            item.remove("filledIn");
+        }
+    }
+
     /// Runs a call on the engine, with the faults that affect data and not the connection.
     fn run(&self, operation: &str, mut body: Value, faults: &Faults) -> (u16, String) {
         *self.state().calls.entry(operation.to_owned()).or_default() += 1;
@@ -423,6 +435,7 @@ impl Model {
             return full;
         }
         self.stamp_early(operation, &mut body);
+        self.forget_defaults(operation, &mut body);
         let spoilt = self.spoil_history(operation, &mut body);
         if operation == "Query" && self.happens("short page", faults.short_page) {
             let limit = body["Limit"].as_u64().unwrap_or(100).min(self.state().rng.u64(1..5));

@@ -1,7 +1,6 @@
 //! `tickets events`: prints the feed of events, one on each line.
 
 use std::io;
-use std::time::Duration;
 
 use clap::Args;
 use console::Style;
@@ -10,7 +9,8 @@ use tickets_domain::{EventId, EventType, Timestamp};
 
 use super::serve::interrupted;
 use super::show::to_the_second;
-use crate::client::Api;
+use super::watch::follow;
+use crate::client::{Api, Client};
 use crate::error::CommandError;
 use crate::output::{self, Text, sanitize};
 
@@ -54,31 +54,50 @@ struct Shown {
     fields: Vec<String>,
 }
 
+/// How far the feed has been read.
+struct Read {
+    /// The parameters with which the next page begins, and their values.
+    next: Vec<(String, String)>,
+    /// The id of the last event.
+    last: Option<String>,
+}
+
 impl Events {
-    /// Prints events until there are no more or, with `--follow`, until interrupted.
+    /// Prints events until there are no more or, with `--follow`, until interrupted; and then after which to go on.
     ///
     /// # Errors
-    /// If the API refuses, or does not answer for half a minute.
+    /// If the API refuses, or does not answer: with `--follow`, for an hour.
     pub async fn run(self) -> Result<(), CommandError> {
-        tokio::select! {
-            ended = self.print() => ended,
+        let client = self.api.client()?;
+        let last = self.after.map(|after| after.to_string());
+        let since = self.since.map(|since| ("since".to_owned(), since.to_string()));
+        let after = last.clone().map(|after| ("after".to_owned(), after));
+        let mut read = Read { next: after.into_iter().chain(since).collect(), last };
+        let ended = tokio::select! {
+            ended = self.print(&client, &mut read) => ended,
             () = interrupted() => Ok(()),
+        };
+        if let Some(last) = read.last {
+            output::note(format!("to go on from here: --after {}", sanitize(&last)));
+        }
+        ended
+    }
+
+    async fn print(&self, client: &Client, read: &mut Read) -> Result<(), CommandError> {
+        if self.follow {
+            follow(self.every, async || self.poll(client, read).await).await
+        } else {
+            self.poll(client, read).await
         }
     }
 
-    async fn print(&self) -> Result<(), CommandError> {
-        let client = self.api.client()?;
+    /// Prints what comes after the events that were read, until there are no more.
+    async fn poll(&self, client: &Client, read: &mut Read) -> Result<(), CommandError> {
         let types: Vec<_> = self.types.iter().map(EventType::to_string).collect();
         let types = (!types.is_empty()).then(|| ("type", types.join(",")));
-        // Where the next page begins. After all that there is, both the last event and the time up to which everything
-        // has been read: where few events are asked for, the second is further on.
-        let after = self.after.map(|after| ("after".to_owned(), after.to_string()));
-        let since = self.since.map(|since| ("since".to_owned(), since.to_string()));
-        let mut places: Vec<_> = after.into_iter().chain(since).collect();
-        let mut last = None;
         loop {
-            let place = places.iter().map(|(name, value)| (name.as_str(), value.clone()));
-            let page = client.events(&types.iter().cloned().chain(place).collect::<Vec<_>>()).await?;
+            let next = read.next.iter().map(|(name, value)| (name.as_str(), value.clone()));
+            let page = client.events(&types.iter().cloned().chain(next).collect::<Vec<_>>()).await?;
             for event in &page.events {
                 let shown: Shown = serde_json::from_str(event.get()).map_err(io::Error::from)?;
                 if self.json {
@@ -86,24 +105,19 @@ impl Events {
                 } else {
                     line(&shown).print()?;
                 }
-                last = Some(shown.id);
+                read.last = Some(shown.id);
             }
             if let Some(next) = page.next {
-                places = vec![next];
+                read.next = vec![next];
                 continue;
             }
-            if !self.follow {
-                break;
-            }
-            let after = last.clone().map(|last| ("after".to_owned(), last));
+            // Both the last event and the time up to which everything has been read: where few events are asked for,
+            // the second is further on.
+            let after = read.last.clone().map(|last| ("after".to_owned(), last));
             let until = page.sync_until.max(self.since).map(|until| ("since".to_owned(), until.to_string()));
-            places = after.into_iter().chain(until).collect();
-            tokio::time::sleep(Duration::from_secs(self.every)).await;
+            read.next = after.into_iter().chain(until).collect();
+            return Ok(());
         }
-        if let (false, Some(last)) = (self.json, last) {
-            output::note(format!("to go on from here: --after {}", sanitize(&last)));
-        }
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use tickets_domain::{Epoch, Error, Event, EventFilter, EventId, EventType, Event
 
 use crate::array::JsonArray;
 use crate::headers::{SYNC_EPOCH, SYNC_UNTIL};
-use crate::parameters::{Parameters, QUERY, limit};
+use crate::parameters::{Parameters, QUERY, limit, time};
 use crate::reply::header;
 use crate::{Problem, Request, Response, reply};
 
@@ -29,7 +29,7 @@ pub fn filter(given: Vec<(&str, &str)>) -> Result<EventFilter, Problem> {
     let mut parameters = Parameters::new(given);
     let filter = EventFilter {
         after: parameters.take(AFTER, EventId::from_str),
-        since: parameters.take(SINCE, Timestamp::from_str),
+        since: parameters.take(SINCE, time::<Timestamp>),
         types: parameters.take_any(TYPE, types).unwrap_or_default(),
         limit: parameters.take(LIMIT, limit),
     };

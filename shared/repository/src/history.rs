@@ -161,12 +161,12 @@ impl StreamRecord {
         let old = self.old.map(Item::from).filter(is_version);
         let is_event = !new.contains_key("source");
         let writer = WriteId::of(&new).ok_or_else(|| Error::internal("a version without its writer"))?;
-        let expires = new.get(EXPIRES).cloned().map(serde_dynamo::from_attribute_value).transpose();
+        let expires = new.get(EXPIRES).cloned().map(item::from_attribute).transpose();
         let before = old.map(item::stored).transpose()?.and_then(|stored| stored.record);
         let stored = item::stored(new)?;
         let after = stored.record.ok_or_else(|| Error::internal("a version of no ticket"))?;
         let entry = HistoryEntry::of(before.as_ref(), &after, writer.key()?)?;
-        let expires = expires.map_err(Error::internal)?;
+        let expires = expires?;
         Ok(entry.map(|entry| StreamedVersion {
             ticket: stored.id,
             entry,
@@ -503,7 +503,7 @@ fn is_filled(item: &Item) -> bool {
 fn recorded_at(entry: &Item) -> Result<Option<Timestamp>> {
     let Some(recorded) = entry.get(RECORDED).cloned() else { return Ok(None) };
     let millis = item::from_attribute(recorded)?;
-    Timestamp::from_millis(millis).map(Some).map_err(Error::internal)
+    Timestamp::from_millis(millis).map(Some).map_err(|_| Error::unreadable("when an entry was recorded"))
 }
 
 fn key(ticket: u64, version: Version) -> Item {

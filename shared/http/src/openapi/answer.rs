@@ -56,7 +56,7 @@ pub(super) fn events(description: &str, examples: Value) -> Value {
 fn synced(mut page: Value, until: &str) -> Value {
     page["headers"]["Sync-Until"] = header(until, schema::of::<Timestamp>());
     page["headers"]["Sync-Epoch"] = header(
-        "Changes only when the table was restored from an earlier state: a copy then starts over",
+        "Changes only when the table was restored from an earlier state, or got tickets with dates in the past: a copy then starts over",
         json!({"type": "string"}),
     );
     page
@@ -79,10 +79,7 @@ fn page(description: &str, items: &str, after: &str, examples: Value) -> Value {
 }
 
 fn etag() -> Value {
-    header(
-        "The ticket's version",
-        json!({"type": "string", "pattern": "^\"[1-9][0-9]*\"$", "examples": ["\"1\""]}),
-    )
+    header("The ticket's version, to send back in `If-Match` or `If-None-Match`", schema::etag())
 }
 
 pub(super) fn header(description: &str, schema: Value) -> Value {

@@ -47,8 +47,8 @@ pub(super) fn all(presets: &Presets) -> [Operation; 11] {
 }
 
 impl Operation {
-    /// Its description in the document.
-    pub(super) fn into_json(self) -> Value {
+    /// Its description in the document, with a sentence about its path.
+    pub(super) fn into_json(self, path: &str) -> Value {
         let refusals = self.refusals.iter().map(|refusal| (refusal.status, refusal.reference()));
         let responses = self.success.into_iter().chain(refusals);
         let responses: Map<_, _> =
@@ -56,7 +56,7 @@ impl Operation {
         let mut operation = json!({
             "operationId": self.id,
             "summary": self.summary,
-            "description": format!("{} Needs a key with the scope `{}`.", self.description, self.route.scope),
+            "description": format!("{} Needs a key with the scope `{}`. {path}", self.description, self.route.scope),
             "tags": [TICKETS],
             "responses": responses,
         });
@@ -95,8 +95,9 @@ fn list_tickets(presets: &Presets) -> Operation {
         id: "listTickets",
         summary: "List tickets",
         description: "Returns tickets, ascending by id: all of them, or those that every parameter given lets \
-            through. A response that does not hold everything carries a `Link` to the next page. Without `limit` \
-            a page can be 6 MB long.",
+            through. A response that does not hold everything carries a `Link` to the next page. In a work queue in \
+            which little matches, such a page may be empty: follow the `Link` until there is none. Without `limit` a \
+            page can be 6 MB long.",
         parameters: parameter::of_lists(presets),
         body: None,
         at_other_form: false,
@@ -115,7 +116,8 @@ fn list_customer_tickets(presets: &Presets) -> Operation {
         summary: "List a customer's tickets",
         description: "Returns the tickets of one customer, ascending by id: all of them, or those that every \
             parameter given lets through. A response that does not hold everything carries a `Link` to the next \
-            page. A customer without tickets, or one that the key may not see, has an empty list.",
+            page. In a work queue in which little matches, such a page may be empty: follow the `Link` until there is \
+            none. A customer without tickets, or one that the key may not see, has an empty list.",
         parameters,
         body: None,
         at_other_form: false,
@@ -182,7 +184,7 @@ fn put_ticket(presets: &Presets) -> Operation {
         summary: "Send back a ticket with changes",
         description: "Updates a ticket and returns it. It does what PATCH does: fields that are left out stay as \
             they are, `null` clears one. A ticket may be sent back whole, as it was fetched.",
-        body: Some(body(schema::UPDATE, "A ticket as it was fetched, changed", example::put(presets))),
+        body: Some(body(schema::UPDATE, "A whole ticket, with another priority", example::put(presets))),
         ..patch_ticket(presets)
     }
 }
@@ -202,7 +204,7 @@ fn patch_ticket(presets: &Presets) -> Operation {
         refusals: refused(&[
             refusal::INVALID_REQUEST,
             refusal::NOT_FOUND,
-            refusal::VERSION_MISMATCH,
+            refusal::PRECONDITION_FAILED,
             refusal::TOO_LARGE,
             refusal::NOT_JSON,
             refusal::INVALID_FIELDS,
@@ -221,7 +223,7 @@ fn delete_ticket() -> Operation {
         body: None,
         at_other_form: false,
         success: vec![("204", json!({"description": "The ticket is deleted"}))],
-        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND, refusal::VERSION_MISMATCH]),
+        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND, refusal::PRECONDITION_FAILED]),
     }
 }
 

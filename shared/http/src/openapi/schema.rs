@@ -127,8 +127,8 @@ fn create(presets: &Presets) -> Value {
 fn update(presets: &Presets) -> Value {
     let mut update = of::<Ticket>();
     update["description"] =
-        "The fields to change; `null` clears one. `id`, `createdDate` and `updatedDate` may be \
-        sent back as they were fetched."
+        "The fields to change; `null` clears one. A ticket may be sent back as it was fetched: `createdDate` and \
+        `updatedDate` are ignored, whatever they are, and `id` must be the ticket's."
             .into();
     optional(&mut update, |_| true);
     given(update, presets)
@@ -137,7 +137,7 @@ fn update(presets: &Presets) -> Value {
 /// The result of a row of a batch.
 fn batch_result() -> Value {
     json!({
-        "description": "What became of a row: 201 and its ticket, or another status and its problem.",
+        "description": "What became of a row: 201, its ticket and the `ETag` of that; or another status and its problem.",
         "type": "object",
         "properties": {
             "status": {
@@ -145,9 +145,20 @@ fn batch_result() -> Value {
                 "description": "The status code that the row alone would have been answered",
             },
             "ticket": reference("Ticket"),
+            "etag": etag(),
             "problem": reference("Problem"),
         },
         "required": ["status"],
+    })
+}
+
+/// A ticket's version as an entity tag.
+pub(super) fn etag() -> Value {
+    json!({
+        "type": "string",
+        "description": "The ticket's version, as `If-Match` and `If-None-Match` take it",
+        "pattern": "^\"[1-9][0-9]*-[0-9a-f]{8}\"$",
+        "examples": ["\"1-0c5fe1a2\""],
     })
 }
 

@@ -31,8 +31,9 @@ pub struct SeedTicket {
 }
 
 impl Tickets {
-    /// Adds up to [`MAX_CHUNK`] tickets under ids reserved for them. Their dates lie in the past, so a sync
-    /// job that polls for changes does not see them. After an error, some of the tickets may be there.
+    /// Adds up to [`MAX_CHUNK`] tickets under ids reserved for them. Their dates lie in the past, so a sync job that
+    /// polls for changes does not see them: [`Tickets::renew_epoch`] tells it to start over. After an error, some of
+    /// the tickets may be there.
     pub async fn append(&self, by: &KeyId, seeds: &[SeedTicket]) -> Result<()> {
         let Some(earliest) = seeds.iter().map(|seed| seed.updated).min() else { return Ok(()) };
         let reservation = self.reserve(seeds.len() as u64, &mut Backoff::within(WRITE_DEADLINE)).await?;

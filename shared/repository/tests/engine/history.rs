@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::support::{Table, fields, presets, time, writer};
+use crate::support::{Table, new_ticket, presets, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tickets_domain::Settings;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::{
     ChangeKind, Clock, Error, Fit, HistoryEntry, JsonObject, TicketId, TicketInput, Visibility,
 };
@@ -63,17 +63,17 @@ impl Recorded {
         let change =
             TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
-        self.tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        self.tickets.update(id, &writer(), Visibility::All, &Preconditions::default(), apply).await.unwrap();
     }
 
     pub(crate) async fn delete(&self, id: TicketId) {
         self.table.advance(1000);
-        self.tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+        self.tickets.delete(id, &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     }
 
     /// Creates a ticket, and returns its id.
     pub(crate) async fn create(&self, body: Value) -> TicketId {
-        self.tickets.create(&writer(), Visibility::All, &fields(body), None).await.unwrap().ticket.id
+        self.tickets.create(&writer(), Visibility::All, &new_ticket(body), None).await.unwrap().ticket.id()
     }
 
     /// A ticket that was created, changed twice, moved and, if `deleted`, deleted; and its versions as the
@@ -267,7 +267,7 @@ async fn only_versions_of_tickets_are_recorded() {
     let recorded = Recorded::new().await;
     let id = recorded.create(json!({"customerID": 7, "subject": "s"})).await;
     let request = Idempotency::new(writer(), "key".parse().unwrap(), Fingerprint::new([1; 32]));
-    let body = fields(json!({"customerID": 7, "subject": "s"}));
+    let body = new_ticket(json!({"customerID": 7, "subject": "s"}));
     recorded.tickets.create(&writer(), Visibility::All, &body, Some(&request)).await.unwrap();
     recorded.change(id, json!({"customerID": 8})).await;
     #[expect(clippy::disallowed_methods, reason = "a look at a small table")]
