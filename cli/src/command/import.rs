@@ -283,6 +283,9 @@ impl Source<'_> {
                 report.refuse(number, &violations, progress);
             }
         }
+        for (field, rows) in &losses.one_line {
+            self.import.say(&format!("{field}: line breaks became spaces on {rows} lines"));
+        }
         for (field, rows) in &losses.replaced {
             self.import.say(&format!("{field}: replaced by the map's `otherwise` on {rows} lines"));
         }

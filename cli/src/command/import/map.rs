@@ -44,6 +44,9 @@ struct FieldMap {
     empty: Option<Text>,
     /// The format of dates, as for `strftime`.
     format: Option<String>,
+    /// Whether line breaks and other control characters are replaced by a space.
+    #[serde(default)]
+    one_line: bool,
 }
 
 /// A text, or a number as a text.
@@ -84,6 +87,7 @@ enum Origin {
         otherwise: Option<String>,
         empty: Option<String>,
         format: Option<DateFormat>,
+        one_line: bool,
     },
 }
 
@@ -94,6 +98,8 @@ pub(super) struct Losses {
     pub(super) columns: BTreeMap<Rc<str>, u64>,
     /// For each field: the rows whose value was replaced because the field does not accept it.
     pub(super) replaced: BTreeMap<&'static str, u64>,
+    /// For each field: the rows whose value was written on one line.
+    pub(super) one_line: BTreeMap<&'static str, u64>,
     /// The rows in which every cell is empty.
     pub(super) empty_rows: u64,
     /// The rows that have fewer cells than the header.
@@ -169,12 +175,19 @@ impl ColumnMap {
         for Rule { field, from } in &self.rules {
             let text = match from {
                 Origin::Constant(text) => text.clone(),
-                Origin::Column { name, values, otherwise, empty, format } => {
+                Origin::Column { name, values, otherwise, empty, format, one_line } => {
                     let cell = by_name.get(&folded(name)).map_or("", |(_, cell)| &**cell);
+                    let cell = match on_one_line(cell).filter(|_| *one_line) {
+                        Some(cell) => {
+                            *losses.one_line.entry(field).or_default() += 1;
+                            Cow::Owned(cell)
+                        }
+                        None => Cow::Borrowed(cell),
+                    };
                     if cell.trim().is_empty() {
                         empty.clone().unwrap_or_default()
                     } else {
-                        let mapped = values.get(&folded(cell)).map_or(cell, String::as_str);
+                        let mapped = values.get(&folded(&cell)).map_or(&*cell, String::as_str);
                         let text = if is_date(field) {
                             self.dates.read(field, mapped.trim(), format.as_ref())
                         } else {
@@ -235,6 +248,15 @@ fn joined(cells: &[(Rc<str>, String)]) -> BTreeMap<String, (&Rc<str>, Cow<'_, st
     by_name
 }
 
+/// A text of several lines on one, for the fields that are one line; `None` if it is one already.
+fn on_one_line(text: &str) -> Option<String> {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.trim().contains(breaks).then(|| {
+        let parts = text.split(breaks).map(str::trim).filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join(" ")
+    })
+}
+
 /// The most names of columns in a message.
 const MOST_LISTED: usize = 50;
 
@@ -258,7 +280,7 @@ impl Rule {
 
 impl FieldMap {
     fn rule(self, field: &'static str) -> Result<Rule, String> {
-        let Self { column, constant, values, otherwise, empty, format } = self;
+        let Self { column, constant, values, otherwise, empty, format, one_line } = self;
         if format.is_some() && !is_date(field) {
             return Err("is no date; format does not belong to it".into());
         }
@@ -270,13 +292,20 @@ impl FieldMap {
                 otherwise: otherwise.map(Text::into),
                 empty: empty.map(Text::into),
                 format,
+                one_line,
             },
             (None, Some(text))
-                if values.is_empty() && otherwise.is_none() && empty.is_none() && format.is_none() =>
+                if values.is_empty()
+                    && otherwise.is_none()
+                    && empty.is_none()
+                    && format.is_none()
+                    && !one_line =>
             {
                 Origin::Constant(text.into())
             }
-            (None, Some(_)) => return Err("values, otherwise, empty and format belong to a column".into()),
+            (None, Some(_)) => {
+                return Err("values, otherwise, empty, format and one_line belong to a column".into());
+            }
             (Some(_), Some(_)) => return Err("has a column and a constant; it needs one of them".into()),
             (None, None) => return Err("needs a column or a constant".into()),
         };
@@ -380,6 +409,18 @@ mod tests {
         let expected = serde_json::json!({"subject": "(none)", "status": "closed", "ticketType": "support", "createdDate": "2024-01-01T10:00:00Z"});
         assert_eq!(ticket.unwrap(), expected);
         assert_eq!(losses.replaced["status"], 1);
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_put_on_one_where_the_map_says_so_and_counted() {
+        let map = "[fields]\nsubject = { column = \"S\", one_line = true }\nusers = { column = \"S\" }";
+        let (made, losses) = apply(map, &[("S", " wrong \r\n\r\n\tkey\u{2028}again\n")]);
+        let made = made.unwrap();
+        assert_eq!(made["subject"], "wrong key again");
+        assert_eq!(made["users"], " wrong \r\n\r\n\tkey\u{2028}again\n");
+        assert_eq!(losses.one_line.into_iter().collect::<Vec<_>>(), [("subject", 1)]);
+        let (made, losses) = apply(map, &[("S", "wrong  key\n")]);
+        assert_eq!((&made.unwrap()["subject"], losses.one_line.len()), (&Value::from("wrong  key\n"), 0));
     }
 
     #[test]
