@@ -93,6 +93,8 @@ def a_deployment_does_what_it_says():
     until(lambda: [entry["change"] for entry in history()] == ["created", "updated"], "its history comes by the stream")
     check(history()[1]["fields"] == {"subject": "after", "status": "resolved"}, "with what changed")
     check(all(entry["by"] == key.split("_")[1] for entry in history()), "and by whom")
+    feed = lambda: [event["type"] for event in call(key, "GET", "/events/")[1] or [] if event["ticket"] == ticket["id"]]
+    until(lambda: feed() == ["ticket.created", "ticket.updated"], "and the feed has both, once they have settled")
 
     schedule = physical["ExportTicketsFunctionSchedule"]
     schedule = aws["scheduler"].get_schedule(Name=schedule.split("/")[-1])

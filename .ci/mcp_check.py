@@ -21,7 +21,7 @@ presets = os.environ | {"TICKET_TYPES": "sales, billing, hardware"}
 server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=presets)
 lines = dict(next(server.stdout).split(maxsplit=1) for _ in range(2))
 base, all_scopes = lines["API"].strip().removesuffix("/tickets/"), lines["key"].strip()
-READING = {"list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"}
+READING = {"list_tickets", "get_ticket", "get_ticket_history", "list_events", "get_ticket_configuration"}
 WRITING = {"create_ticket", "update_ticket"}
 DELETING = {"delete_ticket"}
 
@@ -118,6 +118,16 @@ async def every_tool(mode):
                 page = {"id": ticket["id"], "versionAfter": len(entries)}
         assert [entry["change"] for entry in entries] == ["created", "updated", "updated"], entries
         assert entries[1]["fields"] == {"owner": "grace", "status": "assigned"} and entries[2]["fields"] == {"owner": None}
+
+        for _ in range(100):
+            changes = (await done(client, "list_events", type="ticket.updated"))["events"]
+            events = [event for event in changes if event["ticket"] == ticket["id"]]
+            if len(events) == 2:
+                break
+            await asyncio.sleep(0.2)  # An event is shown once it has settled.
+        assert [event["fields"] for event in events] == [["owner", "status"], ["owner"]] and "owner" not in events[1], events
+        page = await done(client, "list_events", type=["ticket.updated"], limit=1)
+        assert (await done(client, "list_events", **{**page["next"], "limit": 50}))["events"] == changes[1:], page
 
         assert await done(client, "delete_ticket", id=ticket["id"]) == {"deleted": ticket["id"]}
         text = await refused(client, "get_ticket", id=ticket["id"])

@@ -155,10 +155,10 @@ struct Logged {
     damaged: u32,
 }
 
-fn app(sdk_config: &SdkConfig, paper: &Paper) -> Arc<App> {
+fn app(sdk_config: &SdkConfig, paper: &Paper, clock: Clock) -> Arc<App> {
     let config = Config::from_lookup(|_| None).unwrap();
     let log = Log::to(config.log.clone(), Form::Json, paper.clone());
-    Arc::new(App { log, ..App::open(config, sdk_config, Clock::system()) })
+    Arc::new(App { log, ..App::open(config, sdk_config, clock) })
 }
 
 async fn send(app: &Arc<App>, key: &str, method: &str, path: &str, body: &Value) {
@@ -195,7 +195,8 @@ async fn log_of(operation: &'static str, damage: Damage) -> Logged {
         ticket.as_object().unwrap().values().filter_map(Value::as_str).map(str::to_owned).collect();
     secrets.extend(["LaterSubjectOfSecrets", "NoteOfTheKeyThatIsSecret"].map(str::to_owned));
     secrets.extend([hash, token.reveal().rsplit('_').next().unwrap().to_owned()]);
-    let (key, sound) = (token.reveal(), app(&engine.sdk_config(), &paper));
+    let (key, began) = (token.reveal(), Clock::system().now());
+    let sound = app(&engine.sdk_config(), &paper, Clock::system());
     send(&sound, &key, "POST", "/tickets/", &ticket).await;
     send(&sound, &key, "PATCH", "/tickets/1", &json!({"subject": "LaterSubjectOfSecrets"})).await;
     let records = json!({"Records": engine.take_stream()}).to_string();
@@ -218,10 +219,15 @@ async fn log_of(operation: &'static str, damage: Damage) -> Logged {
         ("DELETE", "/tickets/1", Value::Null),
     ] {
         // Each time an instance that remembers nothing.
-        send(&app(&sdk_config, &paper), &key, method, path, &body).await;
+        send(&app(&sdk_config, &paper, Clock::system()), &key, method, path, &body).await;
+    }
+    // By then what was recorded has settled. The feed is read from its start, and without looking for that.
+    let later = Clock::new(|| Clock::system().now().plus(Duration::from_secs(60)));
+    for path in ["/events/".to_owned(), format!("/events/?since={began}")] {
+        send(&app(&sdk_config, &paper, later.clone()), &key, "GET", &path, &Value::Null).await;
     }
     let records = json!({"Records": engine.take_stream()}).to_string();
-    let broken = app(&sdk_config, &paper);
+    let broken = app(&sdk_config, &paper, Clock::system());
     // The stream's records may be damaged as well, as far as Lambda can still deliver them.
     let (_, retyped, _) = damage.done_to(200, &records);
     for event in [records.as_bytes(), &retyped] {
@@ -230,7 +236,6 @@ async fn log_of(operation: &'static str, damage: Damage) -> Logged {
             record_changes::answer_logged(&broken.history, &broken.log, &Clock::system(), event).await;
         }
     }
-    let later = Clock::new(|| Clock::system().now().plus(Duration::from_secs(60)));
     let exporter = Exporter::new(broken.tickets.clone(), Store::new(InMemory::new()), later);
     let invocation = Invocation { deadline: Timestamp::MAX, request_id: None, trace: None };
     let _ = export_tickets::answer_logged(&exporter, &broken.log, Default::default(), &invocation).await;

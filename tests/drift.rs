@@ -191,26 +191,28 @@ fn the_template_s_tables_are_those_that_the_local_database_gets() {
     let history = &template["Resources"][schema::HISTORY]["Properties"];
     assert_eq!(key(history), expected(&schema::HISTORY_KEY));
     assert_eq!(text(&history["TimeToLiveSpecification"]["AttributeName"]), schema::EXPIRES);
-    let declared = history["AttributeDefinitions"].as_sequence().unwrap().iter();
-    let declared: Vec<_> = declared.map(|a| (text(&a["AttributeName"]), text(&a["AttributeType"]))).collect();
-    assert_eq!(declared, schema::HISTORY_KEY.each_ref().map(|(name, kind)| (*name, kind.as_str())));
 
-    let indexes = tickets["GlobalSecondaryIndexes"].as_sequence().unwrap();
-    assert_eq!(indexes.len(), schema::INDEXES.len());
-    let mut attributes: BTreeMap<String, String> = BTreeMap::new();
-    attributes.extend(schema::TICKETS_KEY.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
-    for (declared, index) in indexes.iter().zip(schema::INDEXES) {
-        assert_eq!((text(&declared["IndexName"]), key(declared)), (index.name, expected(&index.key)));
-        assert_eq!(declared["Projection"]["ProjectionType"], "INCLUDE");
-        let included: Vec<_> =
-            declared["Projection"]["NonKeyAttributes"].as_sequence().unwrap().iter().map(text).collect();
-        assert_eq!(included, index.includes);
-        attributes.extend(index.key.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+    for (table, of_table, in_code) in [
+        (tickets, &schema::TICKETS_KEY, &schema::INDEXES[..]),
+        (history, &schema::HISTORY_KEY, &schema::HISTORY_INDEXES),
+    ] {
+        let indexes = table["GlobalSecondaryIndexes"].as_sequence().unwrap();
+        assert_eq!(indexes.len(), in_code.len());
+        let mut attributes: BTreeMap<String, String> = BTreeMap::new();
+        attributes.extend(of_table.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+        for (declared, index) in indexes.iter().zip(in_code) {
+            assert_eq!((text(&declared["IndexName"]), key(declared)), (index.name, expected(&index.key)));
+            assert_eq!(declared["Projection"]["ProjectionType"], "INCLUDE");
+            let included: Vec<_> =
+                declared["Projection"]["NonKeyAttributes"].as_sequence().unwrap().iter().map(text).collect();
+            assert_eq!(included, index.includes);
+            attributes.extend(index.key.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+        }
+        let declared = table["AttributeDefinitions"].as_sequence().unwrap().iter();
+        let declared =
+            declared.map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
+        assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
     }
-    let declared = tickets["AttributeDefinitions"].as_sequence().unwrap();
-    let declared =
-        declared.iter().map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
-    assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
     for table in [tickets, keys, history] {
         assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
         assert_eq!(table["DeletionProtectionEnabled"], true);

@@ -1,21 +1,22 @@
 //! Tests that nothing is lost, doubled or missing. Random writers use the API while the database fails at
-//! random, and sync clients follow the documented procedures. At the end every copy equals the table, and
-//! each ticket's history has every version once.
+//! random, and sync clients follow the documented procedures. At the end every copy equals the table,
+//! each ticket's history has every version once, and readers of the feed have got an event of each.
 //!
 //! `EXACTNESS_SEEDS` is the number of seeds, `EXACTNESS_FIRST` the first one. A failure names its seed, which
 //! repeats it exactly.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use support::clients::{Connector, Copy, Poller, Tail, id, records, table};
+use support::clients::{Connector, Copy, Follower, Place, Poller, Tail, id, records, table};
+use support::events;
 use support::model::Faults;
 use support::simulation::{Reply, Simulation, simulate};
-use support::stream::{Stream, recorded};
+use support::stream::{Histories, Stream, recorded};
 use support::version;
 use tickets_domain::{PresetLists, Settings};
 use tokio::task::JoinHandle;
@@ -241,8 +242,9 @@ fn run(seed: u64) -> Result<(), String> {
         // Tickets lie in two buckets, after some empty ones.
         let base = 1000 * rng.u64(1..4) - rng.u64(1..20);
         api.model.skip_to(base);
+        let customer = api.caller_of(1).await;
         api.model.set(Faults::everything());
-        let mut stream = Stream::start(&api.model, Rng::with_seed(!seed));
+        let mut stream = Stream::start(&api, Rng::with_seed(!seed));
         let told = Rc::new(RefCell::new(Acknowledged { highest: base + 1, ..Acknowledged::default() }));
         // A deployment is under way: some instances give new tickets another status and priority than others.
         let lists = PresetLists {
@@ -272,6 +274,8 @@ fn run(seed: u64) -> Result<(), String> {
             })
             .collect();
         let (mut connector, mut tail) = (Connector::default(), Tail::default());
+        let mut followers = [Place::Cursor, Place::Since].map(Follower::new);
+        let mut of_customer = Follower::new(Place::Both);
         while writers.iter().any(|writer| !writer.is_finished()) {
             for poller in &mut pollers {
                 poller.pass(&api, rng.usize(1..6)).await;
@@ -279,6 +283,10 @@ fn run(seed: u64) -> Result<(), String> {
             connector.pass(&api, rng.usize(1..6)).await;
             tail.pass(&api).await;
             QUEUES[rng.usize(..QUEUES.len())].read(&api).await?;
+            for follower in &mut followers {
+                follower.pass(&api, rng.usize(1..6)).await;
+            }
+            of_customer.pass(&customer, rng.usize(1..6)).await;
             stream.pass().await;
             tokio::time::sleep(Duration::from_millis(rng.u64(100..4000))).await;
         }
@@ -305,6 +313,11 @@ fn run(seed: u64) -> Result<(), String> {
         }
 
         stream.replay().await;
+        tokio::time::sleep(SETTLE + Duration::from_secs(1)).await;
+        for follower in &mut followers {
+            follower.pass(&api, 3).await;
+        }
+        of_customer.pass(&customer, 3).await;
         let table = table(&api).await;
         let copies =
             [("Link", &pollers[0].copy), ("idAfter", &pollers[1].copy), ("settled", &connector.copy)];
@@ -347,7 +360,11 @@ fn run(seed: u64) -> Result<(), String> {
         }
         let told = told.take();
         exact(&api, &table, &told).await?;
-        recorded(&api, &table).await?;
+        let histories = recorded(&api, &table).await?;
+        let mut late = Follower::new(Place::Cursor);
+        late.pass(&api, 1000).await;
+        read_all(&followers, &late, &of_customer, &histories, &stream.given_up)?;
+        kept(&late.seen, &table)?;
         for (subject, sent) in told.unheard {
             let reply = sent.await.map_err(|panic| panic.to_string())?;
             if reply.status == 201 && told.created.get(&subject) != Some(&reply.body) {
@@ -356,6 +373,53 @@ fn run(seed: u64) -> Result<(), String> {
         }
         Ok(())
     })
+}
+
+/// Checks that the readers of the feed have read an event of every version, and none else.
+fn read_all(
+    followers: &[Follower; 2],
+    late: &Follower,
+    of_customer: &Follower,
+    histories: &Histories,
+    given_up: &BTreeSet<(u64, u64)>,
+) -> Result<(), String> {
+    let [by_cursor, by_since] = followers;
+    for (reader, follower) in [("by cursor", by_cursor), ("from the start", late)] {
+        events::exact(&follower.seen, histories, given_up)
+            .map_err(|what| format!("events {reader}: {what}"))?;
+    }
+    let since: BTreeSet<_> = by_since.seen.iter().map(|event| event["id"].as_str()).collect();
+    let all: BTreeSet<_> = late.seen.iter().map(|event| event["id"].as_str()).collect();
+    if since != all {
+        return Err(format!("events by since: {since:?}, not {all:?}"));
+    }
+    let seen: Vec<_> = of_customer.seen.iter().map(events::version).collect();
+    let should = events::of_customer(&late.seen, 1);
+    if seen.len() != should.len() || seen.iter().copied().collect::<BTreeSet<_>>() != should {
+        return Err(format!("events of a customer: {seen:?}, not {should:?}"));
+    }
+    let foreign = |event: &&Value| !event["customerID"].is_null() && event["customerID"] != 1;
+    match of_customer.seen.iter().find(foreign) {
+        Some(event) => Err(format!("events of a customer: {event}")),
+        None => Ok(()),
+    }
+}
+
+/// Checks that the last event of a ticket shows it as it is, and that none of a deleted one shows what it was.
+fn kept(events: &[Value], table: &Copy) -> Result<(), String> {
+    let shown = ["status", "ticketType", "ticketPriority", "owner"];
+    for (id, record) in table {
+        let is_of = |event: &&Value| events::version(event).0 == *id;
+        let is_deleted = !record["deletedDate"].is_null();
+        let versions = events.iter().filter(is_of);
+        let last = versions.clone().map(events::version).max();
+        for event in versions.filter(|event| is_deleted || Some(events::version(event)) == last) {
+            if shown.iter().any(|name| event[name] != record[name]) {
+                return Err(format!("{event} is of {record}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the table holds what was acknowledged.

@@ -11,6 +11,7 @@ mod events;
 mod exactness;
 mod export;
 mod faults;
+mod feed;
 mod generated;
 mod history;
 mod import;

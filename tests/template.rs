@@ -128,6 +128,18 @@ fn the_counter_and_the_checkpoint_are_written_by_the_functions_that_own_them() {
 }
 
 #[test]
+fn the_feed_reads_the_counter_and_no_ticket() {
+    let template = template();
+    let statements = statements(&template, &functions(&template)["ListEventsFunction"]);
+    let is_of_tickets = |statement: &&Yaml| untagged(&statement["Resource"]).as_str() == Some("Tickets.Arn");
+    let of_tickets = statements.iter().filter(is_of_tickets);
+    let conditions: Vec<_> = of_tickets.map(|statement| &statement["Condition"]).collect();
+    let [condition] = conditions[..] else { panic!("{conditions:?}") };
+    let keys = condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"].as_sequence().unwrap();
+    assert_eq!(keys.iter().map(text).collect::<Vec<_>>(), [COUNTER]);
+}
+
+#[test]
 fn what_cannot_be_made_again_stays_when_the_stack_is_removed() {
     let template = template();
     let kinds = [

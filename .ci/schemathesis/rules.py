@@ -81,6 +81,8 @@ def make_valid(template, path, query, headers, body):
         body["customerEmail"] = "ada@example.com"
     if isinstance(body.get("subject"), str):
         body["subject"] = "a" + body["subject"][1:]
+    if isinstance(query.get("after"), str):
+        query["after"] = "019ab697e8000000000000002b" + query["after"][26:]  # A time that there is, and a ticket
     if "id" in query:
         query["id"] = ",".join(str(min(int(id), HIGHEST_ID)) for id in query["id"].split(","))
     # The calendar: months differ in length, and an offset must not leave the years of four digits.

@@ -12,7 +12,7 @@ pub mod error;
 pub mod mcp;
 pub mod patience;
 
-pub use api::{Answered, Client, Creation, Page, Row, http_client};
+pub use api::{Answered, Client, Creation, EventPage, Page, Row, http_client};
 pub use connect::{Api, BaseUrl};
 pub use error::ClientError;
 pub use patience::Patience;

@@ -971,7 +971,8 @@ impl Drop for Agent {
     }
 }
 
-const READING: [&str; 4] = ["list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"];
+const READING: [&str; 5] =
+    ["list_tickets", "get_ticket", "get_ticket_history", "list_events", "get_ticket_configuration"];
 
 #[test]
 fn an_agent_gets_a_refusal_for_its_limit_at_once() {
@@ -1006,10 +1007,14 @@ async fn an_agent_is_told_when_it_becomes_known_which_tools_its_key_may_use() {
 #[tokio::test]
 async fn every_result_fits_an_agent_and_nothing_is_lost_by_that() {
     let home = TempDir::new().unwrap();
-    let server = Server::start(home.path(), &ANY_PORT);
+    let mut command = tickets(home.path(), &ANY_PORT);
+    command.env("SETTLE_SECONDS", "4"); // The least that can be configured
+    let server = Server::of(command);
     let http = http();
     let content = "The invoice says \"3 €\".\n".repeat(9000);
-    let ticket = serde_json::json!({"customerID": 1, "subject": "s".repeat(500), "users": "u".repeat(4096)});
+    let ticket = serde_json::json!({
+        "customerID": 1, "subject": "s".repeat(500), "users": "u".repeat(4096), "owner": "ü".repeat(2048),
+    });
     let post = async |body: &Value| {
         let request = http.post(&server.api).bearer_auth(&server.key).json(body);
         assert!(request.send().await.unwrap().status().is_success());
@@ -1047,6 +1052,28 @@ async fn every_result_fits_an_agent_and_nothing_is_lost_by_that() {
     }
     assert_eq!(ids, (1..=100).map(|id: u64| Value::from(id.to_string())).collect::<Vec<_>>());
     assert!(pages > 2, "fewer than asked for fit a page: {pages}");
+
+    let (mut told, mut short, mut next) =
+        (BTreeSet::new(), 0, serde_json::json!({"limit": 50, "type": ["ticket.created"]}));
+    // Events are listed once they have settled.
+    for _ in 0..200 {
+        let page = agent.get("list_events", next.clone());
+        let events = page["events"].as_array().unwrap();
+        for event in events {
+            assert!(told.insert(event["ticket"].as_str().unwrap().to_owned()), "{event} comes twice");
+        }
+        short += usize::from(page["next"].is_object() && events.len() < 50);
+        match (&page["next"], events.last()) {
+            (Value::Object(_), _) => next = page["next"].clone(),
+            (_, Some(last)) => next["after"] = last["id"].clone(),
+            (_, None) => {}
+        }
+        if told.len() == 100 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(told.len() == 100 && short > 0, "{} events, {short} pages of fewer than asked for", told.len());
 
     let patched = serde_json::json!({"id": "100", "owner": "o", "ticketContent": format!("{content}!")});
     let changed = agent.get("update_ticket", patched);
@@ -1236,6 +1263,45 @@ async fn watch_outlasts_an_outage_and_says_from_when_to_go_on() {
     assert_eq!(refused.status.code(), Some(1));
     let says = text(&refused.stderr);
     assert!(says.starts_with("to go on from here: --since 2026-01-02T00:00:00.000Z\nerror: 401"), "{says}");
+}
+
+#[tokio::test]
+async fn events_are_printed_once_each_and_followed() {
+    let home = TempDir::new().unwrap();
+    let mut command = tickets(home.path(), &ANY_PORT);
+    command.env("SETTLE_SECONDS", "4"); // The least that can be configured
+    let server = Server::of(command);
+    let events = |arguments: &[&str]| {
+        let mut command = tickets(home.path(), &[&["events"], arguments].concat());
+        command.env("TICKETS_API", server.api.trim_end_matches("/tickets/")).env("TICKETS_KEY", &server.key);
+        command
+    };
+    let mut follow = events(&["--follow", "--every", "1", "--type", "ticket.created,ticket.deleted"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut next = || shown.next().unwrap().unwrap();
+    let http = http();
+    let post = http.post(&server.api).bearer_auth(&server.key);
+    post.json(&serde_json::json!({"customerID": 42, "subject": "first"})).send().await.unwrap();
+    let ticket = format!("{}1", server.api);
+    let patch = http.patch(&ticket).bearer_auth(&server.key);
+    patch.json(&serde_json::json!({"owner": "grace"})).send().await.unwrap();
+    let line = next();
+    assert!(line.contains("created  1  version 1  customer 42  by "), "{line}");
+    assert!(line.ends_with("customerID, status, subject, ticketPriority"), "{line}");
+    http.delete(&ticket).bearer_auth(&server.key).send().await.unwrap();
+    let line = next();
+    assert!(line.contains("deleted  1  version 3  customer 42"), "{line}");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    let all = events(&["--json"]).output().unwrap();
+    let all: Vec<Value> = text(&all.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(all.iter().map(|event| event["version"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    let rest = events(&["--after", all[0]["id"].as_str().unwrap()]).output().unwrap();
+    assert_eq!(text(&rest.stdout).lines().count(), 2);
+    let last = format!("--after {}", all[2]["id"].as_str().unwrap());
+    assert!(text(&rest.stderr).contains(&last), "{}", text(&rest.stderr));
+    assert_eq!(events(&["--after", "x"]).output().unwrap().status.code(), Some(2));
 }
 
 /// What `tickets history 1` prints, once it has this many entries.

@@ -1,6 +1,7 @@
 //! What the tests share: above all [`Api`], an API on the embedded engine with an HTTP client for it.
 
 pub mod clients;
+pub mod events;
 pub mod files;
 pub mod model;
 pub mod operation;

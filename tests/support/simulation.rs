@@ -113,18 +113,33 @@ impl Simulation {
 
     /// The same API for another caller, whose key has this limit or none.
     pub async fn other_caller(&self, limit: Option<RateLimit>) -> Self {
+        self.caller(|key| key.limit = limit).await
+    }
+
+    /// The same API for a caller who may see only this customer's tickets.
+    pub async fn caller_of(&self, customer: u64) -> Self {
+        self.caller(|key| key.customer = Some(customer.try_into().expect("a customer"))).await
+    }
+
+    async fn caller(&self, edit: impl FnOnce(&mut ApiKey)) -> Self {
         let token = BearerToken::generate().expect("randomness");
-        let key = ApiKey { limit, ..ApiKey::new(&token, Scope::ALL, self.clock.now()) };
+        let mut key = ApiKey::new(&token, Scope::ALL, self.clock.now());
+        edit(&mut key);
         let keys = Keys::new(DynamoDb::new(&self.model.sdk_config()), schema::API_KEYS, self.clock.clone());
         keys.insert(&key).await.expect("a stored key");
         Self { key: token.reveal(), ..self.clone() }
     }
 
-    fn instance(&self) -> Instance {
+    /// A clock that differs a little from the true time.
+    pub fn skewed_clock(&self) -> Clock {
         let (skew, clock) = (fastrand::i64(-SKEW..=SKEW), self.clock.clone());
-        let clock = Clock::new(move || {
+        Clock::new(move || {
             Timestamp::from_millis(clock.now().millis() + skew).expect("a time like the true one")
-        });
+        })
+    }
+
+    fn instance(&self) -> Instance {
+        let clock = self.skewed_clock();
         let mut config = Config::from_lookup(|_| None).expect("a configuration");
         config.settings = self.settings.clone();
         config.presets = self.presets.clone();

@@ -50,6 +50,16 @@ pub struct Page {
     pub sync_until: Option<Timestamp>,
 }
 
+/// One page of the feed of events.
+#[derive(Debug)]
+pub struct EventPage {
+    pub events: Vec<Box<RawValue>>,
+    /// The parameter with which the next page begins, and its value; `None` if there is no next page yet.
+    pub next: Option<(String, String)>,
+    /// This page and those after it contain every event recorded up to this time.
+    pub sync_until: Option<Timestamp>,
+}
+
 /// A ticket as the API returned it.
 #[derive(Debug, Clone)]
 pub struct Answered {
@@ -119,16 +129,12 @@ impl Client {
 
     /// One page of the list at `path`.
     pub async fn list(&self, path: &str, query: &[(&str, String)]) -> Result<Page, ClientError> {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let pair = |(name, value): &(&str, String)| format!("{}={}", encoded(name), encoded(value));
-        let query: Vec<_> = query.iter().map(pair).collect();
-        let path = format!("{path}?{}", query.join("&"));
-        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
+        let answer = self.send(Method::GET, &with_query(path, query), None, &[]).await?.expect(200)?;
         let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
         let records: Vec<Box<RawValue>> =
             serde_json::from_slice(&answer.body).map_err(|error| strange(error.to_string()))?;
         let rows: Result<Vec<_>, _> = records.into_iter().map(row).collect();
-        let sync_until = answer.headers.get(SYNC_UNTIL).and_then(|value| value.to_str().ok()?.parse().ok());
+        let sync_until = answer.sync_until();
         let end = match answer.headers.get(LINK) {
             Some(link) => next_page(link.to_str().unwrap_or_default())
                 .ok_or_else(|| strange("its Link says not where to go on".into()))?,
@@ -153,6 +159,23 @@ impl Client {
         let path = format!("/tickets/{id}/history/?versionAfter={version_after}{limit}");
         let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
         Ok((answer.json()?, answer.headers.contains_key(LINK)))
+    }
+
+    /// A page of the feed of events.
+    pub async fn events(&self, query: &[(&str, String)]) -> Result<EventPage, ClientError> {
+        let answer = self.send(Method::GET, &with_query("/events/", query), None, &[]).await?.expect(200)?;
+        let nowhere = || ClientError::Strange {
+            url: answer.url.clone(),
+            reason: "its Link says not where to go on".into(),
+        };
+        // The place where the next page begins comes last.
+        let place = |link: &str| {
+            let (name, value) = link.split('>').next()?.rsplit(['?', '&']).next()?.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        let next = answer.headers.get(LINK).map(|link| place(link.to_str().unwrap_or_default()));
+        let next = next.map(|place| place.ok_or_else(nowhere)).transpose()?;
+        Ok(EventPage { events: answer.json()?, next, sync_until: answer.sync_until() })
     }
 
     /// The API's configuration: the values of the preset fields, and every limit.
@@ -317,6 +340,13 @@ impl Client {
     }
 }
 
+/// A path with a query. Names are encoded too: an agent may make them up.
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pair = |(name, value): &(&str, String)| format!("{}={}", encoded(name), encoded(value));
+    format!("{path}?{}", query.iter().map(pair).collect::<Vec<_>>().join("&"))
+}
+
 fn if_match_header(tag: Option<Tag>) -> Vec<(HeaderName, String)> {
     tag.map(|tag| (IF_MATCH, etag::text(tag))).into_iter().collect()
 }
@@ -386,6 +416,10 @@ impl Answer {
                 ClientError::Strange { url: url.clone(), reason }
             }
         }
+    }
+
+    fn sync_until(&self) -> Option<Timestamp> {
+        self.headers.get(SYNC_UNTIL)?.to_str().ok()?.parse().ok()
     }
 
     /// The answer's body, parsed.

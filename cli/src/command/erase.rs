@@ -63,9 +63,9 @@ impl Erase {
         private::by_default();
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
         let settings = opened.config(&self.tables.tickets_table, &[]).await?.settings;
-        let tickets =
-            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, Clock::system(), settings);
-        let history = History::new(opened.dynamodb.clone(), &self.history_table);
+        let (dynamodb, clock) = (&opened.dynamodb, Clock::system());
+        let history = History::new(dynamodb.clone(), &self.history_table, clock.clone(), settings.clone());
+        let tickets = Tickets::new(dynamodb.clone(), &self.tables.tickets_table, clock, settings);
         if !self.is_meant(&tickets).await? {
             output::note(format!("ticket {} stays", self.id));
             return Ok(());

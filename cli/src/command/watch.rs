@@ -46,6 +46,37 @@ struct Seen {
 /// How long the API may be away before the command ends.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(60 * 60);
 
+/// Polls every so many seconds, for ever, also while the API does not answer.
+///
+/// # Errors
+/// If the API refuses, or does not answer for an hour.
+pub(super) async fn follow(
+    every: u64,
+    mut poll: impl AsyncFnMut() -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let mut away = None;
+    loop {
+        match poll().await {
+            Ok(()) => {
+                if away.take().is_some() {
+                    output::note("the API answers again");
+                }
+            }
+            Err(CommandError::Client(error)) if error.is_temporary() => {
+                let since = *away.get_or_insert_with(|| {
+                    output::note(format!("{error}\ntrying again for an hour"));
+                    Instant::now()
+                });
+                if since.elapsed() > LONGEST_OUTAGE {
+                    return Err(error.into());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(Duration::from_secs(every)).await;
+    }
+}
+
 impl Watch {
     /// Prints changes until interrupted, and then from when on to go on.
     ///
@@ -55,35 +86,11 @@ impl Watch {
         let client = self.api.client()?;
         let mut seen = Seen { since: self.since.unwrap_or(Clock::system().now()), shown: HashMap::new() };
         let ended = tokio::select! {
-            ended = self.follow(&client, &mut seen) => ended,
+            ended = follow(self.every, async || self.poll(&client, &mut seen).await) => ended,
             () = interrupted() => Ok(()),
         };
         output::note(format!("to go on from here: --since {}", seen.since));
         ended
-    }
-
-    async fn follow(&self, client: &Client, seen: &mut Seen) -> Result<(), CommandError> {
-        let mut away = None;
-        loop {
-            match self.poll(client, seen).await {
-                Ok(()) => {
-                    if away.take().is_some() {
-                        output::note("the API answers again");
-                    }
-                }
-                Err(CommandError::Client(error)) if error.is_temporary() => {
-                    let since = *away.get_or_insert_with(|| {
-                        output::note(format!("{error}\ntrying again for an hour"));
-                        Instant::now()
-                    });
-                    if since.elapsed() > LONGEST_OUTAGE {
-                        return Err(error.into());
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(Duration::from_secs(self.every)).await;
-        }
     }
 
     /// Prints what changed since the last poll.

@@ -171,6 +171,7 @@ pub async fn answer(
         Function::DeleteTicket => delete_ticket::answer(app, event).await,
         Function::GetTicketConfiguration => get_ticket_configuration::answer(app, event).await,
         Function::ListTicketHistory => list_ticket_history::answer(app, event).await,
+        Function::ListEvents => list_events::answer(app, event).await,
     }
 }
 

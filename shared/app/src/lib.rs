@@ -55,8 +55,13 @@ impl App {
     pub fn open(config: Config, sdk_config: &SdkConfig, clock: Clock) -> Self {
         let dynamodb = DynamoDb::new(sdk_config);
         Self {
+            history: History::new(
+                dynamodb.clone(),
+                config.history_table,
+                clock.clone(),
+                config.settings.clone(),
+            ),
             tickets: Tickets::new(dynamodb.clone(), config.tickets_table, clock.clone(), config.settings),
-            history: History::new(dynamodb.clone(), config.history_table),
             presets: config.presets,
             keys: Keys::new(dynamodb, config.api_keys_table, clock.clone()),
             cors_origins: config.cors_origins,

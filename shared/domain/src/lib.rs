@@ -11,7 +11,7 @@
 //! - [`settings`]: what a deployment configures, and up to when changes are settled;
 //! - [`list`], [`continuation`]: how a page of a list ends, and what the next page needs to know;
 //! - [`visibility`]: which tickets a key can see;
-//! - [`history`]: who made which version of a ticket, and what it changed;
+//! - [`history`]: who made which version of a ticket, and what it changed; [`event`]: the feed of all of these;
 //! - [`export`]: the progress of an export of changes;
 //! - [`key`], [`limit`], [`idempotency`]: who sends a request, how often they may, and if it is a repeat;
 //! - [`usage`]: what a request consumed of the database;
@@ -21,6 +21,7 @@
 
 pub mod continuation;
 pub mod error;
+pub mod event;
 pub mod export;
 pub mod filter;
 pub mod history;
@@ -50,6 +51,7 @@ pub mod work_queue;
 
 pub use continuation::Continuation;
 pub use error::{Error, Result, Violation};
+pub use event::{Event, EventFields, EventFilter, EventId, EventType, EventsEnd};
 pub use filter::Filter;
 pub use history::{ChangeKind, HistoryEntry};
 pub use id::{CustomerId, TicketId, Version};

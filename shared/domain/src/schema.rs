@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::event::{EventId, EventType};
 use crate::history::ChangeKind;
 use crate::id::{CustomerId, MAX_SAFE_INTEGER, TicketId, Version};
 use crate::key::KeyId;
@@ -48,6 +49,8 @@ schema! {
     CustomerId = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_SAFE_INTEGER, "examples": [42]};
     Version = {"type": "integer", "format": "int64", "minimum": 1, "examples": [3]};
     ChangeKind = {"type": "string", "enum": ["created", "updated", "deleted"]};
+    EventId = {"type": "string", "pattern": "^[0-9a-f]{36}$", "examples": ["019ab697e8000000000000002b0000000002"]};
+    EventType = {"type": "string", "enum": ["ticket.created", "ticket.updated", "ticket.deleted"]};
     KeyId = {"type": "string", "pattern": "^[a-z0-9]{1,32}$", "examples": ["7f3kq2"]};
     Subject = {
         "type": "string",

@@ -4,10 +4,16 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use tickets_domain::Violation;
 use tickets_domain::error::Violations;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::time::InvalidTime;
+
+/// The characters to encode in a query: all except the unreserved ones of RFC 3986 and the colons of times,
+/// which a query may hold.
+pub(crate) const QUERY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 pub(crate) struct Parameters<'a> {
     given: Vec<(&'a str, &'a str)>,

@@ -10,18 +10,21 @@ use crate::log::Log;
 use crate::request::{MAX_BODY, Tickets};
 use crate::route::{CREATE_TICKET, CUSTOMER_TICKETS, GET_TICKET, LIST_TICKETS, OPENAPI, UPDATE_TICKET};
 use crate::{
-    Caller, HistoryReply, ListQuery, ListReply, Problem, Request, Response, Route, Service, event, reply,
+    Caller, EventsReply, HistoryReply, ListQuery, ListReply, Problem, Request, Response, Route, Service,
+    event, events, reply,
 };
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Context, RequestExt};
 use serde_json::{Map, Value, json};
+use tickets_domain::event as feed;
 use tickets_domain::idempotency::{Fingerprint, IdempotencyKey};
 use tickets_domain::key::InvalidKey;
 use tickets_domain::precondition::UnusableTag;
 use tickets_domain::{
-    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, Fit, HistoryEntry, KeyId,
-    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Tag,
-    TaggedTicket, Ticket, TicketInput, Timestamp, Version, Visibility,
+    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, EventId, EventType,
+    EventsEnd, Fit, HistoryEntry, KeyId, KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota,
+    Record, Result, Row, Scope, Tag, TaggedTicket, Ticket, TicketId, TicketInput, Timestamp, Version,
+    Visibility,
 };
 
 /// The token of the only key, and the current time.
@@ -702,6 +705,48 @@ fn a_history_takes_a_version_and_a_limit_and_nothing_else() {
             (response.status().as_u16(), json_of(&response)["errors"][0]["field"].clone()),
             (400, json!(bad.0))
         );
+    }
+}
+
+#[tokio::test]
+async fn the_feed_goes_on_after_its_last_event_or_at_the_time_up_to_which_it_was_read() {
+    let event = |version: u64| feed::Event {
+        id: EventId::new(now(), TicketId::FIRST, Version::new(version)),
+        kind: EventType::Updated,
+        ticket: TicketId::FIRST,
+        customer: None,
+        version: Version::new(version),
+        date: now(),
+        by: "ada".parse().unwrap(),
+        fields: vec!["owner".into()],
+        shown: feed::EventFields::default(),
+        left: None,
+    };
+    let feed = async |query: Vec<(&'static str, &'static str)>, end: EventsEnd| {
+        let finish = move |request: Request| {
+            let mut reply = EventsReply::default();
+            assert_eq!([reply.push(&event(2)), reply.push(&event(3))], [Fit::Added; 2]);
+            let epoch = Epoch::new("7f3a");
+            reply.finish(&request, &events::filter(query)?, end, &epoch, now())
+        };
+        asked(&crate::route::LIST_EVENTS, Event::new("GET", "/events/"), finish).await.unwrap()
+    };
+    let response = feed(vec![], EventsEnd::Complete).await;
+    assert_eq!(json_of(&response), json!([event(2), event(3)]));
+    assert_eq!((header(&response, "sync-until"), header(&response, "sync-epoch")), (Some(NOW), Some("7f3a")));
+    assert_eq!(header(&response, "link"), None);
+    let link = |query: &str| format!("</backend/api/v1/events/?{query}>; rel=\"next\"");
+    let last = event(3).id.to_string();
+    for (query, end, next) in [
+        (vec![], EventsEnd::Full, format!("after={last}")),
+        (vec![], EventsEnd::Paused(now()), format!("since={NOW}")),
+        (
+            vec![("since", "2026-01-01"), ("type", "ticket.updated,ticket.deleted"), ("limit", "2")],
+            EventsEnd::Full,
+            format!("type=ticket.updated%2Cticket.deleted&limit=2&after={last}"),
+        ),
+    ] {
+        assert_eq!(header(&feed(query, end).await, "link"), Some(link(&next).as_str()));
     }
 }
 

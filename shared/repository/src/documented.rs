@@ -44,6 +44,7 @@ fn kind(item: &item::Item) -> &'static str {
     let has = |name: &str| item.contains_key(name);
     match item.get("bucket").and_then(|bucket| bucket.as_s().ok()) {
         None if has("keyId") => "api key",
+        None if item["ticket"].as_n().unwrap() == "0" => "start",
         None => "entry",
         Some(bucket) if bucket == "counter" => "counter",
         Some(bucket) if bucket == "ranges" => "ranges",
@@ -119,6 +120,7 @@ async fn write_tickets(tickets: &Tickets) {
     tickets.dynamodb.client().put_item().table_name("Tickets").set_item(Some(void)).send().await.unwrap();
     tickets.start_epoch(100).await.unwrap();
     tickets.reserve_ranges(&[200], at(0)).await.unwrap().unwrap();
+    scripted::append(tickets, 1).await;
     tickets.note_configuration(&[("TOMBSTONE_DAYS".to_owned(), "90".to_owned())].into()).await.unwrap();
     let mut saved = tickets.checkpoint(ExportKind::Scheduled).await.unwrap();
     saved.checkpoint.watermark = Some(at(0));
@@ -149,7 +151,8 @@ async fn write_keys(tickets: &Tickets) {
 /// Records every version of the deleted ticket in the history.
 async fn write_history(tickets: &Tickets, puts: &[Value]) {
     schema::create_history_table(&tickets.dynamodb, "History").await.unwrap();
-    let history = History::new(tickets.dynamodb.clone(), "History");
+    let (dynamodb, clock) = (tickets.dynamodb.clone(), tickets.clock.clone());
+    let history = History::new(dynamodb, "History", clock, tickets.settings.clone());
     let of_two: Vec<_> = puts.iter().filter(|put| put["Item"]["id"]["N"] == "2").collect();
     let of_three: Vec<_> = puts.iter().filter(|put| put["Item"]["id"]["N"] == "3").collect();
     for versions in [of_two, of_three] {
@@ -158,7 +161,7 @@ async fn write_history(tickets: &Tickets, puts: &[Value]) {
         for put in versions {
             let record = json!({"SequenceNumber": "1", "NewImage": put["Item"], "OldImage": before});
             let record: StreamRecord = serde_json::from_value(record).unwrap();
-            history.record(record.version().unwrap().unwrap()).await.unwrap();
+            history.record(record.version().unwrap().unwrap(), None).await.unwrap();
             before = put["Item"].clone();
         }
     }

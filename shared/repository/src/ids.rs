@@ -96,6 +96,12 @@ impl Tickets {
         Ok(Counter { last, first_month: Some(first_month), epoch, skipped: ranges.skipped.clone() })
     }
 
+    /// The table's epoch, which changes when the table goes back in time, or gets records with dates in the past. Reads
+    /// the counter's item alone, and no ranges: whoever asks only for this may read nothing else.
+    pub async fn epoch(&self) -> Result<Epoch> {
+        Ok(self.counter_item().await?.map_or_else(Epoch::none, |item| item.epoch))
+    }
+
     /// Reads the counter to move it; `None` before the first id.
     pub(crate) async fn position(&self) -> Result<Option<Position>> {
         let Some(item) = self.counter_item().await? else { return Ok(None) };
@@ -253,6 +259,20 @@ mod tests {
 
     fn counter(skipped: &[(u64, u64)]) -> Counter {
         Counter { last: 50, first_month: None, epoch: Epoch::none(), skipped: skipped.to_vec() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_epoch_is_read_from_the_counter_alone_though_it_names_ranges() {
+        let (tickets, calls) = scripted::engine(1).await;
+        let restored = tickets.start_epoch(10).await.unwrap();
+        let before = calls.of("GetItem").len();
+        let (dynamodb, clock) = (tickets.dynamodb.clone(), tickets.clock.clone());
+        let instance = Tickets::new(dynamodb, "Tickets", clock, Settings::default());
+        assert_eq!(instance.epoch().await.unwrap().to_string(), restored.epoch.to_string());
+        let reads = &calls.of("GetItem")[before..];
+        assert_eq!(reads.len(), 1);
+        assert_eq!(reads[0]["Key"]["bucket"], json!({"S": "counter"}));
+        assert_eq!(instance.counter().await.unwrap().skipped, [(2, 11)], "there are ranges");
     }
 
     #[test]

@@ -175,12 +175,29 @@ pub(crate) struct WriteMetadata {
     /// The version that moved the ticket to its customer; absent if it has always been that customer's.
     #[serde(rename = "customerSince", default, skip_serializing_if = "Option::is_none")]
     pub(crate) customer_since: Option<Version>,
+    /// Where this version came from; absent if somebody wrote it through the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Source>,
+}
+
+/// Where a version came from that is no event, because nobody changed a ticket. As text: lists read only texts and
+/// numbers quickly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Source {
+    Import,
+    Seed,
 }
 
 impl WriteMetadata {
     /// The metadata of a first version.
     pub(crate) fn first(writer: WriteId, previous_reserved: Option<Timestamp>) -> Self {
-        Self { writer, previous_writer: None, previous_reserved, customer_since: None }
+        Self { writer, previous_writer: None, previous_reserved, customer_since: None, source: None }
+    }
+
+    /// The same, for a record with dates of its own.
+    pub(crate) fn with_source(self, source: Source) -> Self {
+        Self { source: Some(source), ..self }
     }
 }
 
@@ -495,6 +512,7 @@ mod tests {
             previous_writer: Some(WriteId::new(&"eve".parse().unwrap())),
             previous_reserved: Some(time(77)),
             customer_since: Some(Version::new(2)),
+            source: None,
         }
     }
 

@@ -8,7 +8,7 @@
 //! - `write`: the one write loop, with `failure` (the SDK's errors by effect) and `backoff`;
 //! - `create`, `update`, `list`: [`Tickets`]' calls, one file per subject;
 //! - [`operator`]: what only operators do: import, restore, seed, erase;
-//! - [`history`]: what happened to each ticket, made from the table's stream;
+//! - [`history`]: what happened to each ticket, made from the table's stream; `events`: the feed of all of it;
 //! - [`api_key`]: the keys, with [`key_cache`] for how long they are remembered, [`limit`] for those with a limit, and
 //!   `lease` for an instance's part of it;
 //! - [`checkpoint`]: how far exports have come; [`deployment`]: the configuration that functions run with.
@@ -23,6 +23,7 @@ pub mod deployment;
 #[cfg(test)]
 mod documented;
 pub mod dynamodb;
+mod events;
 mod failure;
 pub mod history;
 pub mod http_client;

@@ -106,7 +106,7 @@ pub(crate) fn bucket(number: u64, shard: u64) -> String {
     format!("{number}#{shard}")
 }
 
-/// The partition of `byUpdated` that holds one shard of a month's changes.
+/// The partition of `byUpdated` or `byRecorded` that holds one shard of a month's changes.
 pub(crate) fn month_shard(month: Month, shard: u64) -> String {
     format!("{month}#{shard}")
 }

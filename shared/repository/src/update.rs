@@ -77,6 +77,7 @@ impl Tickets {
                 previous_writer,
                 previous_reserved,
                 customer_since: if moves { Some(current.version.next()) } else { customer_since },
+                source: None,
             };
             let item = match &next {
                 Record::Live(next) if *next == current => return Ok((Record::Live(current), tag)),

@@ -12,6 +12,7 @@ use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::{ASSIGNED, REQUIRED};
 use tickets_domain::text::SUBJECT_CHARACTERS;
 use tickets_domain::{Continuation, ListEnd, Scope, Tag, TicketId, Violation, json};
+use tickets_http::events::PARAMETERS as EVENT_PARAMETERS;
 use tickets_http::list::Parameter;
 
 use super::arguments::{Arguments, scalar};
@@ -31,12 +32,17 @@ const SHOWN: usize = SUBJECT_CHARACTERS;
 /// Where `get_ticket` begins: in this text, after so many characters.
 const FIELD: &str = "field";
 const AFTER: &str = "after";
+/// Where `list_events` begins: after this event, or at this time.
+const EVENT_PLACES: [&str; 2] = [AFTER, "since"];
+/// The types of the events that `list_events` lists.
+const TYPE: &str = "type";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tool {
     ListTickets,
     GetTicket,
     GetTicketHistory,
+    ListEvents,
     GetTicketConfiguration,
     CreateTicket,
     UpdateTicket,
@@ -44,10 +50,11 @@ pub(super) enum Tool {
 }
 
 impl Tool {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::ListTickets,
         Self::GetTicket,
         Self::GetTicketHistory,
+        Self::ListEvents,
         Self::GetTicketConfiguration,
         Self::CreateTicket,
         Self::UpdateTicket,
@@ -59,6 +66,7 @@ impl Tool {
             Self::ListTickets => "list_tickets",
             Self::GetTicket => "get_ticket",
             Self::GetTicketHistory => "get_ticket_history",
+            Self::ListEvents => "list_events",
             Self::GetTicketConfiguration => "get_ticket_configuration",
             Self::CreateTicket => "create_ticket",
             Self::UpdateTicket => "update_ticket",
@@ -69,9 +77,11 @@ impl Tool {
     /// The scope that a key needs to use this tool.
     pub(super) fn scope(self) -> Scope {
         match self {
-            Self::ListTickets | Self::GetTicket | Self::GetTicketHistory | Self::GetTicketConfiguration => {
-                Scope::Read
-            }
+            Self::ListTickets
+            | Self::GetTicket
+            | Self::GetTicketHistory
+            | Self::ListEvents
+            | Self::GetTicketConfiguration => Scope::Read,
             Self::CreateTicket | Self::UpdateTicket => Scope::Write,
             Self::DeleteTicket => Scope::Delete,
         }
@@ -98,6 +108,12 @@ impl Tool {
             Self::GetTicketConfiguration => "Tells the allowed values of the preset fields, which statuses are \
                  closed ones, what a new ticket gets in fields not given, and every limit."
                 .into(),
+            Self::ListEvents => format!(
+                "Tells what changed, over all tickets, in the order it was recorded: an event for each version, with who \
+                 changed which fields. It shows what is some seconds old. A page has up to `limit` events ({USUAL} if not \
+                 given, {MOST} at most), fewer where they are long; `next`, where there may be more, is the arguments of the \
+                 next page, also where this one is empty. Texts are cut after {SHOWN} characters."
+            ),
             Self::CreateTicket => "Creates a ticket and returns it, long texts cut. To call it again with the same arguments is safe: \
                  it makes no second ticket, says `created: false`, and returns the ticket as it is now, or says that \
                  it is `gone`. A second ticket that says the same needs an \
@@ -139,6 +155,7 @@ impl Tool {
                 let limit = number(MOST, "At most so many entries");
                 (Map::from_iter([("versionAfter".into(), version), ("limit".into(), limit)]), vec!["id"])
             }
+            Self::ListEvents => (event_filters(api), vec![]),
             Self::GetTicketConfiguration => (Map::new(), vec![]),
             Self::CreateTicket => {
                 let mut fields = fields(api, "TicketCreate");
@@ -192,6 +209,7 @@ impl Tool {
             Self::ListTickets => list(client, arguments, session).await,
             Self::GetTicket => get(client, arguments).await,
             Self::GetTicketHistory => history(client, arguments).await,
+            Self::ListEvents => events(client, arguments).await,
             Self::GetTicketConfiguration => {
                 Arguments::new(arguments).finish(&[])?;
                 Ok(client.configuration().await?)
@@ -335,6 +353,30 @@ async fn history(client: &Client, arguments: Map<String, Value>) -> Result<Value
     Ok(answer)
 }
 
+/// Lists a page of events. The API checks the filters.
+async fn events(client: &Client, arguments: Map<String, Value>) -> Result<Value, ToolError> {
+    let mut next = arguments.clone();
+    let mut arguments = Arguments::new(arguments);
+    let mut query = vec![("limit", limit(&mut arguments).to_string())];
+    for place in EVENT_PLACES {
+        query.extend(arguments.optional(place).map(|value| (place, value)));
+    }
+    query.extend(arguments.names(TYPE).into_iter().map(|kind| (TYPE, kind)));
+    arguments.finish(&EVENT_PARAMETERS)?;
+    let page = client.events(&query).await?;
+    let events: Result<Vec<_>, _> = page.events.iter().map(|event| parsed(event).map(cut)).collect();
+    let (events, is_cut) = budget::fitting(events?, &next);
+    let last = events.last().and_then(|event| event["id"].as_str()).filter(|_| is_cut);
+    let place = last.map(|id| (AFTER.to_owned(), id.to_owned())).or(page.next);
+    let mut answer = json!({"events": events});
+    if let Some((name, value)) = place {
+        next.retain(|name, _| !EVENT_PLACES.contains(&name.as_str()));
+        next.insert(name, value.into());
+        answer["next"] = next.into();
+    }
+    Ok(answer)
+}
+
 /// A ticket with its long texts shortened.
 fn cut(mut ticket: Value) -> Value {
     for field in ticket.as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -408,19 +450,32 @@ fn plain(schema: &mut Value) {
     schema.get_mut("items").map(plain);
 }
 
-/// The filters of lists, from the API's description, and the customer. Parameters for sync jobs are left out.
-fn filters(api: &Value) -> Map<String, Value> {
-    let parameters = api["paths"]["/tickets/"]["get"]["parameters"].as_array().into_iter().flatten();
+/// The parameters of a list, from the API's description.
+fn parameters(api: &Value, path: &str) -> Map<String, Value> {
+    let parameters = api["paths"][path]["get"]["parameters"].as_array().into_iter().flatten();
     let described = parameters.filter_map(|parameter| {
         let (name, mut schema) = (parameter["name"].as_str()?, parameter["schema"].clone());
         schema["description"] = parameter["description"].clone();
         plain(&mut schema);
-        (![Parameter::Settled, Parameter::Continuation].map(Parameter::name).contains(&name))
-            .then(|| (name.to_owned(), schema))
+        Some((name.to_owned(), schema))
     });
-    let mut filters: Map<_, _> = described.collect();
+    described.collect()
+}
+
+/// The filters of lists, and the customer. Parameters for sync jobs are left out.
+fn filters(api: &Value) -> Map<String, Value> {
+    let mut filters = parameters(api, "/tickets/");
+    let hidden = [Parameter::Settled, Parameter::Continuation].map(Parameter::name);
+    filters.retain(|name, _| !hidden.contains(&name.as_str()));
     filters.insert("limit".into(), number(MOST, "At most so many tickets"));
     filters.insert("customerID".into(), number(MAX_SAFE_INTEGER, "Only tickets of this customer"));
+    filters
+}
+
+/// The filters of the feed of events.
+fn event_filters(api: &Value) -> Map<String, Value> {
+    let mut filters = parameters(api, "/events/");
+    filters.insert("limit".into(), number(MOST, "At most so many events"));
     filters
 }
 
@@ -453,6 +508,7 @@ mod tests {
         let hidden = [Parameter::Settled, Parameter::Continuation].map(Parameter::name);
         let filters = Parameter::ALL.map(Parameter::name).into_iter().filter(|name| !hidden.contains(name));
         assert_eq!(arguments(Tool::ListTickets), sorted(&mut filters.chain(["customerID"])));
+        assert_eq!(arguments(Tool::ListEvents), sorted(&mut EVENT_PARAMETERS.into_iter()));
         let fields = || tickets_domain::ticket::field_names().filter(|name| !ASSIGNED.contains(name));
         assert_eq!(arguments(Tool::CreateTicket), sorted(&mut fields().chain(["idempotencyKey"])));
         assert_eq!(arguments(Tool::UpdateTicket), sorted(&mut fields().chain(["id", "ifVersion", CLEAR])));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use tickets_domain::filter::MAX_IDS;
 use tickets_domain::id::{CustomerId, InvalidId};
 use tickets_domain::preset::{Choice, Preset};
@@ -17,7 +17,7 @@ use tickets_domain::{
 
 use super::parameter::{Parameter, Purpose, Spec, Value};
 use crate::Problem;
-use crate::parameters::{Parameters, array_name, flag, integer, limit, time};
+use crate::parameters::{Parameters, QUERY, array_name, flag, integer, limit, time};
 
 /// Why `settled` is refused on a page that says nothing of the first page's horizon.
 const MOVING_HORIZON: &str = "with idAfter needs the updatedUntil of the first page, or the horizon would move \
@@ -25,10 +25,6 @@ const MOVING_HORIZON: &str = "with idAfter needs the updatedUntil of the first p
 /// Why a filter that no index can answer is refused.
 const NEEDS_INDEX: &str = "needs open=true beside it, or a status that is an open one, or a customer, or id, or \
     createdSince or updatedSince: nothing but reading every ticket could answer it";
-
-/// The characters to encode in a query: all except the unreserved ones of RFC 3986 and the colons of times,
-/// which a query may hold.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// The parameters of a list, with what its next page needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tickets_domain::preset::Preset;
 use tickets_domain::{Error, JsonObject, Presets, TicketId, TicketInput, Timestamp, Violation, Visibility};
 
@@ -117,6 +117,24 @@ pub(super) fn history(presets: &Presets) -> Value {
     let created = entry(1, "2026-11-23T17:45:00.123Z", "created", fields);
     let updated = entry(2, "2026-11-24T08:00:00.000Z", "updated", patch(presets));
     json!({"history": {"summary": "A ticket that was assigned", "value": [created, updated]}})
+}
+
+/// Events: those of the entries of [`history`].
+pub(super) fn events(presets: &Presets) -> Value {
+    let history = history(presets);
+    let event = |at: usize, id: &str| {
+        let entry = &history["history"]["value"][at];
+        let change = entry["change"].as_str().unwrap_or_default();
+        let names: Vec<_> = entry["fields"].as_object().into_iter().flat_map(Map::keys).collect();
+        json!({
+            "id": id, "type": format!("ticket.{change}"), "ticket": TICKET, "customerID": CUSTOMER,
+            "version": entry["version"], "date": entry["date"], "by": entry["by"], "fields": names,
+            "status": entry["fields"]["status"], "ticketPriority": presets.new_priority(),
+        })
+    };
+    let events =
+        [event(0, "01a20982dcc90000000000002b0000000001"), event(1, "01a20c91a2820000000000002b0000000002")];
+    json!({"events": {"summary": "A ticket that was created, and assigned", "value": events}})
 }
 
 /// The problem of a query with mistakes.

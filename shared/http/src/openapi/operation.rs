@@ -8,7 +8,7 @@ use tickets_domain::json_object::MOST_ROWS;
 use super::refusal::{self, Refusal};
 use super::{TICKETS, answer, example, parameter, schema};
 use crate::route::{
-    CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS,
+    CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS, LIST_EVENTS,
     LIST_TICKET_HISTORY, LIST_TICKETS, Route, UPDATE_TICKET,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Operation {
 }
 
 /// Every operation.
-pub(super) fn all(presets: &Presets) -> [Operation; 10] {
+pub(super) fn all(presets: &Presets) -> [Operation; 11] {
     [
         get_ticket(presets),
         list_tickets(presets),
@@ -42,6 +42,7 @@ pub(super) fn all(presets: &Presets) -> [Operation; 10] {
         delete_ticket(),
         get_ticket_configuration(presets),
         get_ticket_history(presets),
+        list_events(presets),
     ]
 }
 
@@ -260,6 +261,24 @@ fn get_ticket_history(presets: &Presets) -> Operation {
         at_other_form: false,
         success: vec![("200", answer::history("A page of the history", example::history(presets)))],
         refusals: refused(&[refusal::INVALID_QUERY, refusal::NOT_FOUND]),
+    }
+}
+
+fn list_events(presets: &Presets) -> Operation {
+    Operation {
+        route: LIST_EVENTS,
+        method: Method::GET,
+        id: "listEvents",
+        summary: "List events",
+        description: "Returns what changed, over all tickets: one event for each version of each ticket, in the order \
+            in which they were recorded. Keep the `id` of the last one and pass it as `after`: nothing ever appears \
+            before it. An event is shown once it is as old as the settle window, ten seconds by default. A page can \
+            be empty and still have a `Link`.",
+        parameters: parameter::of_events().to_vec(),
+        body: None,
+        at_other_form: false,
+        success: vec![("200", answer::events("A page of events", example::events(presets)))],
+        refusals: refused(&[refusal::INVALID_QUERY]),
     }
 }
 

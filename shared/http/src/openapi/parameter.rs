@@ -7,11 +7,11 @@ use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::KEY_CHARACTERS;
 use tickets_domain::preset::Preset;
 use tickets_domain::time::DateOrTime;
-use tickets_domain::{Presets, TicketId};
+use tickets_domain::{EventId, EventType, Presets, TicketId};
 
 use super::{example, schema};
-use crate::history;
 use crate::list::{Parameter, Spec, Value as Takes};
+use crate::{events, history};
 
 /// The id in the path of a ticket.
 pub(super) fn ticket_id() -> Value {
@@ -28,6 +28,18 @@ pub(super) fn of_histories() -> [Value; 2] {
     let version = json!({"type": "integer", "format": "int64", "examples": [3]});
     let [version_after, limit] = history::PARAMETERS;
     [in_query(version_after, "Only later versions", version), in_query(limit, LIMIT, a_limit())]
+}
+
+/// The parameters of the feed of events.
+pub(super) fn of_events() -> [Value; 4] {
+    let [after, since, kind, limit] = events::PARAMETERS;
+    let kinds = json!({"type": "array", "minItems": 1, "items": schema::of::<EventType>()});
+    [
+        in_query(after, "Only events after the one with this id", schema::of::<EventId>()),
+        in_query(since, "Only events recorded then or later", schema::of::<DateOrTime>()),
+        several(kind, "Only events of these types", kinds, false),
+        in_query(limit, LIMIT, a_limit()),
+    ]
 }
 
 /// The parameters of lists.

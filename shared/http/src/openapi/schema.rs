@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use tickets_domain::preset::Preset;
 use tickets_domain::ticket::FieldKind;
-use tickets_domain::{Departure, HistoryEntry, Presets, Ticket, TicketFields, Tombstone};
+use tickets_domain::{Departure, Event, HistoryEntry, Presets, Ticket, TicketFields, Tombstone};
 
 use crate::configuration::FieldLimits;
 use crate::{TicketConfiguration, problem};
@@ -16,6 +16,8 @@ use crate::{TicketConfiguration, problem};
 pub(super) const LISTED: &str = "TicketOrTombstone";
 /// The name of the schema of a history's entries.
 pub(super) const HISTORY_ENTRY: &str = "HistoryEntry";
+/// The name of the schema of the feed's events.
+pub(super) const EVENT: &str = "Event";
 /// The name of the schema of a create's body.
 pub(super) const CREATE: &str = "TicketCreate";
 /// The name of the schema of an update's body.
@@ -66,6 +68,7 @@ fn answered(presets: &Presets) -> Map<String, Value> {
         schemas.insert("Problem".into(), problem);
     }
     schemas.insert(HISTORY_ENTRY.into(), of::<HistoryEntry>());
+    schemas.insert(EVENT.into(), never_null(of::<Event>()));
     schemas.insert(LISTED.into(), listed(&ticket, [&tombstone, &departure]));
     schemas.insert("Ticket".into(), ticket);
     schemas

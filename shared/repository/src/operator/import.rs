@@ -21,7 +21,7 @@ use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp};
 
 use crate::backoff::Backoff;
 use crate::ids::{Position, new_epoch};
-use crate::item::{self, Item, WriteId, WriteMetadata};
+use crate::item::{self, Item, Source, WriteId, WriteMetadata};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
 use crate::ranges::{FreeRange, IdRange};
@@ -195,7 +195,7 @@ impl Tickets {
         }
         let write_id = WriteId::new(by);
         // Without a time of reservation: the ids before it are closed.
-        let metadata = WriteMetadata::first(write_id.clone(), None);
+        let metadata = WriteMetadata::first(write_id.clone(), None).with_source(Source::Import);
         let item = match record {
             Record::Live(ticket) => item::ticket_item(ticket, &metadata)?,
             Record::Deleted(tombstone) => {

@@ -8,7 +8,7 @@ use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, Timestamp, Vers
 
 use crate::backoff::Backoff;
 use crate::failure::Failure;
-use crate::item::{self, Item, WriteId, WriteMetadata};
+use crate::item::{self, Item, Source, WriteId, WriteMetadata};
 use crate::list::left_unprocessed;
 use crate::month::Month;
 use crate::tickets::Tickets;
@@ -48,10 +48,8 @@ impl Tickets {
                 updated: seed.updated,
                 version: Version::FIRST,
             };
-            items.push(item::ticket_item(
-                &ticket,
-                &WriteMetadata::first(WriteId::new(by), previous_reserved),
-            )?);
+            let metadata = WriteMetadata::first(WriteId::new(by), previous_reserved);
+            items.push(item::ticket_item(&ticket, &metadata.with_source(Source::Seed))?);
             previous_reserved = Some(reservation.reserved);
         }
         let batches: Vec<_> = items.chunks(BATCH).map(|batch| self.write_batch(batch.to_vec())).collect();
