@@ -40,6 +40,10 @@ impl EventId {
         Self { recorded, ticket, version }
     }
 
+    pub fn ticket(self) -> TicketId {
+        self.ticket
+    }
+
     /// When the event was recorded: no earlier than the change that it tells of.
     pub fn recorded(self) -> Timestamp {
         self.recorded
