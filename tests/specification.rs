@@ -21,3 +21,4 @@ mod openapi;
 mod sabotages;
 mod sync;
 mod template;
+mod webhooks;
