@@ -22,3 +22,4 @@ mod openapi;
 mod sabotages;
 mod sync;
 mod template;
+mod webhooks;
