@@ -12,6 +12,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use support::clients::{Follower, Place, table};
 use support::events;
+use support::files;
 use support::model::Faults;
 use support::simulation::{Simulation, simulate};
 use support::stream::{Stream, recorded};
@@ -350,4 +351,13 @@ fn what_a_push_takes_and_costs() {
         println!("catching up: {:.0} events a second", sent as f64 / seconds);
         assert!(sent as f64 / seconds > 50.0);
     });
+}
+
+#[test]
+fn the_sample_events_start_a_run() {
+    for (name, wake) in [("stream", Wake::Recorded), ("schedule", Wake::Scheduled)] {
+        let event = files::read(&format!("events/deliver-webhooks.{name}.json"));
+        let event: deliver_webhooks::Event = serde_json::from_str(&event).expect("an event");
+        assert_eq!(event.wake(), wake, "{name}");
+    }
 }
