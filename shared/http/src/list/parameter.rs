@@ -1,5 +1,5 @@
 //! The parameters of a list: the one list of them. [`ListQuery`](super::ListQuery) parses them and repeats them in the
-//! `Link`, the description of the API is made from them, and tests compare README and the command's flags with them.
+//! `Link`, the description of the API is made from them, and tests compare docs/api.md and the command's flags with them.
 
 use std::borrow::Cow;
 
