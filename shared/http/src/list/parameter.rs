@@ -138,7 +138,7 @@ impl Parameter {
                 name: "limit",
                 value: Value::Limit,
                 purpose: Purpose::Paging,
-                description: "At most so many; as many as fit if not said",
+                description: "At most this many tickets; as many as fit if not given",
             },
             Self::IncludeDeleted => Spec {
                 name: "includeDeleted",
@@ -200,7 +200,7 @@ impl Parameter {
                 name: "continuation",
                 value: Value::Opaque,
                 purpose: Purpose::Paging,
-                description: "Opaque; comes with a `Link` and spares the next page what this one found out",
+                description: "Part of a `Link`; do not set it. Saves the next page the work that this page has done",
             },
         }
     }

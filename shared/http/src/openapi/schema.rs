@@ -119,7 +119,7 @@ fn optional(schema: &mut Value, is_optional: impl Fn(&Value) -> bool) {
 /// The body of a create.
 fn create(presets: &Presets) -> Value {
     let mut create = of::<TicketFields>();
-    create["description"] = "A new ticket. What is not given is preset or absent.".into();
+    create["description"] = "A new ticket. A field that is not given gets its default, or is absent.".into();
     given(create, presets)
 }
 
@@ -137,12 +137,12 @@ fn update(presets: &Presets) -> Value {
 /// The result of a row of a batch.
 fn batch_result() -> Value {
     json!({
-        "description": "What became of a row: 201, its ticket and the `ETag` of that; or another status and its problem.",
+        "description": "The result of a row: 201 with its ticket and that ticket's `ETag`, or another status with its problem.",
         "type": "object",
         "properties": {
             "status": {
                 "type": "integer", "format": "int32", "minimum": 201, "maximum": 599,
-                "description": "The status code that the row alone would have been answered",
+                "description": "The status code that a request with this row alone would get",
             },
             "ticket": reference("Ticket"),
             "etag": etag(),
