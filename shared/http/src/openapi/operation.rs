@@ -171,7 +171,7 @@ fn create_tickets(presets: &Presets) -> Operation {
             "examples": {"batch": {"summary": "Two, of which one is refused", "value": example::batch(presets)}},
         }}})),
         at_other_form: true,
-        success: vec![("207", answer::json("The result of each row", results, examples))],
+        success: vec![("207", answer::json("What became of each row", results, examples))],
         refusals: refused(&[refusal::INVALID_REQUEST, refusal::TOO_LARGE, refusal::NOT_JSON]),
         ..create_ticket(presets)
     }

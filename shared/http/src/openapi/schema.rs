@@ -137,12 +137,12 @@ fn update(presets: &Presets) -> Value {
 /// The result of a row of a batch.
 fn batch_result() -> Value {
     json!({
-        "description": "The result of a row: 201 with its ticket and that ticket's `ETag`, or another status with its problem.",
+        "description": "What became of a row: 201, its ticket and the `ETag` of that; or another status and its problem.",
         "type": "object",
         "properties": {
             "status": {
                 "type": "integer", "format": "int32", "minimum": 201, "maximum": 599,
-                "description": "The status code that a request with this row alone would get",
+                "description": "The status code that the row alone would have been answered",
             },
             "ticket": reference("Ticket"),
             "etag": etag(),
