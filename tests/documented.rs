@@ -172,6 +172,18 @@ fn the_api_s_document_names_every_parameter_of_a_list() {
     }
 }
 
+#[test]
+fn readme_leads_to_every_document() {
+    let readme = read("README.md");
+    let mut documents = Vec::new();
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        documents.push(entry.unwrap().file_name().into_string().unwrap());
+    }
+    for document in documents.iter().filter(|name| name.ends_with(".md")) {
+        assert!(readme.contains(&format!("](docs/{document}")), "README links to docs/{document}");
+    }
+}
+
 /// What a heading's link is, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase().replace(' ', "-");
