@@ -6,6 +6,7 @@ mod access;
 mod bounds;
 mod contract;
 mod damage;
+mod documented;
 mod drift;
 mod events;
 mod exactness;

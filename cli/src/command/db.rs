@@ -20,7 +20,7 @@ pub const SAMPLE_KEY: &str =
 
 /// Serve the embedded database alone, with its tables
 ///
-/// It answers requests signed with this run's access key, which `. .tickets/env` sets in a shell.
+/// Run `. .tickets/env` in each terminal that uses it: that sets its address and this run's access key.
 #[derive(Debug, Clone, Args)]
 pub struct Db {
     /// Address to listen on; port 0 takes a free one
@@ -32,7 +32,7 @@ pub struct Db {
     /// Keep data in memory only, with no place for exports
     #[arg(long, conflicts_with = "data")]
     pub in_memory: bool,
-    /// Also let in the key in events/, which everybody knows
+    /// Also accept the sample key of the events in events/, which everybody knows
     #[arg(long)]
     pub sample_key: bool,
 }

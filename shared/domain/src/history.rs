@@ -30,7 +30,7 @@ pub struct HistoryEntry {
     pub change: ChangeKind,
     /// The id of the key that did it.
     pub by: KeyId,
-    /// The fields that changed, with their values after it; null where cleared, and once the ticket is deleted.
+    /// The fields that changed, with their values after the change; null where a field was cleared, and once the ticket is deleted.
     pub fields: Map<String, Value>,
 }
 

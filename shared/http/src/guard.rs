@@ -80,8 +80,8 @@ impl<'a, K: KeyStore> Guard<'a, K> {
         Ok(Caller { key: key.id, visibility: Visibility::of(key.customer) })
     }
 
-    /// Whether the key that these headers name is valid, as far as the store can tell. For a server that has to know
-    /// before it reads a body; the caller is admitted as everybody is.
+    /// Whether the key that these headers name is valid, as far as the store can tell. For a server that decides
+    /// before it reads a body. It admits nobody: the request is still checked by [`Guard::admit`].
     pub async fn is_known(&self, headers: &HeaderMap, now: Timestamp) -> bool {
         let Some(token) = bearer(headers) else { return false };
         !matches!(self.verified(&token, now, &Meter::default()).await, Err(Error::Unauthenticated))

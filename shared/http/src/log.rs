@@ -190,8 +190,8 @@ pub struct FailedRows {
 }
 
 impl FailedRows {
-    /// Groups the failures of a batch. A hundred rows as a rule fail for one cause, and a line must stay short:
-    /// where there are many causes, the last of those named stands for the rest.
+    /// Groups the failures of a batch. As a rule all rows fail for one cause. If there are many causes, the last one
+    /// named stands for the rest, so that the line stays short.
     pub fn of(failures: impl IntoIterator<Item = Failure>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for failure in failures {

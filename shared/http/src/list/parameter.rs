@@ -1,5 +1,5 @@
 //! The parameters of a list: the one list of them. [`ListQuery`](super::ListQuery) parses them and repeats them in the
-//! `Link`, the description of the API is made from them, and tests compare README and the command's flags with them.
+//! `Link`, the description of the API is made from them, and tests compare docs/api.md and the command's flags with them.
 
 use std::borrow::Cow;
 
@@ -138,7 +138,7 @@ impl Parameter {
                 name: "limit",
                 value: Value::Limit,
                 purpose: Purpose::Paging,
-                description: "At most so many; as many as fit if not said",
+                description: "At most this many tickets; as many as fit if not given",
             },
             Self::IncludeDeleted => Spec {
                 name: "includeDeleted",
@@ -200,7 +200,7 @@ impl Parameter {
                 name: "continuation",
                 value: Value::Opaque,
                 purpose: Purpose::Paging,
-                description: "Opaque; comes with a `Link` and spares the next page what this one found out",
+                description: "Part of a `Link`; do not set it. Saves the next page the work that this page has done",
             },
         }
     }

@@ -43,7 +43,10 @@ pub(super) fn json(description: &str, schema: Value, examples: Value) -> Value {
 
 /// A page of a list.
 pub(super) fn list(description: &str, examples: Value) -> Value {
-    synced(page(description, schema::LISTED, "idAfter", examples), "Every change up to it is in this pass")
+    synced(
+        page(description, schema::LISTED, "idAfter", examples),
+        "Every change up to this instant is in this pass",
+    )
 }
 
 /// A page of the feed of events.
@@ -56,7 +59,7 @@ pub(super) fn events(description: &str, examples: Value) -> Value {
 fn synced(mut page: Value, until: &str) -> Value {
     page["headers"]["Sync-Until"] = header(until, schema::of::<Timestamp>());
     page["headers"]["Sync-Epoch"] = header(
-        "Changes only when the table was restored from an earlier state, or got tickets with dates in the past: a copy then starts over",
+        "If it differs from the copy's (a restore, an import of old tickets), drop the copy and read everything again",
         json!({"type": "string"}),
     );
     page

@@ -94,8 +94,8 @@ fn list_tickets(presets: &Presets) -> Operation {
         method: Method::GET,
         id: "listTickets",
         summary: "List tickets",
-        description: "Returns tickets, ascending by id: all of them, or those that every parameter given lets \
-            through. A response that does not hold everything carries a `Link` to the next page. In a work queue in \
+        description: "Returns tickets, ascending by id: all of them, or those that match every parameter \
+            given. A response that does not hold everything carries a `Link` to the next page. In a work queue in \
             which little matches, such a page may be empty: follow the `Link` until there is none. Without `limit` a \
             page can be 6 MB long.",
         parameters: parameter::of_lists(presets),
@@ -114,10 +114,10 @@ fn list_customer_tickets(presets: &Presets) -> Operation {
         method: Method::GET,
         id: "listCustomerTickets",
         summary: "List a customer's tickets",
-        description: "Returns the tickets of one customer, ascending by id: all of them, or those that every \
-            parameter given lets through. A response that does not hold everything carries a `Link` to the next \
-            page. In a work queue in which little matches, such a page may be empty: follow the `Link` until there is \
-            none. A customer without tickets, or one that the key may not see, has an empty list.",
+        description: "Returns the tickets of one customer, ascending by id: all of them, or those that match every \
+            parameter given. A response that does not hold everything carries a `Link` to the next page. In a work \
+            queue in which little matches, such a page may be empty: follow the `Link` until there is none. A \
+            customer without tickets, or one that the key may not see, has an empty list.",
         parameters,
         body: None,
         at_other_form: false,
@@ -255,7 +255,7 @@ fn get_ticket_history(presets: &Presets) -> Operation {
         id: "getTicketHistory",
         summary: "Get a ticket's history",
         description: "Returns who changed what, when: one entry for each version of the ticket, ascending, a moment \
-            after the change. Of a deleted ticket who, when and which fields, without their values.",
+            after the change. For a deleted ticket it says who, when and which fields, without values.",
         parameters,
         body: None,
         at_other_form: false,

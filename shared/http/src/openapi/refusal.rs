@@ -65,7 +65,7 @@ fn rate_limit() -> Value {
     let text = |example: &str| json!({"type": "string", "examples": [example]});
     let mut headers = retry_after();
     headers["RateLimit"] = answer::header(
-        "Of a key with a limit: requests left, and seconds until there are all again. Its other answers have it too",
+        "For a key with a limit: how many requests are left, and in how many seconds all are there again. Other answers have it too",
         text("\"key\";r=0;t=17"),
     );
     headers["RateLimit-Policy"] = answer::header(
@@ -83,7 +83,7 @@ pub(super) const OF_ALL: [Refusal; 5] =
 pub(super) const INVALID_QUERY: Refusal = Refusal {
     name: "InvalidQuery",
     status: "400",
-    description: "Parameters that cannot be read, or that there are not",
+    description: "Parameters that cannot be read, or that do not exist",
     headers: Headers::None,
     problems: |presets| example::invalid_query(presets).into_iter().collect(),
 };
@@ -109,7 +109,7 @@ pub(super) const INVALID_REQUEST: Refusal = Refusal {
 const UNAUTHENTICATED: Refusal = Refusal {
     name: "Unauthenticated",
     status: "401",
-    description: "No key, or not a good one",
+    description: "No key, or no valid one",
     headers: Headers::None,
     problems: |_| vec![Error::Unauthenticated.into()],
 };
@@ -144,7 +144,7 @@ pub(super) const KEY_IN_USE: Refusal = Refusal {
 pub(super) const PRECONDITION_FAILED: Refusal = Refusal {
     name: "PreconditionFailed",
     status: "412",
-    description: "The ticket is not at a version that `If-Match` names, or a change finds it at one of `If-None-Match`",
+    description: "`If-Match` does not name the ticket's version, or `If-None-Match` of a change does",
     headers: Headers::None,
     problems: |_| {
         let tag = Tag::new(Version::FIRST, 0x0c5f_e1a2);
@@ -183,7 +183,7 @@ pub(super) const INVALID_FIELDS: Refusal = Refusal {
 const TOO_MANY_REQUESTS: Refusal = Refusal {
     name: "TooManyRequests",
     status: "429",
-    description: "Too many requests: of this key, which then has a limit, or of all callers at once",
+    description: "Too many requests: this key has used up its limit, or all callers together send too many",
     headers: Headers::RateLimit,
     problems: |_| rate_limited().into_iter().chain([Problem::too_many_requests()]).collect(),
 };

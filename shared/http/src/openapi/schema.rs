@@ -119,7 +119,7 @@ fn optional(schema: &mut Value, is_optional: impl Fn(&Value) -> bool) {
 /// The body of a create.
 fn create(presets: &Presets) -> Value {
     let mut create = of::<TicketFields>();
-    create["description"] = "A new ticket. What is not given is preset or absent.".into();
+    create["description"] = "A new ticket. A field that is not given gets its default, or is absent.".into();
     given(create, presets)
 }
 
