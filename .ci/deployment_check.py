@@ -93,6 +93,8 @@ def a_deployment_does_what_it_says():
     until(lambda: [entry["change"] for entry in history()] == ["created", "updated"], "its history comes by the stream")
     check(history()[1]["fields"] == {"subject": "after", "status": "resolved"}, "with what changed")
     check(all(entry["by"] == key.split("_")[1] for entry in history()), "and by whom")
+    feed = lambda: [event["type"] for event in call(key, "GET", "/events/")[1] or [] if event["ticket"] == ticket["id"]]
+    until(lambda: feed() == ["ticket.created", "ticket.updated"], "and the feed has both, once they have settled")
 
     schedule = physical["ExportTicketsFunctionSchedule"]
     schedule = aws["scheduler"].get_schedule(Name=schedule.split("/")[-1])
@@ -124,7 +126,8 @@ def what_functions_would_refuse_is_refused_before():
     lists = ["TicketTypes", "TicketStatuses", "TicketPriorities", "ClosedStatuses", "TicketOwners"]
     refused = [(name, value) for name in lists for value in ["a, A", "a,b,c , A ,d", "one two, ONE TWO"]]
     refused += [(name, value) for name in lists[:3] for value in ["", " ", " , ,"]]
-    refused += [("SettleSeconds", "3"), ("SettleSeconds", "301"), ("TombstoneDays", "0"), ("ServeDocs", "yes"), ("CorsOrigins", "portal.example")]
+    refused += [("SettleSeconds", "3"), ("SettleSeconds", "301"), ("TombstoneDays", "0"), ("ServeDocs", "yes")]
+    refused += [("CorsOrigins", value) for value in ["portal.example", "https://Portal.example", "https://a.example;https://b.example", "https://a.example:443"]]
     refused += [("AlarmEmail", "ops"), ("AlarmTopicArn", "alarms"), ("KmsKeyArn", "key"), ("WebAclArn", "acl"), ("DeploymentPreference", "soon")]
     for name, value in refused:
         check(name in (refusal(name, value) or ""), f"{name}={value!r} is refused by name")

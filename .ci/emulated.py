@@ -15,6 +15,7 @@ LEFT_OUT = {
     "Resources.ExportsPolicy": "it is reached without TLS, which this policy denies (it did: the export failed)",
     "Resources.NewVersionAlarm": METRIC_MATH,
     "Resources.NewWriterVersionAlarm": METRIC_MATH,
+    "Resources.ServerErrorAlarm": METRIC_MATH,
     "Resources.ClientErrorAlarm": METRIC_MATH,
     "Resources.TableThrottleAlarm": METRIC_MATH,
     "Resources.SmallTableThrottleAlarm": METRIC_MATH,

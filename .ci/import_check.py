@@ -3,11 +3,15 @@
     import_check.py TICKETS_BINARY ROWS
 
 For each example: runs the commands of its README, then imports a generated export of ROWS rows with the encoding and
-line ends of such files. Each difference from the source is a loss, and is named.
+line ends of such files, one of them as a spreadsheet saves it. Each difference from the source is a loss, and is named.
+Last, it reads small files that unpack to huge rows, and measures the memory that this takes.
 """
 
 import csv
+import gzip
+import io
 import json
+import os
 import pathlib
 import random
 import re
@@ -31,8 +35,8 @@ PRIORITY = {
     "freshdesk": {"Low": "low", "Medium": "normal", "High": "high", "Urgent": "urgent"},
 }
 NAMES = {
-    "zendesk": ("Id", "Requester id", "Requester email", "Subject", "Status", "Priority", "Created at", "Updated at", "Tags"),
-    "freshdesk": ("Ticket ID", "Contact ID", "Email", "Subject", "Status", "Priority", "Created time", "Last update time", "Tags"),
+    "zendesk": ("Id", "Requester id", "Requester email", "Subject", "Status", "Priority", "Created at", "Updated at", "Tags", "Group"),
+    "freshdesk": ("Ticket ID", "Contact ID", "Email", "Subject", "Status", "Priority", "Created time", "Last update time", "Tags", "Group"),
 }
 
 
@@ -56,7 +60,7 @@ def readme(example, work):
     key, subject = NAMES[example][0], NAMES[example][3]
     assert [int(row[key]) for row in source] == sorted(there), there
     for row in source:
-        assert there[int(row[key])]["subject"] == (row[subject] or "(no subject)")
+        assert there[int(row[key])]["subject"] == (" ".join(row[subject].split()) or "(no subject)")
     assert "Tags" in said, said
     return len(there)
 
@@ -68,9 +72,13 @@ def generate(example, path):
         header = next(csv.reader(file))
     encoding, delimiter, end = WRITTEN[example]
     expected = {}
+    # Excel names the delimiter, leaves out some delimiters at the end of a line, and adds lines of nothing else.
+    excel = example == "freshdesk"
     with path.open("w", newline="", encoding=encoding) as file:
-        writer = csv.DictWriter(file, header, delimiter=delimiter, lineterminator=end)
+        row = io.StringIO()
+        writer = csv.DictWriter(row, header, delimiter=delimiter, lineterminator=end)
         writer.writeheader()
+        file.write((f"sep={delimiter}{end}" if excel else "") + row.getvalue())
         number = 0
         for at in range(rows):
             # Such exports leave out deleted tickets, so ids have gaps.
@@ -79,10 +87,16 @@ def generate(example, path):
             customer, month = draw.randrange(10**11, 10**11 + rows // 20 + 1), at * 120 // rows
             created = f"{2015 + month // 12}-{1 + month % 12:02}-{1 + at % 28:02} {8 + at % 12:02}:{at % 60:02}"
             email = f"c{customer}@customer.example" if draw.random() < 0.99 else "unknown"
-            subject = "" if draw.random() < 0.01 else f'Größe {at}; "{draw.randrange(1000)}",\t{"line" + end + "break" if at % 50 == 0 else "x"}'
-            values = (number, customer, email, subject, status, priority, created, created, "vip" if at % 3 == 0 else "")
+            subject = "" if draw.random() < 0.01 else f'Größe {at}; "{draw.randrange(1000)}",{end if at % 50 == 0 else " "}x'
+            group = f'"{at}",\t{"line" + end + "break" if at % 50 == 0 else "x"}' if at % 2 == 0 else ""
+            values = (number, customer, email, subject, status, priority, created, created, "vip" if at % 3 == 0 else "", group)
+            row.seek(row.truncate(0))
             writer.writerow(dict(zip(NAMES[example], values)))
-            expected[number] = (customer, email if "@" in email else None, subject or "(no subject)", STATUS[example][status], PRIORITY[example][priority])
+            line = row.getvalue().removesuffix(end)
+            file.write((line.rstrip(delimiter) if excel and at % 32 < 16 else line) + end)
+            if excel and at % 1000 == 999:
+                file.write(delimiter * (len(header) - 1) + end)
+            expected[number] = (customer, email if "@" in email else None, " ".join(subject.split()) or "(no subject)", STATUS[example][status], PRIORITY[example][priority], group or None)
     return expected
 
 
@@ -106,10 +120,10 @@ def move(example, work):
     assert moved + there == rows, said.stderr
     table = exported(data, work)
     assert set(table) == set(expected)
-    for number, (customer, email, subject, status, priority) in expected.items():
+    for number, (customer, email, subject, status, priority, group) in expected.items():
         ticket = table[number]
-        found = (ticket["customerID"], ticket.get("customerEmail"), ticket["subject"], ticket["status"], ticket.get("ticketPriority"))
-        assert found == (customer, email, subject, status, priority), (number, ticket)
+        found = (ticket["customerID"], ticket.get("customerEmail"), ticket["subject"], ticket["status"], ticket.get("ticketPriority"), ticket.get("departments"))
+        assert found == (customer, email, subject, status, priority, group), (number, ticket)
     again = tickets(*arguments)
     assert f"moved in 0 records, {rows} were there" in again.stderr, again.stderr
     encoding, delimiter, _ = WRITTEN[example]
@@ -124,3 +138,35 @@ for example in ("zendesk", "freshdesk"):
         count = readme(example, pathlib.Path(directory))
         print(f"{example}: README's {count} tickets")
         move(example, pathlib.Path(directory))
+
+
+def memory(path):
+    """The most memory in bytes of a check of this file, which must be refused."""
+    process = subprocess.Popen([binary, "import", str(path), "--dry-run"], stderr=subprocess.PIPE)
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 3 and b"line " in said, said
+    return usage.ru_maxrss * 1024
+
+
+huge = 128 * 1024 * 1024
+with tempfile.TemporaryDirectory() as directory:
+    for name, begins, body in (
+        ("line.ndjson.gz", b"", b"x"),
+        ("array.json.gz", b'["', b"x"),
+        ("quote.csv.gz", b'customerID,subject\n1,"', b"x"),
+        ("lines.csv.gz", b'customerID,subject\n1,"', b"\n"),
+        ("cells.csv.gz", b"customerID,subject\n1", b","),
+        ("columns.csv.gz", b"customerID,subject", b","),
+    ):
+        path = pathlib.Path(directory) / name
+        with gzip.open(path, "wb") as file:
+            file.write(begins)
+            for _ in range(huge // 2**20):
+                file.write(body * 2**20)
+            if name.startswith("array"):
+                file.write(b'"]')
+        peak = memory(path)
+        print(f"{name}: {path.stat().st_size // 1024} KiB that unpack to {huge // 2**20} MiB: {peak // 2**20} MiB of memory")
+        assert peak < huge

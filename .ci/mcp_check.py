@@ -21,7 +21,7 @@ presets = os.environ | {"TICKET_TYPES": "sales, billing, hardware"}
 server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=presets)
 lines = dict(next(server.stdout).split(maxsplit=1) for _ in range(2))
 base, all_scopes = lines["API"].strip().removesuffix("/tickets/"), lines["key"].strip()
-READING = {"list_tickets", "get_ticket", "get_ticket_history", "get_ticket_configuration"}
+READING = {"list_tickets", "get_ticket", "get_ticket_history", "list_events", "get_ticket_configuration"}
 WRITING = {"create_ticket", "update_ticket"}
 DELETING = {"delete_ticket"}
 
@@ -43,15 +43,22 @@ async def names(client):
 async def done(client, tool, **arguments):
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, result
-    assert json.loads(result.content[0].text) == result.structured_content
-    return result.structured_content
+    return json.loads(only_text(result))
 
 
 async def refused(client, tool, **arguments):
-    """A refused call: the problem, and the text that the model reads."""
+    """The text of a refused call."""
     result = await client.call_tool(tool, arguments)
     assert result.is_error, result
-    return result.structured_content, result.content[0].text
+    return only_text(result)
+
+
+def only_text(result):
+    """A result says everything once, as a text that a model can take."""
+    assert result.structured_content is None and len(result.content) == 1, result
+    text = result.content[0].text
+    assert len(text.encode()) <= 40_000, len(text)
+    return text
 
 
 async def every_tool(mode):
@@ -77,7 +84,7 @@ async def every_tool(mode):
         fields = {"customerID": 42, "subject": f"Invoice is wrong ({mode})", "ticketType": "BILLING"}
         created = await done(client, "create_ticket", **fields)
         ticket, version = created["ticket"], created["version"]
-        assert created["created"] and ticket["ticketType"] == "billing" and version == 1, created
+        assert created["created"] and ticket["ticketType"] == "billing" and version.startswith("1-"), created
         # An unchanged call, repeated as after a lost answer, makes no second ticket. One with its own key
         # does.
         again = await done(client, "create_ticket", **fields)
@@ -85,18 +92,20 @@ async def every_tool(mode):
         other = await done(client, "create_ticket", **fields, idempotencyKey=f"second-{mode}")
         assert other["created"] and other["ticket"]["id"] != ticket["id"], other
 
-        assert await done(client, "get_ticket", id=ticket["id"]) == {"ticket": ticket, "version": 1}
-        changed = await done(client, "update_ticket", id=int(ticket["id"]), status="assigned", owner="grace", ifVersion=1)
-        assert changed["version"] == 2 and changed["ticket"]["owner"] == "grace", changed
-        problem, text = await refused(client, "update_ticket", id=ticket["id"], owner="ada", ifVersion=1)
-        assert problem["status"] == 412 and "has changed" in text, problem
+        assert await done(client, "get_ticket", id=ticket["id"]) == {"ticket": ticket, "version": version}
+        changed = await done(client, "update_ticket", id=int(ticket["id"]), status="assigned", owner="grace", ifVersion=version)
+        assert changed["version"].startswith("2-") and changed["ticket"]["owner"] == "grace", changed
+        text = await refused(client, "update_ticket", id=ticket["id"], owner="ada", ifVersion=version)
+        assert text.startswith("412 ") and "has changed" in text, text
         # A work queue works. A filter that needs a scan is refused, and the message says what to add.
         queue = await done(client, "list_tickets", open=True, owner="grace", status=["open", "assigned"], customerID=42)
         assert ticket["id"] in [found["id"] for found in queue["tickets"]], queue
-        problem, text = await refused(client, "list_tickets", owner="grace")
-        assert problem["status"] == 400 and "open" in text, text
-        cleared = await done(client, "update_ticket", id=ticket["id"], owner=None)
-        assert "owner" not in cleared["ticket"] and cleared["version"] == 3, cleared
+        text = await refused(client, "list_tickets", owner="grace")
+        assert text.startswith("400 ") and "open" in text, text
+        cleared = await done(client, "update_ticket", id=ticket["id"], clear=["owner"])
+        assert "owner" not in cleared["ticket"] and cleared["version"].startswith("3-"), cleared
+        # A create that is repeated shows the ticket as it is by now.
+        assert await done(client, "create_ticket", **fields) == {**cleared, "created": False}
 
         page, entries = {"id": ticket["id"], "limit": 2}, []
         while page is not None:
@@ -110,9 +119,21 @@ async def every_tool(mode):
         assert [entry["change"] for entry in entries] == ["created", "updated", "updated"], entries
         assert entries[1]["fields"] == {"owner": "grace", "status": "assigned"} and entries[2]["fields"] == {"owner": None}
 
+        for _ in range(100):
+            changes = (await done(client, "list_events", type="ticket.updated"))["events"]
+            events = [event for event in changes if event["ticket"] == ticket["id"]]
+            if len(events) == 2:
+                break
+            await asyncio.sleep(0.2)  # An event is shown once it has settled.
+        assert [event["fields"] for event in events] == [["owner", "status"], ["owner"]] and "owner" not in events[1], events
+        page = await done(client, "list_events", type=["ticket.updated"], limit=1)
+        assert (await done(client, "list_events", **{**page["next"], "limit": 50}))["events"] == changes[1:], page
+
         assert await done(client, "delete_ticket", id=ticket["id"]) == {"deleted": ticket["id"]}
-        problem, text = await refused(client, "get_ticket", id=ticket["id"])
-        assert problem["status"] == 404 and problem["type"] == "urn:tickets:problem:not-found", problem
+        text = await refused(client, "get_ticket", id=ticket["id"])
+        assert text == "404 Not Found: there is no such ticket", text
+        gone = await done(client, "create_ticket", **fields)
+        assert gone["created"] is False and "deleted since" in gone["gone"], gone
 
 
 async def pages():
@@ -128,21 +149,19 @@ async def pages():
                 assert all(len(text) < 520 for text in texts), "long texts are cut"
                 page = answer.get("next")
             most = arguments.get("limit", 20)
-            assert found == sorted(set(found)) and len(found) > most and set(sizes[:-1]) == {most}, (arguments, sizes)
+            assert found == sorted(set(found)) and len(found) > most and max(sizes) <= most and min(sizes[:-1]) > most / 2, (arguments, sizes)
         whole = await done(client, "get_ticket", id=str(found[0]))
         assert len(whole["ticket"].get("ticketContent", "")) > 520, "get_ticket has the whole"
-        problem, text = await refused(client, "list_tickets", limit=51)
-        assert problem["errors"][0]["field"] == "limit" and "from 1 to 50" in text, text
+        text = await refused(client, "list_tickets", limit=51)
+        assert "limit: must be" in text and "from 1 to 50" in text, text
 
 
 async def problems():
     async with agent(all_scopes) as client:
-        problem, text = await refused(client, "create_ticket", customerID=0, subject="", colour="red", status="done")
-        assert problem["status"] == 422 and problem["title"] == "Invalid fields", problem
-        assert {error["field"] for error in problem["errors"]} == {"customerID", "subject", "colour", "status"}
-        assert all(f"\n  {error['field']}: {error['detail']}" in text for error in problem["errors"]), text
-        problem, text = await refused(client, "list_tickets", updateSince="2026-01-01", createdSince="soon")
-        assert problem["status"] == 400 and "did you mean updatedSince?" in text and "createdSince: " in text, text
+        text = await refused(client, "create_ticket", customerID=0, subject="", colour="red", status="done")
+        assert text.startswith("422 ") and all(f"\n  {field}: " in text for field in ["customerID", "subject", "colour", "status"]), text
+        text = await refused(client, "list_tickets", updateSince="2026-01-01", createdSince="soon")
+        assert text.startswith("400 ") and "did you mean updatedSince?" in text and "createdSince: " in text, text
         for tool, arguments, says in [
             ("get_ticket", {}, "id: is required"),
             ("get_ticket", {"id": "first"}, "id: must be a whole number"),
@@ -150,10 +169,10 @@ async def problems():
             ("get_ticket_history", {"id": 1, "limit": 0}, "limit: must be a whole number from 1 to 50"),
             ("get_ticket_configuration", {"id": 1}, "id: unknown argument; this tool takes none"),
             ("delete_ticket", {"id": {"a": 1}}, "id: must be a text"),
-            ("update_ticket", {"id": 1, "ifVersion": "new"}, "ifVersion: must be a whole number"),
+            ("update_ticket", {"id": 1, "ifVersion": 3}, "ifVersion: must be a version as the API gives it"),
             ("create_ticket", {"idempotencyKey": "a\nb"}, "idempotencyKey: must be text"),
         ]:
-            assert says in (await refused(client, tool, **arguments))[1], says
+            assert says in await refused(client, tool, **arguments), says
         try:
             await client.call_tool("drop_table", {})
             raise AssertionError("an unknown tool answers")
@@ -186,7 +205,7 @@ async def scopes():
 
 
 def bad_keys():
-    for bad, says in [(f"tk_nobody_{'0' * 64}", "401 Unauthorized"), ("nonsense", "no key")]:
+    for bad, says in [(f"tk_nobody_{'0' * 64}", "401 Unauthorized"), ("nonsense", "TICKETS_KEY is not a key")]:
         environment = {"TICKETS_API": base, "TICKETS_KEY": bad}
         ended = subprocess.run([tickets, "mcp"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         assert (ended.returncode, ended.stdout) == (1, "") and says in ended.stderr, ended
@@ -196,8 +215,8 @@ def bad_keys():
 async def unreachable():
     """The API is not running yet: the server stays alive, and each call reports it."""
     async with agent(all_scopes, api="http://127.0.0.1:9/backend/api/v1") as client:
-        assert await names(client) == READING | WRITING | DELETING
-        assert "cannot reach" in (await refused(client, "get_ticket", id="1"))[1]
+        assert await names(client) == READING
+        assert "cannot reach" in await refused(client, "get_ticket", id="1")
 
 
 async def main():

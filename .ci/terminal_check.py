@@ -38,9 +38,9 @@ def delete(id, answer, meanwhile=lambda: None):
 
 
 try:
-    run("create", "--customer", "42", "--subject", "Invoice \x1b[2J is wrong")
+    run("create", "--customer", "42", "--subject", "Invoice \u202e is wrong")
     code, shown = delete("1", b"n\n")
-    assert code == 0 and "customer 42" in shown and "Invoice <U+001B>[2J is wrong" in shown and "stays" in shown, shown
+    assert code == 0 and "customer 42" in shown and "Invoice <U+202E> is wrong" in shown and "stays" in shown, shown
     code, shown = delete("1", b"y\n", lambda: run("update", "1", "--owner", "ada"))
     assert code == 1 and "412" in shown and "ada" in run("list"), shown
     code, shown = delete("1", b"yes\n")

@@ -18,6 +18,23 @@ import urllib.parse
 import urllib.request
 
 ATTEMPTS = 5
+LONGEST_WAIT = 3600  # seconds: the longest window of a key's limit
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: `urllib` would send the key to wherever it points."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+api = urllib.request.build_opener(NoRedirects)
+
+
+def retry_after(error, attempt):
+    """Seconds to wait before the next attempt: as many as the API asks for."""
+    asked = error.headers.get("Retry-After", "")
+    return max(int(asked) if asked.isdecimal() else 0, 2**attempt)
 
 
 def get(url, key):
@@ -25,14 +42,15 @@ def get(url, key):
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with api.open(request, timeout=60) as response:
                 link = re.match(r'<([^>]+)>; rel="next"', response.headers.get("Link", ""))
                 following = urllib.parse.urljoin(url, link[1]) if link else None
                 return json.load(response), response.headers["Sync-Until"], response.headers["Sync-Epoch"], following
         except urllib.error.HTTPError as error:
-            if error.code not in (429, 500, 502, 503, 504) or attempt == ATTEMPTS:
+            wait = retry_after(error, attempt)
+            if error.code not in (429, 500, 502, 503, 504) or attempt == ATTEMPTS or wait > LONGEST_WAIT:
                 raise
-            time.sleep(float(error.headers.get("Retry-After") or 2**attempt))
+            time.sleep(wait)
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             if attempt == ATTEMPTS:
                 raise

@@ -353,7 +353,7 @@ async fn no_unusual_path_leads_around_the_key() {
             }
         }
     }
-    assert_eq!(api.get(&format!("/tickets/{id}")).await.header("etag"), "\"1\"", "nothing was changed");
+    assert_eq!(api.get(&format!("/tickets/{id}")).await.version(), 1, "nothing was changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -390,7 +390,7 @@ async fn methods_that_no_function_answers_need_a_key_too_and_get_nothing() {
             }
         }
         assert!(refused > 0);
-        assert_eq!(api.get(&format!("/tickets/{ticket}")).await.header("etag"), "\"1\"");
+        assert_eq!(api.get(&format!("/tickets/{ticket}")).await.version(), 1);
     }
 }
 

@@ -97,7 +97,7 @@ fn no_answer_to_a_refused_request_is_larger_than_64_kib() {
                     let request = api.request(method, path).header(CONTENT_TYPE, "application/json");
                     assert_brief(&answer(request.body(body.clone())).await)?;
                 }
-                for path in ["/tickets/", "/customers/1/tickets/", "/tickets/1/history/"] {
+                for path in ["/tickets/", "/customers/1/tickets/", "/tickets/1/history/", "/events/"] {
                     assert_brief(&api.get(&format!("{path}?{query}")).await)?;
                 }
             }

@@ -3,16 +3,20 @@
 
 mod errors;
 mod fields;
+mod filters;
 mod lists;
 mod writes;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};
 use support::{Answer, Api, Options, fresh_customer, time};
-use tickets_cli::server::gateway::Payload;
+use tickets_app::{App, Config};
+use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::{Clock, Timestamp};
+use tickets_http::route::BASE_PATH;
 
 /// Creates a ticket of a new customer, and returns both ids.
 async fn ticket(api: &Api) -> (u64, u64) {
@@ -64,4 +68,23 @@ async fn on_a_clock(
     let clock = Clock::new(move || Timestamp::from_millis(shown.load(Ordering::SeqCst)).expect("in range"));
     let options = Options { payload, environment, clock: Some(clock), ..Options::default() };
     (Api::start_with(options).await, millis)
+}
+
+/// The environment variables of these presets.
+fn presets(types: &str, statuses: &str, priorities: &str, owners: &str) -> Vec<(&'static str, String)> {
+    let names = ["TICKET_TYPES", "TICKET_STATUSES", "TICKET_PRIORITIES", "TICKET_OWNERS"];
+    names.into_iter().zip([types, statuses, priorities, owners].map(str::to_owned)).collect()
+}
+
+/// The base URL of a second deployment on the same database.
+async fn redeployed(api: &Api, payload: Payload, environment: Vec<(&'static str, String)>) -> String {
+    let lookup = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| v.clone());
+    let mut config = Config::from_lookup(lookup).unwrap();
+    (config.tickets_table, config.api_keys_table) = api.tables.clone();
+    let app = App::open(config, &api.database, Clock::system());
+    let router = Gateway { app: Arc::new(app), payload }.into_router();
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let base = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    base
 }

@@ -25,14 +25,14 @@ use tickets_domain::error::MOST_VIOLATIONS;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::idempotency::KEY_CHARACTERS;
 use tickets_domain::json_object::MOST_ROWS;
-use tickets_domain::text::{CONTENT_BYTES, EMAIL_CHARACTERS, NOTE_BYTES, SUBJECT_CHARACTERS};
+use tickets_domain::text::{CONTENT_BYTES, EMAIL_BYTES, NOTE_BYTES, SUBJECT_CHARACTERS};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
 use tickets_http::list::Parameter;
 use tickets_http::request::MAX_BODY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, PathId, ROUTES, Route, path_id};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{COUNTER, DynamoDb, Keys, limit};
+use tickets_repository::{COUNTER, DynamoDb, Keys, RANGES, SETTINGS, limit};
 use tower::ServiceExt;
 
 /// Method, path and function of every route.
@@ -191,26 +191,28 @@ fn the_template_s_tables_are_those_that_the_local_database_gets() {
     let history = &template["Resources"][schema::HISTORY]["Properties"];
     assert_eq!(key(history), expected(&schema::HISTORY_KEY));
     assert_eq!(text(&history["TimeToLiveSpecification"]["AttributeName"]), schema::EXPIRES);
-    let declared = history["AttributeDefinitions"].as_sequence().unwrap().iter();
-    let declared: Vec<_> = declared.map(|a| (text(&a["AttributeName"]), text(&a["AttributeType"]))).collect();
-    assert_eq!(declared, schema::HISTORY_KEY.each_ref().map(|(name, kind)| (*name, kind.as_str())));
 
-    let indexes = tickets["GlobalSecondaryIndexes"].as_sequence().unwrap();
-    assert_eq!(indexes.len(), schema::INDEXES.len());
-    let mut attributes: BTreeMap<String, String> = BTreeMap::new();
-    attributes.extend(schema::TICKETS_KEY.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
-    for (declared, index) in indexes.iter().zip(schema::INDEXES) {
-        assert_eq!((text(&declared["IndexName"]), key(declared)), (index.name, expected(&index.key)));
-        assert_eq!(declared["Projection"]["ProjectionType"], "INCLUDE");
-        let included: Vec<_> =
-            declared["Projection"]["NonKeyAttributes"].as_sequence().unwrap().iter().map(text).collect();
-        assert_eq!(included, index.includes);
-        attributes.extend(index.key.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+    for (table, of_table, in_code) in [
+        (tickets, &schema::TICKETS_KEY, &schema::INDEXES[..]),
+        (history, &schema::HISTORY_KEY, &schema::HISTORY_INDEXES),
+    ] {
+        let indexes = table["GlobalSecondaryIndexes"].as_sequence().unwrap();
+        assert_eq!(indexes.len(), in_code.len());
+        let mut attributes: BTreeMap<String, String> = BTreeMap::new();
+        attributes.extend(of_table.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+        for (declared, index) in indexes.iter().zip(in_code) {
+            assert_eq!((text(&declared["IndexName"]), key(declared)), (index.name, expected(&index.key)));
+            assert_eq!(declared["Projection"]["ProjectionType"], "INCLUDE");
+            let included: Vec<_> =
+                declared["Projection"]["NonKeyAttributes"].as_sequence().unwrap().iter().map(text).collect();
+            assert_eq!(included, index.includes);
+            attributes.extend(index.key.iter().map(|(name, kind)| ((*name).to_owned(), kind.to_string())));
+        }
+        let declared = table["AttributeDefinitions"].as_sequence().unwrap().iter();
+        let declared =
+            declared.map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
+        assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
     }
-    let declared = tickets["AttributeDefinitions"].as_sequence().unwrap();
-    let declared =
-        declared.iter().map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
-    assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
     for table in [tickets, keys, history] {
         assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
         assert_eq!(table["DeletionProtectionEnabled"], true);
@@ -252,6 +254,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         "TICKET_OWNERS",
         "SETTLE_SECONDS",
         "TOMBSTONE_DAYS",
+        "CORS_ORIGINS",
     ] {
         assert!(
             Config::from_lookup(|asked| (asked == name).then(|| "a,A".to_owned())).is_err(),
@@ -272,7 +275,6 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         "TICKETS_TABLE",
         "API_KEYS_TABLE",
         "HISTORY_TABLE",
-        "CORS_ORIGINS",
         "AWS_ENDPOINT_URL_DYNAMODB",
         "EXPORT_BUCKET",
         "AWS_ENDPOINT_URL_S3",
@@ -282,7 +284,6 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
             config.tickets_table,
             config.api_keys_table,
             config.history_table,
-            config.cors_origins.concat(),
             config.endpoint_url.unwrap_or_default(),
             match config.exports {
                 Some(Exports::Bucket(name)) => name,
@@ -374,11 +375,11 @@ fn policies_limit_what_is_written_to_a_key_and_by_the_export() {
             assert_eq!(returned, ["NONE", "UPDATED_OLD", "UPDATED_NEW"], "{name}");
         }
     }
-    // The export may write one partition of the table.
+    // The export may write two partitions of the table.
     let statements = statements(&template(), &functions[EXPORT]);
     let mut writes = statements.iter().filter(|statement| statement["Action"] == "dynamodb:PutItem");
     let keys = &writes.next().unwrap()["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
-    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS]);
+    assert_eq!(keys.as_sequence().unwrap().iter().map(text).collect::<Vec<_>>(), [CHECKPOINTS, SETTINGS]);
     assert!(writes.next().is_none());
 }
 
@@ -423,7 +424,7 @@ fn the_limits_in_the_api_s_document_are_the_code_s() {
         format!("| `subject` | 1 to {SUBJECT_CHARACTERS} characters; required |"),
         format!("| `ticketContent` | {} KiB of UTF-8 |", kib(CONTENT_BYTES)),
         format!("a free `owner` | {} KiB of UTF-8 each |", kib(NOTE_BYTES)),
-        format!("| `customerEmail` | an address, {EMAIL_CHARACTERS} characters |"),
+        format!("| `customerEmail` | an address, {EMAIL_BYTES} bytes of UTF-8 |"),
         format!("a text of 1 to {KEY_CHARACTERS} characters without control characters"),
         format!("of at most {} MiB", kib(kib(MAX_BODY))),
         format!("reported at once (422): the first {MOST_VIOLATIONS} are"),
@@ -664,17 +665,19 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         let tickets = gateway(20_000).await.app.tickets.clone();
         // The second pass runs after the settle window, so it sees what was written.
         let clock = Clock::new(move || Clock::system().now().plus(later));
-        let exporter = Exporter::new(tickets, store.clone(), clock);
+        let variables = Config::from_lookup(|_| None).unwrap().variables();
+        let exporter = Exporter::new(tickets, store.clone(), clock).noting(variables);
         export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap();
     }
     seen.entry(EXPORT).or_default().append(&mut watched.asked.lock().unwrap());
     let exported = std::mem::take(&mut *watched.written.lock().unwrap());
-    assert_eq!(exported, [("PutItem".to_owned(), CHECKPOINTS.to_owned())].into());
+    let put = |bucket: &str| ("PutItem".to_owned(), bucket.to_owned());
+    assert_eq!(exported, [put(CHECKPOINTS), put(SETTINGS)].into());
     // Functions never ask for the partitions that the policies deny.
     for (function, written) in written {
         for (action, bucket) in written {
             assert_eq!(bucket == COUNTER, action == "UpdateItem", "{function}: {action} to {bucket}");
-            assert_ne!(bucket, CHECKPOINTS, "{function}: {action}");
+            assert!(![CHECKPOINTS, SETTINGS, RANGES].contains(&&*bucket), "{function}: {action} to {bucket}");
         }
     }
     for (name, function) in functions(&template()) {

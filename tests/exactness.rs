@@ -1,22 +1,24 @@
 //! Tests that nothing is lost, doubled or missing. Random writers use the API while the database fails at
-//! random, and sync clients follow the documented procedures. At the end every copy equals the table, and
-//! each ticket's history has every version once.
+//! random, and sync clients follow the documented procedures. At the end every copy equals the table,
+//! each ticket's history has every version once, and readers of the feed have got an event of each.
 //!
 //! `EXACTNESS_SEEDS` is the number of seeds, `EXACTNESS_FIRST` the first one. A failure names its seed, which
 //! repeats it exactly.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use support::clients::{Connector, Copy, Poller, Tail, id, records, table};
+use support::clients::{Connector, Copy, Follower, Place, Poller, Tail, id, records, table};
+use support::events;
 use support::model::Faults;
 use support::simulation::{Reply, Simulation, simulate};
-use support::stream::{Stream, recorded};
-use tickets_domain::Settings;
+use support::stream::{Histories, Stream, recorded};
+use support::version;
+use tickets_domain::{PresetLists, Settings};
 use tokio::task::JoinHandle;
 
 /// A work queue: a filtered list, and the condition that its tickets meet.
@@ -54,7 +56,7 @@ const QUEUES: [Queue; 7] = [
         holds: |ticket| is_open(ticket) && ticket["customerID"] == 1,
     },
     Queue {
-        list: "/customers/1/tickets/?owner=ada,grace",
+        list: "/customers/1/tickets/?owner=ada&owner=grace",
         holds: |ticket| ticket["customerID"] == 1 && ticket["owner"].is_string(),
     },
 ];
@@ -90,8 +92,8 @@ fn requeue(body: &mut Value, number: u64, round: u64) {
 /// What the API acknowledged to the writers.
 #[derive(Default)]
 struct Acknowledged {
-    /// The id that each create with an idempotency key was answered with.
-    created: BTreeMap<String, u64>,
+    /// The ticket that each create was answered with.
+    created: BTreeMap<String, Value>,
     /// The lowest version that each ticket must have.
     versions: BTreeMap<u64, u64>,
     deleted: Vec<u64>,
@@ -107,10 +109,13 @@ impl Acknowledged {
         for (subject, result) in subjects.iter().zip(results) {
             match result["status"].as_u64() {
                 Some(201) => {
-                    let id = id(&result["ticket"]);
-                    self.highest = self.highest.max(id);
-                    let before = self.created.insert(subject.clone(), id);
-                    assert!(before.is_none_or(|before| before == id), "{subject} is {before:?} and {id}");
+                    let ticket = &result["ticket"];
+                    self.highest = self.highest.max(id(ticket));
+                    let before = self.created.insert(subject.clone(), ticket.clone());
+                    assert!(
+                        before.as_ref().is_none_or(|b| b == ticket),
+                        "{subject} is {before:?} and {ticket}"
+                    );
                 }
                 Some(409 | 503) => {}
                 _ => panic!("batch: {result}"),
@@ -176,10 +181,9 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                         create(&api, named.then(|| subject.clone()), body.clone(), &mut rng, &told).await;
                     match reply.status {
                         201 => {
-                            let id = id(&reply.body);
                             let mut told = told.borrow_mut();
-                            told.highest = told.highest.max(id);
-                            assert_eq!(told.created.insert(subject, id), None);
+                            told.highest = told.highest.max(id(&reply.body));
+                            assert_eq!(told.created.insert(subject, reply.body), None);
                             break;
                         }
                         // Without a key a repeat could make a second ticket.
@@ -207,8 +211,7 @@ async fn writer(api: Simulation, number: u64, base: u64, mut rng: Rng, told: Rc<
                         let known = told.versions.entry(target).or_default();
                         *known = reply.version().max(*known);
                         if !tag.is_empty() {
-                            let before: u64 = tag.trim_matches('"').parse().expect("a version");
-                            assert_eq!(reply.version(), before + 1, "written over another's change");
+                            assert_eq!(reply.version(), version(&tag) + 1, "written over another's change");
                         }
                     }
                     0 | 404 | 412 | 503 => {}
@@ -239,11 +242,22 @@ fn run(seed: u64) -> Result<(), String> {
         // Tickets lie in two buckets, after some empty ones.
         let base = 1000 * rng.u64(1..4) - rng.u64(1..20);
         api.model.skip_to(base);
+        let customer = api.caller_of(1).await;
         api.model.set(Faults::everything());
-        let mut stream = Stream::start(&api.model, Rng::with_seed(!seed));
+        let mut stream = Stream::start(&api, Rng::with_seed(!seed));
         let told = Rc::new(RefCell::new(Acknowledged { highest: base + 1, ..Acknowledged::default() }));
+        // A deployment is under way: some instances give new tickets another status and priority than others.
+        let lists = PresetLists {
+            statuses: "assigned, open, resolved, closed",
+            priorities: "high, low",
+            ..PresetLists::default()
+        };
+        let deployed = [api.clone(), api.with_presets(&lists)];
         let writers: Vec<_> = (0..5)
-            .map(|n| tokio::task::spawn_local(writer(api.clone(), n, base, rng.fork(), Rc::clone(&told))))
+            .map(|n| {
+                let api = deployed[n as usize % 2].clone();
+                tokio::task::spawn_local(writer(api, n, base, rng.fork(), Rc::clone(&told)))
+            })
             .collect();
         let lists = [("/tickets/", true), ("/tickets/", false), ("/customers/1/tickets/", true)];
         let mut pollers = lists.map(|(path, follows_link)| Poller::new(path, follows_link, true));
@@ -260,6 +274,8 @@ fn run(seed: u64) -> Result<(), String> {
             })
             .collect();
         let (mut connector, mut tail) = (Connector::default(), Tail::default());
+        let mut followers = [Place::Cursor, Place::Since].map(Follower::new);
+        let mut of_customer = Follower::new(Place::Both);
         while writers.iter().any(|writer| !writer.is_finished()) {
             for poller in &mut pollers {
                 poller.pass(&api, rng.usize(1..6)).await;
@@ -267,6 +283,10 @@ fn run(seed: u64) -> Result<(), String> {
             connector.pass(&api, rng.usize(1..6)).await;
             tail.pass(&api).await;
             QUEUES[rng.usize(..QUEUES.len())].read(&api).await?;
+            for follower in &mut followers {
+                follower.pass(&api, rng.usize(1..6)).await;
+            }
+            of_customer.pass(&customer, rng.usize(1..6)).await;
             stream.pass().await;
             tokio::time::sleep(Duration::from_millis(rng.u64(100..4000))).await;
         }
@@ -293,6 +313,11 @@ fn run(seed: u64) -> Result<(), String> {
         }
 
         stream.replay().await;
+        tokio::time::sleep(SETTLE + Duration::from_secs(1)).await;
+        for follower in &mut followers {
+            follower.pass(&api, 3).await;
+        }
+        of_customer.pass(&customer, 3).await;
         let table = table(&api).await;
         let copies =
             [("Link", &pollers[0].copy), ("idAfter", &pollers[1].copy), ("settled", &connector.copy)];
@@ -335,15 +360,66 @@ fn run(seed: u64) -> Result<(), String> {
         }
         let told = told.take();
         exact(&api, &table, &told).await?;
-        recorded(&api, &table).await?;
+        let histories = recorded(&api, &table).await?;
+        let mut late = Follower::new(Place::Cursor);
+        late.pass(&api, 1000).await;
+        read_all(&followers, &late, &of_customer, &histories, &stream.given_up)?;
+        kept(&late.seen, &table)?;
         for (subject, sent) in told.unheard {
             let reply = sent.await.map_err(|panic| panic.to_string())?;
-            if reply.status == 201 && told.created.get(&subject) != Some(&id(&reply.body)) {
+            if reply.status == 201 && told.created.get(&subject) != Some(&reply.body) {
                 return Err(format!("{subject} was answered with {} and another", reply.body));
             }
         }
         Ok(())
     })
+}
+
+/// Checks that the readers of the feed have read an event of every version, and none else.
+fn read_all(
+    followers: &[Follower; 2],
+    late: &Follower,
+    of_customer: &Follower,
+    histories: &Histories,
+    given_up: &BTreeSet<(u64, u64)>,
+) -> Result<(), String> {
+    let [by_cursor, by_since] = followers;
+    for (reader, follower) in [("by cursor", by_cursor), ("from the start", late)] {
+        events::exact(&follower.seen, histories, given_up)
+            .map_err(|what| format!("events {reader}: {what}"))?;
+    }
+    let since: BTreeSet<_> = by_since.seen.iter().map(|event| event["id"].as_str()).collect();
+    let all: BTreeSet<_> = late.seen.iter().map(|event| event["id"].as_str()).collect();
+    if since != all {
+        return Err(format!("events by since: {since:?}, not {all:?}"));
+    }
+    let seen: Vec<_> = of_customer.seen.iter().map(events::version).collect();
+    let should = events::of_customer(&late.seen, 1);
+    if seen.len() != should.len() || seen.iter().copied().collect::<BTreeSet<_>>() != should {
+        return Err(format!("events of a customer: {seen:?}, not {should:?}"));
+    }
+    let foreign = |event: &&Value| !event["customerID"].is_null() && event["customerID"] != 1;
+    match of_customer.seen.iter().find(foreign) {
+        Some(event) => Err(format!("events of a customer: {event}")),
+        None => Ok(()),
+    }
+}
+
+/// Checks that the last event of a ticket shows it as it is, and that none of a deleted one shows what it was.
+fn kept(events: &[Value], table: &Copy) -> Result<(), String> {
+    let shown = ["status", "ticketType", "ticketPriority", "owner"];
+    for (id, record) in table {
+        let is_of = |event: &&Value| events::version(event).0 == *id;
+        let is_deleted = !record["deletedDate"].is_null();
+        let versions = events.iter().filter(is_of);
+        let last = versions.clone().map(events::version).max();
+        for event in versions.filter(|event| is_deleted || Some(events::version(event)) == last) {
+            if shown.iter().any(|name| event[name] != record[name]) {
+                return Err(format!("{event} is of {record}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the table holds what was acknowledged.
@@ -356,7 +432,8 @@ async fn exact(api: &Simulation, table: &Copy, told: &Acknowledged) -> Result<()
             return Err(format!("{subject} was created twice: {other} and {id}"));
         }
     }
-    for (subject, id) in &told.created {
+    for (subject, ticket) in &told.created {
+        let id = &id(ticket);
         let record = table.get(id).ok_or(format!("acknowledged ticket {id} is not there"))?;
         if record.get("deletedDate").is_none() && record["subject"] != **subject {
             return Err(format!("ticket {id} is {record}, not {subject}"));

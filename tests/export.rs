@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use tickets_app::Config;
 use tickets_cli::server::local::{Local, any_port};
 use tickets_domain::Settings;
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::{
-    Clock, Continuation, Error, Filter, Fit, JsonObject, KeyId, ListEnd, Presets, TicketId, TicketInput,
-    Timestamp, Visibility,
+    Clock, Continuation, Error, Filter, Fit, JsonObject, KeyId, ListEnd, NewTicket, Presets, TicketId,
+    TicketInput, Timestamp, Visibility,
 };
 use tickets_repository::Tickets;
 use tickets_repository::checkpoint::ExportKind;
@@ -76,21 +76,24 @@ impl World {
         let content: String = (0..rng.usize(0..300)).map(|_| rng.alphanumeric()).collect();
         let body = json!({"customerID": rng.u64(1..9), "subject": "s", "ticketContent": content});
         let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
-        let fields = TicketInput::create(object, &self.presets).unwrap();
-        self.tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap().ticket.id.get()
+        let new = NewTicket::parse(object, &self.presets).unwrap();
+        self.tickets.create(&writer(), Visibility::All, &new, None).await.unwrap().ticket.id().get()
     }
 
     /// Changes or deletes a random ticket.
     async fn disturb(&self, rng: &mut Rng, last: u64) {
         let id = TicketId::try_from(rng.u64(1..=last)).unwrap();
         let outcome = if rng.u8(0..5) == 0 {
-            self.tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.map(drop)
+            self.tickets.delete(id, &writer(), Visibility::All, &Preconditions::default()).await.map(drop)
         } else {
             let body = json!({"subject": format!("changed {}", rng.u32(..))}).to_string();
             let change =
                 TicketInput::change(JsonObject::parse(body.as_bytes()).unwrap(), &self.presets).unwrap();
             let apply = |ticket: &_, now| change.apply(ticket, now);
-            self.tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.map(drop)
+            self.tickets
+                .update(id, &writer(), Visibility::All, &Preconditions::default(), apply)
+                .await
+                .map(drop)
         };
         assert!(matches!(outcome, Ok(()) | Err(Error::NotFound)), "{outcome:?}");
     }
@@ -171,7 +174,11 @@ async fn a_run_stores_what_changed_since_the_last_one_deletions_included() {
     assert_eq!((first.objects, first.records, first.watermark), (1, 30, Some(first.until)));
     assert_eq!(world.copy().await, world.table().await);
 
-    world.tickets.delete(TicketId::FIRST, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    world
+        .tickets
+        .delete(TicketId::FIRST, &writer(), Visibility::All, &Preconditions::default())
+        .await
+        .unwrap();
     world.create(&mut rng).await;
     world.pass(SETTLE * 2);
     let second = world.run().await;

@@ -14,9 +14,10 @@ use tickets_http::route::{
 };
 
 /// The queries of sample events that have one.
-const QUERIES: [(Function, &[(&str, &str)]); 2] = [
+const QUERIES: [(Function, &[(&str, &str)]); 3] = [
     (Function::ListTickets, &[("updatedSince", "2026-01-01T02:00:00+02:00"), ("limit", "100")]),
     (Function::ListCustomerTickets, &[("includeDeleted", "true")]),
+    (Function::ListEvents, &[("since", "2026-01-01"), ("type", "ticket.created"), ("limit", "100")]),
 ];
 
 /// The characters to encode in a query: all except the unreserved ones of RFC 3986.

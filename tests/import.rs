@@ -20,6 +20,7 @@ use tickets_cli::command::import::Import;
 use tickets_cli::server::local::{Local, any_port};
 use tickets_domain::Settings;
 use tickets_domain::preset::PresetLists;
+use tickets_domain::text::Subject;
 use tickets_domain::ticket::{FieldKind, TEXT_FIELDS};
 use tickets_domain::{Clock, JsonObject, Presets, Record, TicketId, Timestamp};
 use tickets_repository::operator::import::{Imported, ReservedRanges};
@@ -42,16 +43,20 @@ async fn run(arguments: &[&str]) {
 
 /// Texts that are difficult for file formats: delimiters, quotes, line ends, spaces, marks, backslashes,
 /// formulas, nothing.
-fn text(least: usize) -> impl Strategy<Value = String> {
+fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,30}",
-        "[a-z ,;\"'\\r\\n\\t\\\\\u{feff}\u{0}\u{85}\u{2028}ü🎉]{0,20}",
+        "[a-z ,;\"'\\r\\n\\t\\\\\u{feff}\u{1}\u{85}\u{2028}ü🎉]{0,20}",
         // Formulas of a spreadsheet, escaped or not.
         "['\\\\]{0,3}[=+@＝\\-\\t\\r\\na][a-z=']{0,6}",
         Just("\\".to_owned()),
         Just(String::new()),
     ]
-    .prop_filter("long enough", move |text| text.chars().count() >= least)
+}
+
+/// Such a text, if it is one line that can be seen.
+fn line() -> impl Strategy<Value = String> {
+    text().prop_filter("one line", |text| text.parse::<Subject>().is_ok_and(|line| line.as_str() == text))
 }
 
 fn choice(values: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -69,8 +74,9 @@ fn day_or_time() -> impl Strategy<Value = String> {
 /// A value of a text field.
 fn value((name, kind): (&'static str, FieldKind)) -> BoxedStrategy<String> {
     match kind {
-        FieldKind::Subject => text(1).boxed(),
-        FieldKind::Content | FieldKind::Note | FieldKind::ChoiceOrNote => text(0).boxed(),
+        FieldKind::Subject => line().boxed(),
+        FieldKind::ChoiceOrNote => prop_oneof![line(), Just(String::new())].boxed(),
+        FieldKind::Content | FieldKind::Note => text().boxed(),
         FieldKind::DateOrTime => day_or_time().boxed(),
         FieldKind::Email => {
             choice(&["ada@example.com", "o'hara+x@sub.example.org", "=1+2@example.com", "-x@example.com"])

@@ -77,6 +77,7 @@ fn offer(
                         assert_eq!(quota.remaining, 0);
                         (false, false)
                     }
+                    Err(Error::Throttled(_)) => (false, false),
                     Err(error) => panic!("{error}"),
                 };
                 seen.borrow_mut().push(Seen { at, admitted, on_trust });
@@ -136,8 +137,8 @@ fn no_window_admits_more_requests_than_the_limit() {
 
 #[test]
 fn without_a_lease_callers_are_admitted_on_trust_one_lease_at_a_time() {
-    let throttled = Faults { throttle: 0.3, only: Some("UpdateItem"), ..Faults::default() };
-    let (seen, _) = offer(5, Some("600/m"), 100.0, 60.0, throttled);
+    let failing = Faults { error_before: 0.3, only: Some("UpdateItem"), ..Faults::default() };
+    let (seen, _) = offer(5, Some("600/m"), 100.0, 60.0, failing);
     let on_trust = seen.iter().filter(|seen| seen.on_trust).count();
     assert!(on_trust > 20, "the fault happens: {on_trust}");
     let (limit, lease) = (600, 600 / 16);
@@ -149,9 +150,16 @@ fn without_a_lease_callers_are_admitted_on_trust_one_lease_at_a_time() {
         seen.len()
     );
     // If no lease is answered, every request is admitted: nobody is refused because the database fails.
-    let silent = Faults { throttle: 1.0, only: Some("UpdateItem"), ..Faults::default() };
+    let silent = Faults { error_before: 1.0, only: Some("UpdateItem"), ..Faults::default() };
     let (seen, _) = offer(6, Some("600/m"), 100.0, 10.0, silent);
     assert!(seen.iter().all(|seen| seen.admitted));
+}
+
+#[test]
+fn a_throttled_lease_lets_nobody_in() {
+    let throttled = Faults { throttle: 1.0, only: Some("UpdateItem"), ..Faults::default() };
+    let (seen, _) = offer(9, Some("600/m"), 100.0, 10.0, throttled);
+    assert!(seen.len() == 1000 && seen.iter().all(|seen| !seen.admitted));
 }
 
 #[test]

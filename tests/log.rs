@@ -1,7 +1,9 @@
 //! Tests of the log: one line for each request, with what an operator and CloudWatch need, and the same id as
 //! in the gateway's access log. It contains no customer's text and no secret.
 
+use std::hint::black_box;
 use std::io::{self, Write};
+use std::panic;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
@@ -12,14 +14,17 @@ use support::model::{Faults, Model};
 use tickets_app::{App, Config};
 use tickets_cli::server::gateway::{self, Gateway, Payload};
 use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
-use tickets_http::log::{Form, Log};
+use tickets_http::log::{self, Form, Log};
 use tickets_http::route::{BASE_PATH, ROUTES};
 use tickets_repository::{DynamoDb, Keys, schema};
 use tower::ServiceExt;
 
+/// No line has more bytes than this. A batch names up to a hundred tickets; the metrics' directive takes 700 bytes.
+pub(crate) const MOST_OF_A_LINE: usize = 4096;
+
 /// Collects what is written to the log.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Paper(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Paper {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -34,7 +39,7 @@ impl Write for Paper {
 
 impl Paper {
     /// The lines written since the last call, each a JSON object.
-    fn take(&self) -> Vec<Value> {
+    pub(crate) fn take(&self) -> Vec<Value> {
         let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -241,15 +246,77 @@ async fn a_failure_is_in_the_line_with_its_cause() {
     assert_eq!(of(line, ["level", "message", "Errors"]), [json!("ERROR"), json!("request failed"), json!(1)]);
     assert_eq!(line["kind"], "an internal error occurred");
     assert!(line["cause"].as_str().unwrap().contains("AccessDeniedException"), "{line}");
-    // Without a lease the request is admitted, and the line says so.
-    watched.model.set(Faults { throttle: 1.0, only: Some("UpdateItem"), ..Faults::default() });
+    // Without an answer to its lease the request is admitted, and the line says so.
+    watched.model.set(Faults { error_before: 1.0, only: Some("UpdateItem"), ..Faults::default() });
     let mut trusted = Value::Null;
     while trusted.is_null() {
         let seen = watched.send("GET", "/ticket-configuration/", &[], None).await;
         assert_eq!(seen.status, 200);
         trusted = seen.line["limit_uncounted"].clone();
     }
-    assert!(trusted.as_str().unwrap().contains("ProvisionedThroughputExceeded"), "{trusted}");
+    assert!(trusted.as_str().unwrap().starts_with("500 InternalServerError, "), "{trusted}");
+    // A lease that was throttled had no effect: the request is refused.
+    watched.model.set(Faults { throttle: 1.0, only: Some("UpdateItem"), ..Faults::default() });
+    let refused = loop {
+        let seen = watched.send("GET", "/ticket-configuration/", &[], None).await;
+        if seen.status != 200 {
+            break seen;
+        }
+    };
+    assert_eq!((refused.status, &refused.line["Errors"]), (503, &json!(1)));
+    let cause = refused.line["cause"].as_str().unwrap();
+    assert!(cause.starts_with("400 ProvisionedThroughputExceededException, "), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_ids_cannot_be_reserved_tells_the_cause_once_and_counts_every_row() {
+    let watched = Watched::start().await;
+    let ticket = json!({"customerID": 7, "subject": "s"});
+    assert_eq!(watched.send("POST", "/tickets/", &[], Some(ticket.clone())).await.status, 201);
+    let faults = Faults { mentions: Some("\"counter\""), ..Faults::default() };
+    for (faults, kind, cause) in [
+        (
+            Faults { throttle: 1.0, ..faults.clone() },
+            "too many requests",
+            "400 ProvisionedThroughputExceeded",
+        ),
+        (Faults { reset_before: 1.0, ..faults.clone() }, "temporarily unavailable", "dispatch failure"),
+        (Faults { denied: 1.0, ..faults.clone() }, "an internal error", "400 AccessDeniedException"),
+    ] {
+        watched.model.set(faults);
+        // One row is the caller's fault.
+        let mut rows = vec![ticket.clone(); 99];
+        rows.push(json!({"customerID": 7}));
+        let line = watched.send("POST", "/tickets/", &[], Some(rows.into())).await.line;
+        assert_eq!(
+            of(&line, ["status", "level", "Errors"]),
+            [json!(207), json!("WARN"), json!(99)],
+            "{line}"
+        );
+        let [failed] = line["failed_rows"].as_array().unwrap().as_slice() else { panic!("{line}") };
+        assert_eq!(failed["rows"], 99);
+        assert!(failed["kind"].as_str().unwrap().contains(kind), "{failed}");
+        assert!(failed["cause"].as_str().unwrap().starts_with(cause), "{failed}");
+        assert!(line.to_string().len() < MOST_OF_A_LINE, "{line}");
+    }
+}
+
+#[test]
+fn a_panic_is_logged_by_its_place_alone() {
+    let paper = Paper::default();
+    let written = paper.clone();
+    let before = panic::take_hook();
+    log::panics_to(move || written.clone());
+    let cut = black_box(1);
+    // The message of this panic has the text.
+    let panicked = panic::catch_unwind(|| "\u{e9} Confidential"[cut..].len());
+    panic::set_hook(before);
+    assert!(panicked.is_err());
+    let lines = paper.take();
+    let place = lines[0]["place"].as_str().unwrap();
+    assert!(place.contains("log.rs:"), "{place}");
+    assert_eq!(of(&lines[0], ["level", "message"]), [json!("ERROR"), json!("panicked")]);
+    assert!(!format!("{lines:?}").contains("Confidential"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

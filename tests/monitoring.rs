@@ -8,7 +8,7 @@ use serde_norway::Value as Yaml;
 use support::files::{read, template, text, untagged};
 use tickets_http::log::METRICS;
 use tickets_http::route::{DOCUMENTS, ROUTES};
-use tickets_repository::schema::INDEXES;
+use tickets_repository::schema::{HISTORY_INDEXES, INDEXES};
 
 use crate::template::{functions, resources};
 
@@ -224,6 +224,15 @@ fn every_invocation_that_fails_or_does_not_start_sets_off_an_alarm_whatever_the_
         );
     }
 
+    // The gateway counts requests, and the functions' lines count the rows of batches that failed like a 5xx.
+    let filter = &filters["FailedRowsFilter"];
+    assert_eq!((&*filter.group, &*filter.value), ("FunctionLogs", "$.Errors"));
+    assert!(watched(&alarms["ServerErrorAlarm"]).contains(&filter.metric));
+    for (status, errors, counted) in [(207, 3, true), (207, 0, false), (503, 1, false), (200, 0, false)] {
+        let line = json!({"message": "request", "status": status, "Errors": errors});
+        assert_eq!(matches(&filter.pattern, &line), counted, "{status}, {errors}");
+    }
+
     // The access log has what API Gateway tells of each request. Its members are texts.
     let format = text(&template["Resources"]["Api"]["Properties"]["AccessLogSetting"]["Format"]);
     let format: serde_json::Value = serde_json::from_str(format).unwrap();
@@ -334,22 +343,28 @@ fn every_table_and_every_index_is_watched_and_shown() {
             assert!(shown, "the dashboard does not show {metric} of {table}");
         }
     }
-    for index in INDEXES {
-        for metric in &metrics[..2] {
-            let dimensions = [("TableName", "Tickets"), ("GlobalSecondaryIndexName", index.name)];
-            assert!(watched.contains(&of(metric, &dimensions)), "nothing watches {metric} of {}", index.name);
+    for (table, indexes) in [("Tickets", &INDEXES[..]), ("History", &HISTORY_INDEXES)] {
+        for index in indexes {
+            for metric in &metrics[..2] {
+                let dimensions = [("TableName", table), ("GlobalSecondaryIndexName", index.name)];
+                assert!(
+                    watched.contains(&of(metric, &dimensions)),
+                    "nothing watches {metric} of {}",
+                    index.name
+                );
+            }
         }
-    }
-    // A search finds all indexes of the table.
-    for metric in metrics {
-        let search = (
-            "AWS/DynamoDB,TableName,GlobalSecondaryIndexName".to_owned(),
-            vec![
-                ("TableName".to_owned(), "${Tickets}".to_owned()),
-                ("MetricName".to_owned(), metric.to_owned()),
-            ],
-        );
-        assert!(searched.contains(&search), "the dashboard does not show {metric} of indexes");
+        // A search finds all indexes of the table.
+        for metric in metrics {
+            let search = (
+                "AWS/DynamoDB,TableName,GlobalSecondaryIndexName".to_owned(),
+                vec![
+                    ("TableName".to_owned(), format!("${{{table}}}")),
+                    ("MetricName".to_owned(), metric.to_owned()),
+                ],
+            );
+            assert!(searched.contains(&search), "the dashboard does not show {metric} of indexes of {table}");
+        }
     }
 }
 

@@ -58,6 +58,39 @@ fn presets_are_those_of_the_deployment() {
     assert_eq!(example["application/json"]["examples"]["ticket"]["value"]["status"], "Offen");
 }
 
+#[test]
+fn a_path_has_operations_only_and_its_id_an_example() {
+    let document = &*DESCRIPTION;
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    for (method, operation) in operations {
+        assert!(
+            ["get", "put", "post", "patch", "delete"].contains(&method.as_str()),
+            "{method} is no method"
+        );
+        assert!(
+            operation["description"].as_str().unwrap().contains("of this path")
+                || operation["description"].as_str().unwrap().contains("slash"),
+            "{operation}"
+        );
+        for parameter in
+            operation["parameters"].as_array().into_iter().flatten().filter(|one| one["in"] == "path")
+        {
+            assert!(!parameter["example"].is_null(), "{parameter}");
+        }
+    }
+}
+
+/// `format: email` has no characters beyond ASCII and no quoted part, which the API stores.
+#[test]
+fn an_address_is_described_by_what_every_address_has() {
+    for schema in ["Ticket", "TicketCreate", "TicketUpdate", "TicketOrTombstone"] {
+        let email = &DESCRIPTION["components"]["schemas"][schema]["properties"]["customerEmail"];
+        assert_eq!((&email["format"], &email["maxLength"]), (&json!(null), &json!(254)), "{schema}");
+        assert_eq!(email["pattern"], "^.+@.+\\..+$", "{schema}");
+    }
+}
+
 /// An operation or answer described by a type alone is of no use to a client's author.
 #[test]
 fn every_body_and_every_answer_has_an_example() {

@@ -9,13 +9,14 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::clients::{Connector, Copy, Poller, Tail, apply, id, records, table};
+use support::clients::{Connector, Copy, Follower, Place, Poller, Tail, apply, id, records, table};
+use support::events;
 use support::files;
-use support::model::{Faults, Lie, Point};
+use support::model::{Faults, Hold, Lie, Point};
 use support::simulation::{Reply, Simulation, simulate};
-use support::stream::{deliver, recorded};
-use tickets_domain::Settings;
-use tickets_repository::{DynamoDb, History, schema};
+use support::stream::{deliver, history, recorded};
+use tickets_domain::{PresetLists, Settings};
+use tokio::task::JoinHandle;
 
 const SETTLE: Duration = Duration::from_secs(10);
 /// The longest that a write takes.
@@ -75,10 +76,6 @@ async fn deleted(api: &Simulation, id: u64) {
 /// A job that copies a list by `Sync-Until` and `Link`.
 fn job(path: &'static str) -> Poller {
     Poller::new(path, true, false)
-}
-
-fn history(api: &Simulation) -> History {
-    History::new(DynamoDb::new(&api.model.sdk_config()), schema::HISTORY)
 }
 
 #[test]
@@ -205,6 +202,19 @@ fn a_claim_taken_over_without_the_void_is_noticed() {
 }
 
 #[test]
+fn a_claim_that_does_not_keep_what_was_filled_in_is_noticed() {
+    is_noticed(async |mut api, broken| {
+        api.model.lie(broken.then_some(Lie::ForgottenDefaults));
+        let first = create(&api, "once", Some("key")).await;
+        // The answer is lost, and before the request is repeated, a new ticket has come to get another status.
+        api.redeploy(&PresetLists { statuses: "new, open, closed", ..PresetLists::default() });
+        let second = create(&api, "once", Some("key")).await;
+        assert_eq!((first.status, second.status), (201, 201));
+        (second.body, first.body)
+    });
+}
+
+#[test]
 fn a_stamp_taken_before_the_reservation_is_noticed() {
     is_noticed(async |api, broken| {
         // The first writer dies after its reservation. The second one reserves after it. Its stamp is older than both
@@ -278,12 +288,12 @@ fn an_entry_of_the_history_put_even_if_one_is_there_is_noticed() {
         api.model.keep_stream();
         created(&api, "is erased").await;
         deleted(&api, 1).await;
-        let (history, stream) = (history(&api), api.model.take_stream());
+        let (history, stream) = (history(&api, api.clock.clone()), api.model.take_stream());
         assert_eq!(deliver(&history, &stream).await, None);
         // The first record comes a second time.
         api.model.lie(broken.then_some(Lie::RepeatedEntries));
         assert_eq!(deliver(&history, &stream[..1]).await, None);
-        (recorded(&api, &table(&api).await).await, Ok(()))
+        (recorded(&api, &table(&api).await).await.map(drop), Ok(()))
     });
 }
 
@@ -293,12 +303,12 @@ fn a_deletion_that_does_not_erase_what_is_still_to_come_is_noticed() {
         api.model.keep_stream();
         created(&api, "is erased").await;
         deleted(&api, 1).await;
-        let (history, stream) = (history(&api), api.model.take_stream());
+        let (history, stream) = (history(&api, api.clock.clone()), api.model.take_stream());
         api.model.lie(broken.then_some(Lie::NoErasures));
         for record in stream.iter().rev() {
             assert_eq!(deliver(&history, std::slice::from_ref(record)).await, None);
         }
-        (recorded(&api, &table(&api).await).await, Ok(()))
+        (recorded(&api, &table(&api).await).await.map(drop), Ok(()))
     });
 }
 
@@ -308,15 +318,131 @@ fn a_record_that_failed_and_is_not_delivered_again_is_noticed() {
         api.model.keep_stream();
         created(&api, "recorded").await;
         created(&api, "failed").await;
-        let (history, stream) = (history(&api), api.model.take_stream());
+        let (history, stream) = (history(&api, api.clock.clone()), api.model.take_stream());
         api.model.set(Faults { throttle: 1.0, mentions: Some("failed"), ..Faults::default() });
         let failed = deliver(&history, &stream).await;
         assert_eq!(failed, Some(1));
         api.model.set(Faults::default());
         let again = if broken { &[] } else { &stream[1..] };
         assert_eq!(deliver(&history, again).await, None);
-        (recorded(&api, &table(&api).await).await, Ok(()))
+        (recorded(&api, &table(&api).await).await.map(drop), Ok(()))
     });
+}
+
+/// Reads the feed twice by its cursor, and says what came of it, and what should have: an event of each version.
+struct Reading {
+    api: Simulation,
+    reader: Follower,
+}
+
+impl Reading {
+    /// Keeps the stream from now on, and reads nothing yet.
+    fn start(api: &Simulation) -> Self {
+        api.model.keep_stream();
+        Self { api: api.clone(), reader: Follower::new(Place::Cursor) }
+    }
+
+    /// Delivers a record of the stream, once the call that it makes is stopped at this point.
+    async fn stopped(
+        &self,
+        point: Point,
+        mentions: &'static str,
+        record: &Value,
+    ) -> (Hold, JoinHandle<Option<usize>>) {
+        let (history, record) = (history(&self.api, self.api.clock.clone()), record.clone());
+        let delivery = async move { deliver(&history, std::slice::from_ref(&record)).await };
+        self.api.stop(point, "PutItem", mentions, delivery).await
+    }
+
+    async fn deliver(&self, record: &Value) {
+        let history = history(&self.api, self.api.clock.clone());
+        assert_eq!(deliver(&history, std::slice::from_ref(record)).await, None);
+    }
+
+    async fn pass(&mut self) -> usize {
+        self.reader.pass(&self.api, 100).await;
+        self.reader.seen.len()
+    }
+
+    async fn end(mut self) -> (Result<(), String>, Result<(), String>) {
+        wait(3 * SETTLE).await;
+        self.pass().await;
+        let histories = recorded(&self.api, &table(&self.api).await).await.expect("histories");
+        (events::exact(&self.reader.seen, &histories, &BTreeSet::new()), Ok(()))
+    }
+}
+
+#[test]
+fn a_horizon_of_zero_is_noticed() {
+    // An event has its time, and is not in the table yet; or it is, and not in the index.
+    for point in [Point::Effect, Point::Indexes] {
+        is_noticed(async |mut api, broken| {
+            if broken {
+                api.settings.settle = Duration::ZERO;
+            }
+            let mut reading = Reading::start(&api);
+            created(&api, "late").await;
+            created(&api, "early").await;
+            let stream = versions(&api);
+            let (put, late) = reading.stopped(point, "late", &stream[0]).await;
+            wait(A_MOMENT / 2).await;
+            reading.deliver(&stream[1]).await;
+            wait(A_MOMENT / 2).await;
+            assert_eq!(reading.pass().await, usize::from(broken));
+            put.release();
+            assert_eq!(late.await.unwrap(), None);
+            reading.end().await
+        });
+    }
+}
+
+#[test]
+fn recorded_before_the_wait_for_a_retry_is_noticed() {
+    is_noticed(async |api, broken| {
+        let mut reading = Reading::start(&api);
+        created(&api, "throttled").await;
+        created(&api, "at once").await;
+        let stream = versions(&api);
+        // The last attempt begins just before the deadline. The time that it carries is that of the first one if
+        // `recorded` was set before the waits.
+        let waits = WRITE_DEADLINE - Duration::from_millis(200);
+        reading.deliver(&stream[1]).await;
+        wait(Duration::from_secs(1)).await;
+        api.model.lie(broken.then_some(Lie::EarlyRecord(waits)));
+        let (shown, put) = reading.stopped(Point::Indexes, "throttled", &stream[0]).await;
+        assert_eq!(put.await.unwrap(), None);
+        api.model.lie(None);
+        // The index takes nearly as long as the settle window allows.
+        wait(SETTLE - A_MOMENT).await;
+        assert_eq!(reading.pass().await, 1);
+        shown.release();
+        reading.end().await
+    });
+}
+
+#[test]
+fn a_shard_left_out_of_the_feed_is_noticed() {
+    is_noticed(async |api, broken| {
+        let mut reading = Reading::start(&api);
+        for subject in ["a", "b", "c", "d"] {
+            created(&api, subject).await;
+        }
+        for record in versions(&api) {
+            reading.deliver(&record).await;
+        }
+        wait(2 * SETTLE).await;
+        api.model.lie(broken.then_some(Lie::MissingShard));
+        reading.pass().await;
+        api.model.lie(None);
+        reading.end().await
+    });
+}
+
+/// The stream's records of tickets' versions.
+fn versions(api: &Simulation) -> Vec<Value> {
+    let mut records = api.model.take_stream();
+    records.retain(|record| record["dynamodb"]["NewImage"]["version"].is_object());
+    records
 }
 
 /// The names of the tests in this file, and what the rows of docs/reliability.md's table would name theirs.

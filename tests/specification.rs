@@ -5,11 +5,13 @@
 mod access;
 mod bounds;
 mod contract;
+mod damage;
 mod drift;
 mod events;
 mod exactness;
 mod export;
 mod faults;
+mod feed;
 mod generated;
 mod history;
 mod import;

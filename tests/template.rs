@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_norway::Value as Yaml;
 use support::files::{read, statements, template, text, untagged};
 use tickets_http::route::{DOCUMENTS, ROUTES};
-use tickets_repository::COUNTER;
 use tickets_repository::checkpoint::CHECKPOINTS;
+use tickets_repository::{COUNTER, RANGES, SETTINGS};
 
 use crate::monitoring::watched;
 
@@ -118,13 +118,46 @@ fn the_counter_and_the_checkpoint_are_written_by_the_functions_that_own_them() {
         denied.map(denial).collect()
     };
     let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
-    let put =
-        ("dynamodb:PutItem".to_owned(), "ForAnyValue:StringEquals".to_owned(), keys(&[COUNTER, CHECKPOINTS]));
+    let denied = keys(&[COUNTER, RANGES, CHECKPOINTS, SETTINGS]);
+    let put = ("dynamodb:PutItem".to_owned(), "ForAnyValue:StringEquals".to_owned(), denied);
     let count =
         ("dynamodb:UpdateItem".to_owned(), "ForAnyValue:StringNotEquals".to_owned(), keys(&[COUNTER]));
     assert_eq!(denials("CreateTicketFunction"), [put.clone(), count].into());
     assert_eq!(denials("UpdateTicketFunction"), [put.clone()].into());
     assert_eq!(denials("DeleteTicketFunction"), [put].into());
+}
+
+#[test]
+fn the_feed_reads_the_counter_and_no_ticket() {
+    let template = template();
+    let statements = statements(&template, &functions(&template)["ListEventsFunction"]);
+    let is_of_tickets = |statement: &&Yaml| untagged(&statement["Resource"]).as_str() == Some("Tickets.Arn");
+    let of_tickets = statements.iter().filter(is_of_tickets);
+    let conditions: Vec<_> = of_tickets.map(|statement| &statement["Condition"]).collect();
+    let [condition] = conditions[..] else { panic!("{conditions:?}") };
+    let keys = condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"].as_sequence().unwrap();
+    assert_eq!(keys.iter().map(text).collect::<Vec<_>>(), [COUNTER]);
+}
+
+#[test]
+fn what_cannot_be_made_again_stays_when_the_stack_is_removed() {
+    let template = template();
+    let kinds = [
+        ("AWS::DynamoDB::Table", "Retain"),
+        ("AWS::S3::Bucket", "Retain"),
+        ("AWS::S3::BucketPolicy", "Retain"),
+        // Unlike a protected table, what a failed first deployment has made of these can be deleted.
+        ("AWS::Logs::LogGroup", "RetainExceptOnCreate"),
+    ];
+    let operations = read("docs/operations.md");
+    for (kind, policy) in kinds {
+        for (name, resource) in resources(&template, kind) {
+            assert_eq!(resource["DeletionPolicy"], policy, "{name}");
+            assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{name}");
+            let described = kind == "AWS::S3::BucketPolicy" || operations.contains(&format!("`{name}`"));
+            assert!(described, "docs/operations.md says what becomes of {name}");
+        }
+    }
 }
 
 #[test]

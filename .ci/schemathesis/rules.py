@@ -8,10 +8,12 @@ import uuid
 import schemathesis
 
 HIGHEST_ID = 2**53 - 1
-ASSIGNED = ["id", "createdDate", "updatedDate"]
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+DATES = ["createdDate", "updatedDate"]
 # Parameters that a list answers alone. Any other filter needs `updatedSince` or another one of them beside it.
 ALONE = {
-    "idAfter", "createdSince", "updatedSince", "updatedUntil", "limit", "includeDeleted", "settled", "open", "status", "continuation",
+    "id", "idAfter", "createdSince", "updatedSince", "updatedUntil", "limit", "includeDeleted", "settled", "open", "status",
+    "continuation",
 }
 DESCRIPTION = json.loads((pathlib.Path(__file__).parents[2] / "openapi.json").read_text())
 
@@ -41,6 +43,11 @@ def before_call(context, case, kwargs):
         if re.fullmatch("-?[0-9]+", str((case.query or {}).get(name))):
             # The API also reads integers of more than 64 bits, though the type promises none.
             case.query[name] = "many"
+    # The dates in an update are ignored, whatever they are.
+    for name in DATES:
+        if case.method in ["PUT", "PATCH"] and isinstance(case.body, dict) and name in case.body:
+            del case.body[name]
+            case.body["id"] = 0
     # Tickets and batches are each described at one form of the path, but accepted at both.
     if (case.path, type(case.body)) in [("/tickets/", list), ("/tickets", dict)]:
         case.body = "neither"
@@ -64,12 +71,25 @@ def make_valid(template, path, query, headers, body):
     # Numbers as text: a pattern has no maximum.
     if str(path.get("id")).isdigit() and int(path["id"]) > HIGHEST_ID:
         path["id"] = str(HIGHEST_ID)
+    # What an address is, and that a text has no control characters and can be seen.
+    for name, value in body.items():
+        if isinstance(value, str) and name not in TIMES:
+            body[name] = CONTROL.sub("-", value)
+    if isinstance(query.get("owner"), list):
+        query["owner"] = [CONTROL.sub("-", str(owner)) for owner in query["owner"]]
+    if isinstance(body.get("customerEmail"), str):
+        body["customerEmail"] = "ada@example.com"
+    if isinstance(body.get("subject"), str):
+        body["subject"] = "a" + body["subject"][1:]
+    if isinstance(query.get("after"), str):
+        query["after"] = "019ab697e8000000000000002b" + query["after"][26:]  # A time that there is, and a ticket
+    if "id" in query:
+        query["id"] = ",".join(str(min(int(id), HIGHEST_ID)) for id in query["id"].split(","))
     # The calendar: months differ in length, and an offset must not leave the years of four digits.
     for values in query, body:
         for name in TIMES:
             if isinstance(values.get(name), str):
-                values[name] = re.sub("^(?:0000|9999)", "2000", values[name])
+                values[name] = re.sub("^(?:1000|9999)", "2000", values[name])
                 values[name] = re.sub("^(.{8})(?:29|3.)", r"\g<1>28", values[name])
-    # Rules between a body and a ticket: assigned fields must equal the ticket's.
-    for name in ASSIGNED:
-        body.pop(name, None)
+    # A rule between a body and a ticket: the id must be the ticket's.
+    body.pop("id", None)

@@ -40,9 +40,11 @@ pub enum CommandError {
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
-    /// A file is not valid CSV.
-    #[error("not comma-separated values: {0}")]
-    Csv(#[from] csv::Error),
+    /// Another process writes the same file.
+    #[error(
+        "another `tickets export` is writing {}: wait until it is done, or choose another file", .0.display()
+    )]
+    Exporting(PathBuf),
     /// Columns of a file are missing or wrong.
     #[error("{0}")]
     Columns(String),
@@ -75,6 +77,11 @@ pub enum CommandError {
     /// The table has never had a ticket.
     #[error("the table {0} has never had a ticket: is it the restored one?")]
     NoTickets(String),
+    /// Nothing says how the functions of a table are configured.
+    #[error(
+        "the table {table} does not say how its functions are configured: the export function notes it within five minutes of a deployment; or set {missing} as the deployment has them"
+    )]
+    Unconfigured { table: String, missing: String },
     /// Another process uses the data directory.
     #[error("{} is in use by another `tickets`: stop it first, or choose another with --data DIR", .0.display())]
     InUse(PathBuf),
@@ -97,7 +104,7 @@ impl CommandError {
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Usage(_) => 2,
             Self::Refused { .. } | Self::Columns(_) => 3,
-            Self::Client(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 4,
+            Self::Client(error) if error.is_no_such_ticket() => 4,
             Self::Config(_)
             | Self::Local(_)
             | Self::Tickets { .. }
@@ -105,12 +112,13 @@ impl CommandError {
             | Self::Client(_)
             | Self::Mcp(_)
             | Self::File { .. }
-            | Self::Csv(_)
+            | Self::Exporting(_)
             | Self::Map { .. }
             | Self::TooSparse { .. }
             | Self::NoRegion
             | Self::NoSuchKey(_)
             | Self::NoTickets(_)
+            | Self::Unconfigured { .. }
             | Self::InUse(_)
             | Self::Listen { .. }
             | Self::Io(_)
@@ -121,6 +129,9 @@ impl CommandError {
 
 impl From<tickets_domain::Error> for CommandError {
     fn from(error: tickets_domain::Error) -> Self {
-        Self::Tickets { message: error.to_string(), cause: error.cause().map(ToString::to_string) }
+        Self::Tickets {
+            message: error.to_string(),
+            cause: error.cause().map(|cause| cause.as_str().to_owned()),
+        }
     }
 }

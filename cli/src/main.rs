@@ -9,6 +9,7 @@ use tickets_cli::command::change::{Create, Delete, Update};
 use tickets_cli::command::completions::Completions;
 use tickets_cli::command::db::Db;
 use tickets_cli::command::erase::Erase;
+use tickets_cli::command::events::Events;
 use tickets_cli::command::export::Export;
 use tickets_cli::command::history::History;
 use tickets_cli::command::import::Import;
@@ -46,6 +47,7 @@ enum Command {
     Delete(Delete),
     History(History),
     Watch(Watch),
+    Events(Events),
     Export(Export),
     Import(Import),
     Mcp(Mcp),
@@ -78,6 +80,7 @@ async fn main() -> ExitCode {
         Command::Delete(delete) => delete.run().await,
         Command::History(history) => history.run().await,
         Command::Watch(watch) => watch.run().await,
+        Command::Events(events) => events.run().await,
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,
         Command::Mcp(mcp) => mcp.run().await,

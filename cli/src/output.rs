@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tickets_domain::ticket::field_names;
-use tickets_domain::{Version, json};
+use tickets_domain::{Tag, json};
 
 /// Whether a terminal acts on a character instead of showing it: control characters (C1 included), line
 /// separators, and characters that change the direction of text (Unicode TR 9; CVE-2021-42574).
@@ -140,11 +140,11 @@ pub fn print_json(text: &str) -> io::Result<()> {
     Text(json(text).into_owned()).print()
 }
 
-/// A ticket's fields, one below the other, and its version if known.
+/// A ticket's fields, one below the other, and the tag of its version if known.
 ///
 /// # Errors
 /// If the ticket is not a JSON object.
-pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
+pub fn ticket(ticket: &RawValue, tag: Option<Tag>) -> io::Result<Text> {
     let fields = json::object(ticket.get().as_bytes())?;
     let mut text = Text::default();
     let mut line = |name: &str, value: &str| {
@@ -162,8 +162,8 @@ pub fn ticket(ticket: &RawValue, version: Option<Version>) -> io::Result<Text> {
             Some(other) => line(name, &other.to_string()),
         }
     }
-    if let Some(version) = version {
-        line("version", &version.get().to_string());
+    if let Some(tag) = tag {
+        line("version", &tag.to_string());
     }
     Ok(text)
 }
@@ -213,12 +213,16 @@ mod tests {
         console::set_colors_enabled(false);
         let raw =
             RawValue::from_string(r#"{"id":"7","subject":"a\u001b[2J\nb","customerID":4}"#.into()).unwrap();
-        let text = ticket(&raw, Some(Version::new(3))).unwrap().to_string();
+        let text = ticket(&raw, "3-0c5fe1a2".parse().ok()).unwrap().to_string();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], format!("{:<22}7", "id"));
         assert_eq!(
             lines[2..],
-            [format!("{:<22}a<U+001B>[2J", "subject"), format!("{:22}b", ""), format!("{:<22}3", "version")]
+            [
+                format!("{:<22}a<U+001B>[2J", "subject"),
+                format!("{:22}b", ""),
+                format!("{:<22}3-0c5fe1a2", "version")
+            ]
         );
     }
 

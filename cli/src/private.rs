@@ -1,7 +1,7 @@
 //! Files that only this user can read: a developer's machine keeps tickets, and keys to them. Links and other
 //! users' files and directories are refused, because somebody may have planted them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -65,15 +65,39 @@ pub fn unplanted(path: &Path) -> io::Result<File> {
     opened(path, options().write(false))
 }
 
-/// Opens a file for reading and writing. A missing one is created with this user's default permissions.
+/// Opens a file as [`open`] does, for this process alone until it is closed.
 ///
 /// # Errors
-/// If it is a link, or another user's.
-pub fn create(path: &Path) -> io::Result<File> {
-    let mut options = options();
+/// [`TryLockError::WouldBlock`] if another process has it.
+pub fn locked(path: &Path) -> Result<File, TryLockError> {
+    loop {
+        let file = open(path).map_err(TryLockError::Error)?;
+        file.try_lock()?;
+        // The process that had it may have renamed it after it was opened here.
+        if is_at(&file, path).map_err(TryLockError::Error)? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether an open file still has this path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o666);
-    opened(path, options.create(true).truncate(false))
+    {
+        use std::os::unix::fs::MetadataExt;
+        let file = file.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (file.dev(), file.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+    // Elsewhere an open file is not renamed.
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        Ok(true)
+    }
 }
 
 fn opened(path: &Path, options: &OpenOptions) -> io::Result<File> {
@@ -160,6 +184,22 @@ mod tests {
             (mode(&there.join("old")), read(&there.join("old")).unwrap().unwrap()),
             (0o600, "secret".into())
         );
+    }
+
+    #[test]
+    fn a_locked_file_is_one_process_s_until_it_is_closed_or_has_another_name() {
+        let work = tempfile::tempdir().unwrap();
+        let (path, renamed) = (work.path().join("partial"), work.path().join("whole"));
+        let first = locked(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert!(matches!(locked(&path), Err(TryLockError::WouldBlock)));
+        assert!(is_at(&first, &path).unwrap());
+        fs::rename(&path, &renamed).unwrap();
+        assert!(!is_at(&first, &path).unwrap(), "nothing is there");
+        let second = locked(&path).unwrap();
+        assert!(!is_at(&first, &path).unwrap() && is_at(&second, &path).unwrap());
+        drop(second);
+        assert!(locked(&path).is_ok());
     }
 
     #[test]

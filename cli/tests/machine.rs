@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -140,6 +141,56 @@ fn only_the_access_key_that_db_prints_opens_its_database() {
     assert!(String::from_utf8_lossy(&found.stdout).contains("development key"), "{found:?}");
 }
 
+/// The most memory that a process has had, in megabytes.
+#[cfg(target_os = "linux")]
+fn peak(process: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() / 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn bodies_that_come_without_a_valid_key_are_not_kept() {
+    let made_up = format!("Bearer tk_nobody_{}", "0".repeat(64));
+    let signature = "AWS4-HMAC-SHA256 Credential=LOCAL0/20261125/us-east-1/dynamodb/aws4_request, \
+         SignedHeaders=host, Signature=00";
+    for (command, word, authorization, megabytes, refused) in [
+        ("serve", "API", made_up.as_str(), 5, "HTTP/1.1 401"),
+        ("db", "database", signature, 15, "HTTP/1.1 400"),
+    ] {
+        let home = TempDir::new().unwrap();
+        let server = Server::start(home.path(), &[command, "--listen", "127.0.0.1:0"], word);
+        let (host, path) =
+            server.says(word).strip_prefix("http://").unwrap().split_at("127.0.0.1:".len() + 5);
+        let (before, count) = (peak(&server.child), 300 / megabytes);
+        let chunk = vec![b'x'; 1024 * 1024];
+        let connections: Vec<_> = (0..count)
+            .map(|_| {
+                let mut connection = TcpStream::connect(host).unwrap();
+                let head = format!(
+                    "POST /{} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                    path.trim_start_matches('/'),
+                    megabytes * chunk.len() + 1,
+                );
+                connection.write_all(head.as_bytes()).unwrap();
+                (0..megabytes).for_each(|_| connection.write_all(&chunk).unwrap());
+                connection
+            })
+            .collect();
+        // Each has sent all but its last byte.
+        let after = peak(&server.child);
+        assert!(after < before + 100, "{command}: {before} MB before, {after} MB after");
+        for mut connection in connections {
+            connection.write_all(b"x").unwrap();
+            let mut status = vec![0; refused.len()];
+            connection.read_exact(&mut status).unwrap();
+            assert_eq!(String::from_utf8(status).unwrap(), refused);
+        }
+    }
+}
+
 /// All paths below a directory.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let found = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -236,6 +287,11 @@ async fn the_page_has_the_key_once_for_who_has_the_link() {
     let document: Value =
         http().get(page.replace("/docs", "/openapi.json")).send().await.unwrap().json().await.unwrap();
     assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(
+        document["servers"][0]["url"],
+        server.says("API").trim_end_matches("/tickets/"),
+        "an address of its own"
+    );
 }
 
 /// The bytes of every file below a directory; of compressed files also the content.
@@ -342,13 +398,19 @@ async fn an_erased_ticket_leaves_no_byte_of_its_content_behind() {
 /// direction.
 const EVIL: &str = "a\u{1b}[31m\u{1b}]0;t\u{7}\u{9b}2J\u{202e}b\u{2066}c\u{2028}d\re";
 
+/// What of these a text of one line may have.
+const EVIL_LINE: &str = "a\u{202e}b\u{2066}c";
+
 #[tokio::test]
 async fn no_command_prints_control_characters_from_tickets_notes_names_or_errors() {
     let home = TempDir::new().unwrap();
     let server = Server::serve(home.path());
-    let texts = TEXT_FIELDS.into_iter().filter(|(_, kind)| kind.accepts(EVIL) && *kind != FieldKind::Choice);
-    let evil: HashMap<_, _> =
-        texts.map(|(name, _)| (name, Value::from(EVIL))).chain([("customerID", 42.into())]).collect();
+    let texts = TEXT_FIELDS.into_iter().filter_map(|(name, kind)| match kind {
+        FieldKind::Content | FieldKind::Note => Some((name, EVIL.into())),
+        FieldKind::Subject | FieldKind::ChoiceOrNote => Some((name, EVIL_LINE.into())),
+        FieldKind::Choice | FieldKind::Email | FieldKind::DateOrTime => None,
+    });
+    let evil: HashMap<_, Value> = texts.chain([("customerID", 42.into())]).collect();
     let request = http().post(server.says("API")).bearer_auth(server.says("key")).json(&evil);
     assert_eq!(request.send().await.unwrap().status(), 201);
     let map = home.path().join("map.toml");
@@ -404,7 +466,7 @@ fn harmless(arguments: &[&str], output: &Output) -> usize {
     let text = [&*output.stdout, &*output.stderr].concat();
     let text = String::from_utf8(text).unwrap();
     assert!(!text.contains(acts), "{arguments:?}: {text:?}");
-    (text.contains("<U+001B>") || text.contains("\\u001b")).into()
+    ["<U+001B>", "\\u001b", "<U+202E>"].iter().any(|escaped| text.contains(escaped)).into()
 }
 
 #[test]

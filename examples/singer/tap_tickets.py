@@ -66,6 +66,15 @@ class Tickets(RESTStream):
     def get_new_paginator(self):
         return NextLink()
 
+    def backoff_wait_generator(self):
+        # The SDK alone waits for some seconds, however many the API asks for.
+        def wait(error):
+            answer = getattr(error, "response", None)
+            asked = answer.headers.get("Retry-After", "") if answer is not None else ""
+            return int(asked) if asked.isdecimal() else 5
+
+        return self.backoff_runtime(value=wait)
+
     def get_http_request(self, *, page):
         request = super().get_http_request(page=page)
         if page.next_page_token:

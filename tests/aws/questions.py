@@ -42,13 +42,14 @@ def decision(function, action, resource, **context):
 
 table = boto3.client("dynamodb").describe_table(TableName=physical["Tickets"])["Table"]["TableArn"]
 for function in ["CreateTicketFunction", "UpdateTicketFunction", "DeleteTicketFunction"]:
-    for partition, expected in [("42#1", "allowed"), ("counter", "explicitDeny"), ("export", "explicitDeny")]:
+    denied = [(partition, "explicitDeny") for partition in ["counter", "ranges", "export", "settings"]]
+    for partition, expected in [("42#1", "allowed"), *denied]:
         decided = decision(function, "dynamodb:PutItem", table, LeadingKeys=[partition])
         check(decided == expected, f"{function} puts an item of {partition}: {decided}")
-for partition, expected in [("counter", "allowed"), ("42#1", "explicitDeny")]:
+for partition, expected in [("counter", "allowed"), ("ranges", "explicitDeny"), ("42#1", "explicitDeny")]:
     decided = decision("CreateTicketFunction", "dynamodb:UpdateItem", table, LeadingKeys=[partition])
     check(decided == expected, f"CreateTicketFunction counts in {partition}: {decided}")
-for partition, expected in [("export", "allowed"), ("42#1", "implicitDeny")]:
+for partition, expected in [("export", "allowed"), ("settings", "allowed"), ("42#1", "implicitDeny")]:
     decided = decision("ExportTicketsFunction", "dynamodb:PutItem", table, LeadingKeys=[partition])
     check(decided == expected, f"ExportTicketsFunction puts an item of {partition}: {decided}")
 

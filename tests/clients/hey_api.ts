@@ -59,7 +59,7 @@ async function main() {
     assert.equal((await ok(putTicket({ path, body: whole }))).ticketPriority, "high");
 
     // Problems: each refused field is named.
-    const refused = await patchTicket({ path, body: { customerEmail: "ada" } });
+    const refused = await patchTicket({ path, body: { customerEmail: "ada@@example.com" } });
     assert.deepEqual(refused.error?.errors.map(({ field }) => field), ["customerEmail"]);
 
     // Delete. The ticket is then a 404, and a list can show its tombstone.

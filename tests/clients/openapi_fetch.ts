@@ -67,7 +67,7 @@ async function main() {
     assert.deepEqual([sentBack.ticketPriority, sentBack.createdDate], ["high", first.createdDate]);
 
     // Problems: each refused field is named.
-    const refused = await api.PATCH("/tickets/{id}", { params: { path }, body: { customerEmail: "ada" } });
+    const refused = await api.PATCH("/tickets/{id}", { params: { path }, body: { customerEmail: "ada@@example.com" } });
     assert.equal(refused.response.status, 422);
     assert.deepEqual(refused.error?.errors.map(({ field }) => field), ["customerEmail"]);
 

@@ -22,7 +22,7 @@ draft = tickets.TicketCreate(
 first = api.create_ticket(draft, idempotency_key=f"python-{customer}")
 assert api.create_ticket(draft, idempotency_key=f"python-{customer}") == first
 rows = [tickets.TicketCreate(customer_id=customer, subject=text) for text in ("b", "c")]
-results = api.create_tickets([*rows, tickets.TicketCreate(customer_id=customer, subject="d", customer_email="ada")])
+results = api.create_tickets([*rows, tickets.TicketCreate(customer_id=customer, subject="d", customer_email="ada@@example.com")])
 assert [result.status for result in results] == [201, 201, 422] and results[2].problem.errors
 others = [result.ticket for result in results[:2]]
 assert (first.customer_id, first.status, first.ticket_followup_date) == (customer, "open", "2026-11-30")
@@ -53,7 +53,7 @@ assert (sent_back.ticket_priority, sent_back.created_date) == ("high", first.cre
 
 # Problems: each refused field is named.
 try:
-    api.patch_ticket(first.id, tickets.TicketUpdate(customer_email="ada"))
+    api.patch_ticket(first.id, tickets.TicketUpdate(customer_email="ada@@example.com"))
     raise AssertionError("a bad address was taken")
 except tickets.exceptions.ApiException as error:
     problem = error.data

@@ -76,7 +76,7 @@ sent_back = answer(put_ticket.sync_detailed(first.id, client=client, body=whole,
 assert (sent_back.ticket_priority, sent_back.created_date) == ("high", first.created_date)
 
 # Problems: each refused field is named.
-refused = TicketUpdate(customer_email="ada")
+refused = TicketUpdate(customer_email="ada@@example.com")
 problem = answer(patch_ticket.sync_detailed(first.id, client=client, body=refused), 422)
 assert isinstance(problem, Problem) and [error.field for error in problem.errors] == ["customerEmail"]
 

@@ -71,7 +71,7 @@ async function main() {
     assert.deepEqual([sentBack.ticketPriority, sentBack.createdDate], ["high", first.createdDate]);
 
     // Problems: each refused field is named.
-    const problem = await refused(api.patchTicket({ id, ticketUpdate: { customerEmail: "ada" } }));
+    const problem = await refused(api.patchTicket({ id, ticketUpdate: { customerEmail: "ada@@example.com" } }));
     assert.equal(problem.status, 422);
     assert.deepEqual(problem.errors.map(({ field }) => field), ["customerEmail"]);
 

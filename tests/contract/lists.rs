@@ -112,7 +112,6 @@ async fn a_work_queue_holds_what_is_asked_for_and_says_what_it_cannot_answer() {
         for (query, expected) in [
             ("open=true", vec![1, 2, 3]),
             ("open=false", vec![4, 5]),
-            ("open", vec![1, 2, 3]),
             ("status=ASSIGNED,closed", vec![2, 3, 5]),
             ("status=ASSIGNED&status=closed", vec![2, 3, 5]),
             ("open=true&status=closed", vec![]),
@@ -120,7 +119,7 @@ async fn a_work_queue_holds_what_is_asked_for_and_says_what_it_cannot_answer() {
             ("owner=grace&open=true&limit=1", vec![1]),
             ("followupUntil=2026-11-24", vec![1, 2, 5]),
             ("followupUntil=2026-11-24T14:59:59Z", vec![1, 5]),
-            ("open=true&followupUntil=2026-11-24&owner=grace,ada&idAfter=0", vec![1, 2]),
+            ("open=true&followupUntil=2026-11-24&owner=grace&owner=ada&idAfter=0", vec![1, 2]),
             ("owner=nobody", vec![]),
             ("actionUntil=2030-01-01", vec![]),
             ("open=true&includeDeleted=true&createdSince=2020-01-01", vec![1, 2, 3]),
@@ -169,7 +168,7 @@ async fn include_deleted_shows_tombstones() {
         let path = format!("/customers/{customer}/tickets/");
         assert_eq!(api.get(&path).await.ids(), [ids[0], ids[2]]);
         assert_eq!(api.get(&format!("{path}?includeDeleted=false")).await.ids(), [ids[0], ids[2]]);
-        for query in ["includeDeleted", "includeDeleted=true", "includeDeleted=1&updatedSince=2026-01-01"] {
+        for query in ["includeDeleted=true", "includeDeleted=1&updatedSince=2026-01-01"] {
             let list = api.get(&format!("{path}?{query}")).await;
             assert_eq!(list.ids(), ids, "{query}");
             let tombstone = &list.json()[1];
@@ -353,7 +352,7 @@ async fn a_deletion_is_a_change_like_others() {
 }
 
 /// Appends tickets with these bodies, all created at `at`.
-async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestamp) {
+pub(super) async fn append(api: &Api, bodies: impl IntoIterator<Item = Value>, at: Timestamp) {
     let presets = Presets::parse(&PresetLists::default()).unwrap();
     let sample = |body: Value| {
         let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
@@ -536,7 +535,7 @@ async fn updated_until_cannot_move_a_settled_list_past_the_horizon() {
         assert_eq!(api.get(&format!("{path}?settled=true&idAfter=0&{ahead}")).await.ids(), [1]);
         assert_eq!(api.get(&format!("{path}?{ahead}")).await.ids(), [1, 2]);
         // Without a first page there is no horizon. The refusal says so, and what to do.
-        let refused = api.get(&format!("{path}?settled&idAfter=0")).await;
+        let refused = api.get(&format!("{path}?settled=true&idAfter=0")).await;
         assert_problem(&refused, 400, &["settled"]);
         assert!(refused.text.contains("updatedUntil") && refused.text.contains("Link"), "{}", refused.text);
     }

@@ -118,6 +118,50 @@ impl Connector {
     }
 }
 
+/// A reader of the feed of events, as docs/events.md describes it.
+pub struct Follower {
+    follows: Place,
+    /// The events read, in their order.
+    pub seen: Vec<Value>,
+    /// Where the next pass begins, as a part of a query.
+    place: String,
+}
+
+/// What a reader of events keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The id of the last event: it gets each event once.
+    Cursor,
+    /// The first page's `Sync-Until`: it gets each event at least once.
+    Since,
+    /// The id of the last event, and the last page's `Sync-Until`: it gets each event once, and reads no others twice.
+    Both,
+}
+
+impl Follower {
+    pub fn new(follows: Place) -> Self {
+        Self { follows, seen: Vec::new(), place: String::new() }
+    }
+
+    pub async fn pass(&mut self, api: &Simulation, limit: usize) {
+        let mut reply = api.get(&format!("/events/?limit={limit}{}", self.place)).await;
+        let since = |reply: &Reply| format!("&since={}", reply.header("sync-until"));
+        let first = since(&reply);
+        loop {
+            self.seen.extend(records(&reply).iter().cloned());
+            let Some(next) = reply.next() else { break };
+            reply = api.get(&next).await;
+        }
+        let last = self.seen.last().and_then(|event| event["id"].as_str());
+        let after = last.map(|last| format!("&after={last}")).unwrap_or_default();
+        self.place = match self.follows {
+            Place::Cursor => after,
+            Place::Since => first,
+            Place::Both => after + &since(&reply),
+        };
+    }
+}
+
 /// A client that follows new tickets by id alone: once it has seen 43, it has seen 42 or never will.
 #[derive(Default)]
 pub struct Tail {

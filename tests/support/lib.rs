@@ -1,6 +1,7 @@
 //! What the tests share: above all [`Api`], an API on the embedded engine with an HTTP client for it.
 
 pub mod clients;
+pub mod events;
 pub mod files;
 pub mod model;
 pub mod operation;
@@ -21,7 +22,7 @@ use tickets_cli::server::http;
 use tickets_cli::server::local::{Local, any_port};
 use tickets_cli::server::stream::Feed;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
+use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Tag, Timestamp};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::http_client::local_config;
 use tickets_repository::{DynamoDb, Keys, Tickets, schema};
@@ -37,6 +38,8 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// The most index entries that one list reads, if not the default.
     pub most_keys: Option<usize>,
+    /// What a page of a work queue may spend on what is not in it, if not the default.
+    pub most_vain_units: Option<f64>,
     /// Whether changes are not recorded, where only the API itself counts.
     pub without_history: bool,
 }
@@ -71,6 +74,11 @@ impl Answer {
     /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("a header of text"))
+    }
+
+    /// The version in its `ETag`; 0 without one.
+    pub fn version(&self) -> u64 {
+        version(self.header("etag"))
     }
 
     /// The body as JSON; null if it is empty.
@@ -141,7 +149,9 @@ impl Api {
             options.environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
         })
         .expect("a configuration");
-        config.settings.most_keys = options.most_keys.unwrap_or(config.settings.most_keys);
+        let settings = &mut config.settings;
+        settings.most_keys = options.most_keys.unwrap_or(settings.most_keys);
+        settings.most_vain_units = options.most_vain_units.unwrap_or(settings.most_vain_units);
         if local.is_none() {
             // Other tests use the same engine.
             let suffix = format!("{}-{}", std::process::id(), fresh_customer());
@@ -267,6 +277,12 @@ pub fn next_page(headers: &HeaderMap) -> Option<String> {
     Some(path.unwrap_or_else(|| panic!("an absolute path, not {link}")).to_owned())
 }
 
+/// The version in an entity tag of this API; 0 if the text is none.
+pub fn version(tag: &str) -> u64 {
+    let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    tag.and_then(|tag| tag.parse::<Tag>().ok()).map_or(0, |tag| tag.version().get())
+}
+
 /// Sends a request and reads the response.
 pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("a response");
@@ -278,6 +294,11 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
 fn other_engine() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
     std::env::var("TEST_DYNAMODB").ok()
+}
+
+/// Whether the engine counts units as DynamoDB does.
+pub fn counts_units() -> bool {
+    other_engine().is_none()
 }
 
 /// A customer that no other test uses.

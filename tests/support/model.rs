@@ -137,18 +137,22 @@ pub enum Lie {
     ClosedIds,
     /// A void is acknowledged, but not put.
     NoVoids,
+    /// A claim does not keep what the service filled in.
+    ForgottenDefaults,
     /// A new ticket's time was taken before its id was reserved, and the reservation took this long.
     EarlyStamp(Duration),
     /// A departure is acknowledged, but not put.
     NoDepartures,
     /// A ticket that is fetched together with a departure is missing.
     BelievedDepartures,
-    /// One shard of every bucket is empty.
+    /// One shard of every bucket, and of every month of events, is empty.
     MissingShard,
     /// An entry of the history is put even if there is one already.
     RepeatedEntries,
     /// A version that is not recorded yet is not erased.
     NoErasures,
+    /// The time at which an entry of the history was recorded was taken this long before it was put.
+    EarlyRecord(Duration),
 }
 
 /// A state of an item, and when it began.
@@ -411,6 +415,16 @@ impl Model {
         (item["createdDate"], item["updatedDate"]) = (stamp.clone(), stamp);
     }
 
+    /// Removes from a claim what the service filled in, if a lie says so.
+    fn forget_defaults(&self, operation: &str, body: &mut Value) {
+        if operation == "PutItem"
+            && self.state().lie == Some(Lie::ForgottenDefaults)
+            && let Some(item) = body["Item"].as_object_mut()
+        {
+            item.remove("filledIn");
+        }
+    }
+
     /// Runs a call on the engine, with the faults that affect data and not the connection.
     fn run(&self, operation: &str, mut body: Value, faults: &Faults) -> (u16, String) {
         *self.state().calls.entry(operation.to_owned()).or_default() += 1;
@@ -421,6 +435,7 @@ impl Model {
             return full;
         }
         self.stamp_early(operation, &mut body);
+        self.forget_defaults(operation, &mut body);
         let spoilt = self.spoil_history(operation, &mut body);
         if operation == "Query" && self.happens("short page", faults.short_page) {
             let limit = body["Limit"].as_u64().unwrap_or(100).min(self.state().rng.u64(1..5));
@@ -429,6 +444,13 @@ impl Model {
         if operation == "Query" && body["IndexName"].is_string() {
             let mut state = self.state();
             *state.injected.entry("index read").or_default() += 1;
+            let month = body["ExpressionAttributeValues"][":month"]["S"].as_str();
+            if body["IndexName"] == schema::BY_RECORDED
+                && state.lie == Some(Lie::MissingShard)
+                && month.is_some_and(|month| month.ends_with("#3"))
+            {
+                return (200, json!({"Items": [], "Count": 0, "ScannedCount": 0}).to_string());
+            }
             return (200, state.indexes.query(&body));
         }
         let mut left = Value::Null;
@@ -488,7 +510,14 @@ impl Model {
             return false;
         }
         match self.state().lie {
-            Some(Lie::RepeatedEntries) if operation == "PutItem" => {
+            Some(Lie::EarlyRecord(earlier)) if operation == "PutItem" => {
+                let recorded = &mut body["Item"][schema::RECORDED];
+                let millis = recorded["N"].as_str().and_then(|millis| millis.parse().ok());
+                let stamp = millis.and_then(|millis| Timestamp::from_millis(millis).ok()).expect("a time");
+                *recorded = json!({"N": stamp.minus(earlier).millis().to_string()});
+                false
+            }
+            Some(Lie::RepeatedEntries) if operation == "PutItem" && body["Item"]["date"].is_object() => {
                 if let Some(put) = body.as_object_mut() {
                     put.remove("ConditionExpression");
                     put.remove("ExpressionAttributeNames");
@@ -612,6 +641,9 @@ impl Model {
 
     /// Remembers what a call has written, and when each index learns of it.
     fn remember(&self, operation: &str, body: &Value, faults: &Faults) {
+        if body["TableName"] == schema::HISTORY {
+            return self.remember_entry(operation, body, faults);
+        }
         let puts: Vec<&Value> = match operation {
             "PutItem" if body["TableName"] == schema::TICKETS => vec![&body["Item"]],
             "TransactWriteItems" => {
@@ -657,6 +689,35 @@ impl Model {
             let State { images, indexes, .. } = &mut *state;
             if let Some((_, Some(item))) = images.get(&key).and_then(|images| images.last()) {
                 indexes.learn(item, Instant::now);
+            }
+        }
+    }
+
+    /// Remembers when the history's index learns of a write.
+    fn remember_entry(&self, operation: &str, body: &Value, faults: &Faults) {
+        let item = match operation {
+            "PutItem" => body["Item"].clone(),
+            "UpdateItem" => {
+                let get = json!({"TableName": schema::HISTORY, "Key": body["Key"], "ConsistentRead": true});
+                self.dispatch("GetItem", &get).expect("an item")["Item"].clone()
+            }
+            _ => return,
+        };
+        let Value::Object(item) = item else { return };
+        let mut state = self.state();
+        let State { rng, indexes, .. } = &mut *state;
+        match faults.hold.as_ref().filter(|hold| hold.stops(Point::Indexes)).cloned() {
+            Some(hold) => {
+                let model = self.clone();
+                tokio::spawn(async move {
+                    if hold.goes_on().await {
+                        model.state().indexes.learn(&item, Instant::now);
+                    }
+                });
+            }
+            None => {
+                let now = Instant::now();
+                indexes.learn(&item, || now + faults.lag.mul_f64(rng.f64()));
             }
         }
     }

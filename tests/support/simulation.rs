@@ -12,8 +12,9 @@ use axum::http::{HeaderMap, Request};
 use serde_json::Value;
 use tickets_app::{App, Config};
 use tickets_cli::server::gateway::{Gateway, Payload};
-use tickets_domain::Settings;
-use tickets_domain::{ApiKey, BearerToken, Clock, RateLimit, Scope, Timestamp};
+use tickets_domain::{
+    ApiKey, BearerToken, Clock, PresetLists, Presets, RateLimit, Scope, Settings, Timestamp,
+};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::{DynamoDb, Keys, schema};
 use tokio::task::{JoinHandle, LocalSet};
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::model::{Faults, Hold, Model, Mortal, Point};
-use crate::next_page;
+use crate::{next_page, version};
 
 /// Runs a future and its local tasks on a paused clock, with this thread's random numbers drawn from the
 /// seed.
@@ -41,6 +42,7 @@ pub struct Simulation {
     pub clock: Clock,
     /// What instances that start from now on are configured with.
     pub settings: Settings,
+    presets: Presets,
     key: String,
     idle: Rc<RefCell<Vec<Instance>>>,
 }
@@ -73,7 +75,7 @@ impl Reply {
 
     /// The version that the `ETag` names; 0 without one.
     pub fn version(&self) -> u64 {
-        self.header("etag").trim_matches('"').parse().unwrap_or(0)
+        version(self.header("etag"))
     }
 
     /// The path of the next page; see [`next_page`].
@@ -94,25 +96,53 @@ impl Simulation {
         let key = ApiKey::new(&token, Scope::ALL, clock.now());
         let keys = Keys::new(DynamoDb::new(&model.sdk_config()), schema::API_KEYS, clock.clone());
         keys.insert(&key).await.expect("a stored key");
-        Self { model, clock, settings, key: token.reveal(), idle: Rc::default() }
+        let presets = Presets::parse(&PresetLists::default()).expect("presets");
+        Self { model, clock, settings, presets, key: token.reveal(), idle: Rc::default() }
+    }
+
+    /// The same API, whose instances that start from now on have these presets.
+    pub fn with_presets(&self, lists: &PresetLists<'_>) -> Self {
+        Self { presets: Presets::parse(lists).expect("presets"), ..self.clone() }
+    }
+
+    /// Deploys other presets: no instance with the former ones answers from now on.
+    pub fn redeploy(&mut self, lists: &PresetLists<'_>) {
+        *self = self.with_presets(lists);
+        self.idle.borrow_mut().clear();
     }
 
     /// The same API for another caller, whose key has this limit or none.
     pub async fn other_caller(&self, limit: Option<RateLimit>) -> Self {
+        self.caller(|key| key.limit = limit).await
+    }
+
+    /// The same API for a caller who may see only this customer's tickets.
+    pub async fn caller_of(&self, customer: u64) -> Self {
+        self.caller(|key| key.customer = Some(customer.try_into().expect("a customer"))).await
+    }
+
+    async fn caller(&self, edit: impl FnOnce(&mut ApiKey)) -> Self {
         let token = BearerToken::generate().expect("randomness");
-        let key = ApiKey { limit, ..ApiKey::new(&token, Scope::ALL, self.clock.now()) };
+        let mut key = ApiKey::new(&token, Scope::ALL, self.clock.now());
+        edit(&mut key);
         let keys = Keys::new(DynamoDb::new(&self.model.sdk_config()), schema::API_KEYS, self.clock.clone());
         keys.insert(&key).await.expect("a stored key");
         Self { key: token.reveal(), ..self.clone() }
     }
 
-    fn instance(&self) -> Instance {
+    /// A clock that differs a little from the true time.
+    pub fn skewed_clock(&self) -> Clock {
         let (skew, clock) = (fastrand::i64(-SKEW..=SKEW), self.clock.clone());
-        let clock = Clock::new(move || {
+        Clock::new(move || {
             Timestamp::from_millis(clock.now().millis() + skew).expect("a time like the true one")
-        });
+        })
+    }
+
+    fn instance(&self) -> Instance {
+        let clock = self.skewed_clock();
         let mut config = Config::from_lookup(|_| None).expect("a configuration");
         config.settings = self.settings.clone();
+        config.presets = self.presets.clone();
         let mortal = self.model.mortal();
         let app = Arc::new(App::open(config, &mortal.sdk_config(), clock));
         Instance { mortal, router: Gateway { app, payload: Payload::Rest }.into_router() }

@@ -1,30 +1,46 @@
 //! Delivers the stream of the model's tickets' table to the function that records it, as Lambda does on a bad
 //! day. A batch has several tickets' records, each ticket's in order. Some batches are delivered twice, some
 //! are cut off and delivered again. Some records are given up, and replayed by hand much later. [`recorded`]
-//! checks the history that comes of it.
+//! checks the history that comes of it, and [`events`](crate::events) the feed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fastrand::Rng;
 use record_changes::Event;
 use serde_json::{Value, json};
+use tickets_domain::Clock;
 use tickets_repository::{DynamoDb, History, schema};
 
 use crate::clients::Copy;
-use crate::model::Model;
 use crate::simulation::Simulation;
+
+/// The entries of each ticket's history.
+pub type Histories = BTreeMap<u64, Vec<Value>>;
 
 /// The deliveries of a stream, done and pending.
 pub struct Stream {
-    model: Model,
-    history: History,
+    api: Simulation,
+    dynamodb: DynamoDb,
     rng: Rng,
     /// Records to be delivered, in the order of the stream.
     pending: VecDeque<Value>,
     delivered: Vec<Value>,
     /// Records that were given up.
     queue: Vec<Value>,
+    /// The tickets and versions of all records that were ever given up.
+    pub given_up: BTreeSet<(u64, u64)>,
+}
+
+/// The history, as an instance with this clock writes it.
+pub fn history(api: &Simulation, clock: Clock) -> History {
+    History::new(DynamoDb::new(&api.model.sdk_config()), schema::HISTORY, clock, api.settings.clone())
+}
+
+/// The ticket and the version that a record has, if it is a version of a ticket.
+fn version(record: &Value) -> Option<(u64, u64)> {
+    let number = |name: &str| record["dynamodb"]["NewImage"][name]["N"].as_str()?.parse().ok();
+    Some((number("id")?, number("version")?))
 }
 
 /// The key of a record's item.
@@ -33,20 +49,21 @@ fn key(record: &Value) -> &Value {
 }
 
 impl Stream {
-    /// Delivers the model's stream from now on.
-    pub fn start(model: &Model, rng: Rng) -> Self {
-        model.keep_stream();
-        let history = History::new(DynamoDb::new(&model.sdk_config()), schema::HISTORY);
+    /// Delivers the API's stream from now on.
+    pub fn start(api: &Simulation, rng: Rng) -> Self {
+        api.model.keep_stream();
+        let dynamodb = DynamoDb::new(&api.model.sdk_config());
         let (pending, delivered, queue) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { model: model.clone(), history, rng, pending, delivered, queue }
+        Self { api: api.clone(), dynamodb, rng, pending, delivered, queue, given_up: BTreeSet::new() }
     }
 
     /// Delivers everything written so far.
     pub async fn pass(&mut self) {
-        self.pending.extend(self.model.take_stream());
+        self.pending.extend(self.api.model.take_stream());
         while !self.pending.is_empty() {
             let mut batch = self.batch();
             if self.rng.u32(..20) == 0 {
+                self.given_up.extend(batch.iter().filter_map(version));
                 self.queue.append(&mut batch);
                 continue;
             }
@@ -93,7 +110,10 @@ impl Stream {
     /// Delivers a batch, and returns the index of the first record that failed. Some batches are cut off in
     /// the middle, and their answer is lost.
     async fn deliver(&mut self, batch: &[Value]) -> Option<usize> {
-        let answer = deliver(&self.history, batch);
+        // Each time by an instance with a clock of its own.
+        let (clock, settings) = (self.api.skewed_clock(), self.api.settings.clone());
+        let history = History::new(self.dynamodb.clone(), schema::HISTORY, clock, settings);
+        let answer = deliver(&history, batch);
         let patience = if self.rng.u32(..8) == 0 {
             self.rng.u64(1..40)
         } else {
@@ -113,8 +133,9 @@ pub async fn deliver(history: &History, batch: &[Value]) -> Option<usize> {
 }
 
 /// Checks that every ticket's history has its versions from 1 on, once each and in order, and ends with the
-/// ticket's state. Of deleted tickets it may keep only who changed which fields, and when.
-pub async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
+/// ticket's state. Of deleted tickets it may keep only who changed which fields, and when. Returns the histories.
+pub async fn recorded(api: &Simulation, table: &Copy) -> Result<Histories, String> {
+    let mut histories = Histories::new();
     let client = aws_sdk_dynamodb::Client::new(&api.model.sdk_config());
     for (id, record) in table {
         let (mut entries, mut more) = (Vec::new(), Some(String::new()));
@@ -125,6 +146,7 @@ pub async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
             more =
                 last.filter(|_| !reply.header("link").is_empty()).map(|last| format!("&versionAfter={last}"));
         }
+        histories.insert(*id, entries.clone());
         let versions: Vec<_> = entries.iter().filter_map(|entry| entry["version"].as_u64()).collect();
         let last = entries.last().ok_or(format!("ticket {id} has no history"))?;
         if !versions.iter().copied().eq(1..=entries.len() as u64) || last["date"] != record["updatedDate"] {
@@ -173,5 +195,5 @@ pub async fn recorded(api: &Simulation, table: &Copy) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    Ok(histories)
 }

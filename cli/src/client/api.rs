@@ -3,74 +3,32 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MATCH, LINK, RETRY_AFTER};
-use reqwest::{Method, StatusCode};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, LINK, LOCATION};
+use reqwest::{Method, StatusCode, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use thiserror::Error;
 use tickets_domain::json::{self, Json};
 use tickets_domain::{
-    BearerToken, Continuation, ListEnd, PresetLists, Presets, Scope, TicketId, Timestamp, Version, Violation,
+    BearerToken, Error as ApiError, ListEnd, PresetLists, Presets, Scope, Tag, TicketId, Timestamp, Violation,
 };
+use tickets_http::etag;
 use tickets_http::headers::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, SYNC_UNTIL};
 use tickets_http::list::Parameter;
-use tickets_repository::http_client::use_ring;
+use tickets_repository::http_client::{is_on_this_machine, use_ring};
+
+use super::connect::BaseUrl;
+use super::error::{ClientError, is_temporary};
+use super::patience::{Patience, retry_after};
+use crate::output::note;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
-/// How often a request is tried before its failure is reported: enough to outlast half a minute of trouble.
-const TRIES: u32 = 8;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// Why a request failed.
-#[derive(Debug, Error)]
-pub enum ClientError {
-    /// No key was given.
-    #[error("no key: set TICKETS_KEY, or --key-file to a file with one ({path}: {reason})", path = path.display())]
-    NoKey {
-        /// The key file.
-        path: PathBuf,
-        reason: String,
-    },
-    /// The API did not answer.
-    #[error("cannot reach {url}: {reason}")]
-    Unreachable { url: String, reason: String },
-    /// The API refused the request.
-    #[error("{status}: {detail}{}", listed(violations))]
-    Refused {
-        status: StatusCode,
-        /// The problem's `detail`.
-        detail: String,
-        /// The fields that the problem names.
-        violations: Vec<Violation>,
-        /// The whole problem (RFC 9457), as received.
-        problem: Value,
-    },
-    /// A change with `If-Match` was sent again because the answer was lost, and then refused with 412. The
-    /// first attempt may have taken effect.
-    #[error(
-        "412: the ticket has changed, perhaps by this very change, for the answer to an earlier try was lost; \
-         look at the ticket before repeating it"
-    )]
-    Undecided,
-    /// The answer is not one of this API.
-    #[error("{url} does not answer like the Tickets API: {reason}")]
-    Strange {
-        url: String,
-        /// How it differs.
-        reason: String,
-    },
-}
-
-fn listed(violations: &[Violation]) -> String {
-    violations.iter().map(|violation| format!("\n  {}: {}", violation.field, violation.detail)).collect()
-}
+/// People are told of a longer wait, so that it does not look like a standstill.
+const NOTED_WAIT: Duration = Duration::from_secs(5);
 
 /// A record as received, with the fields that every reader needs.
 #[derive(Debug, Clone)]
@@ -92,13 +50,23 @@ pub struct Page {
     pub sync_until: Option<Timestamp>,
 }
 
+/// One page of the feed of events.
+#[derive(Debug)]
+pub struct EventPage {
+    pub events: Vec<Box<RawValue>>,
+    /// The parameter with which the next page begins, and its value; `None` if there is no next page yet.
+    pub next: Option<(String, String)>,
+    /// This page and those after it contain every event recorded up to this time.
+    pub sync_until: Option<Timestamp>,
+}
+
 /// A ticket as the API returned it.
 #[derive(Debug, Clone)]
 pub struct Answered {
     /// The ticket's JSON, on one line.
     pub json: Box<RawValue>,
-    /// The version in its `ETag`.
-    pub version: Option<Version>,
+    /// The tag in its `ETag`.
+    pub tag: Option<Tag>,
 }
 
 /// Whether a create made a new ticket.
@@ -112,9 +80,10 @@ pub enum Creation {
 /// A client of one API.
 #[derive(Clone)]
 pub struct Client {
-    base: String,
+    base: BaseUrl,
     key: String,
     http: reqwest::Client,
+    patience: Patience,
 }
 
 struct Answer {
@@ -140,34 +109,35 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// A client of the API at `base`.
-    pub fn new(base: &str, key: &BearerToken) -> Result<Self, ClientError> {
-        let base = base.trim_end_matches('/').to_owned();
-        match http_client().timeout(TIMEOUT).build() {
-            Ok(http) => Ok(Self { base, key: key.reveal(), http }),
-            Err(error) => Err(ClientError::Unreachable { url: base, reason: reason(&error) }),
+    pub fn new(base: BaseUrl, key: &BearerToken, patience: Patience) -> Result<Self, ClientError> {
+        // A redirect would send a body to a host that nobody has chosen.
+        let mut builder = http_client().timeout(TIMEOUT).redirect(redirect::Policy::none());
+        if is_on_this_machine(base.as_str()) {
+            // A proxy would see the local key, and look for the server on its own machine.
+            builder = builder.no_proxy();
+        }
+        match builder.build() {
+            Ok(http) => Ok(Self { base, key: key.reveal(), http, patience }),
+            Err(error) => Err(ClientError::Unreachable { url: base.to_string(), reason: reason(&error) }),
         }
     }
 
     /// The base of the API's paths.
     pub fn base(&self) -> &str {
-        &self.base
+        self.base.as_str()
     }
 
     /// One page of the list at `path`.
     pub async fn list(&self, path: &str, query: &[(&str, String)]) -> Result<Page, ClientError> {
-        let pair = |(name, value): &(&str, String)| {
-            format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
-        };
-        let query: Vec<_> = query.iter().map(pair).collect();
-        let path = format!("{path}?{}", query.join("&"));
-        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
+        let answer = self.send(Method::GET, &with_query(path, query), None, &[]).await?.expect(200)?;
         let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
         let records: Vec<Box<RawValue>> =
             serde_json::from_slice(&answer.body).map_err(|error| strange(error.to_string()))?;
         let rows: Result<Vec<_>, _> = records.into_iter().map(row).collect();
-        let sync_until = answer.headers.get(SYNC_UNTIL).and_then(|value| value.to_str().ok()?.parse().ok());
+        let sync_until = answer.sync_until();
         let end = match answer.headers.get(LINK) {
-            Some(link) => ListEnd::More(continuation(link.to_str().unwrap_or_default())),
+            Some(link) => next_page(link.to_str().unwrap_or_default())
+                .ok_or_else(|| strange("its Link says not where to go on".into()))?,
             None => ListEnd::Complete,
         };
         Ok(Page { rows: rows.map_err(strange)?, end, sync_until })
@@ -189,6 +159,23 @@ impl Client {
         let path = format!("/tickets/{id}/history/?versionAfter={version_after}{limit}");
         let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
         Ok((answer.json()?, answer.headers.contains_key(LINK)))
+    }
+
+    /// A page of the feed of events.
+    pub async fn events(&self, query: &[(&str, String)]) -> Result<EventPage, ClientError> {
+        let answer = self.send(Method::GET, &with_query("/events/", query), None, &[]).await?.expect(200)?;
+        let nowhere = || ClientError::Strange {
+            url: answer.url.clone(),
+            reason: "its Link says not where to go on".into(),
+        };
+        // The place where the next page begins comes last.
+        let place = |link: &str| {
+            let (name, value) = link.split('>').next()?.rsplit(['?', '&']).next()?.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        let next = answer.headers.get(LINK).map(|link| place(link.to_str().unwrap_or_default()));
+        let next = next.map(|place| place.ok_or_else(nowhere)).transpose()?;
+        Ok(EventPage { events: answer.json()?, next, sync_until: answer.sync_until() })
     }
 
     /// The API's configuration: the values of the preset fields, and every limit.
@@ -236,8 +223,8 @@ impl Client {
     ) -> Result<Vec<Result<Timestamp, ClientError>>, ClientError> {
         let body = format!("[{}]", rows.join(","));
         let headers = [(IDEMPOTENCY_KEY, idempotency_key.to_owned())];
-        let mut wait = FIRST_WAIT;
-        for last in (1..=TRIES).map(|tried| tried == TRIES) {
+        let mut waits = self.patience.waits();
+        loop {
             let answer = self.send(Method::POST, "/tickets/", Some(&body), &headers).await?.expect(207)?;
             let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
             let results: Vec<BatchRow> = answer.json()?;
@@ -245,14 +232,12 @@ impl Client {
                 return Err(strange(format!("{} results of {} rows", results.len(), rows.len())));
             }
             // Repeating the batch replays the rows that were created.
-            if last || !results.iter().any(BatchRow::is_temporary) {
+            let is_undecided = results.iter().any(BatchRow::is_temporary);
+            let Some(wait) = is_undecided.then(|| waits.after_failure()).flatten() else {
                 return results.into_iter().map(|row| row.outcome().map_err(strange)).collect();
-            }
-            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            };
+            tokio::time::sleep(wait).await;
         }
-        // Not reached: the last attempt returns above.
-        Err(ClientError::Unreachable { url: self.base.clone(), reason: "no answer".into() })
     }
 
     /// Changes the given fields, whatever others have changed meanwhile. With `if_match`, only if the ticket
@@ -261,7 +246,7 @@ impl Client {
         &self,
         id: TicketId,
         body: &str,
-        if_match: Option<Version>,
+        if_match: Option<Tag>,
     ) -> Result<Answered, ClientError> {
         let headers = if_match_header(if_match);
         let answer = self.send(Method::PATCH, &format!("/tickets/{id}"), Some(body), &headers).await?;
@@ -269,7 +254,7 @@ impl Client {
     }
 
     /// Deletes a ticket. With `if_match`, only if it is still at that version.
-    pub async fn delete(&self, id: TicketId, if_match: Option<Version>) -> Result<(), ClientError> {
+    pub async fn delete(&self, id: TicketId, if_match: Option<Tag>) -> Result<(), ClientError> {
         let headers = if_match_header(if_match);
         let answer = self.send(Method::DELETE, &format!("/tickets/{id}"), None, &headers).await?;
         // An earlier attempt, whose answer was lost, has deleted it.
@@ -313,9 +298,9 @@ impl Client {
         headers: &[(HeaderName, String)],
     ) -> Result<Answer, ClientError> {
         let url = format!("{}{path}", self.base);
-        let mut wait = FIRST_WAIT;
+        let mut waits = self.patience.waits();
         let mut after_unknown = false;
-        for last in (1..=TRIES).map(|tried| tried == TRIES) {
+        loop {
             let mut request = self.http.request(method.clone(), &url).bearer_auth(&self.key);
             for (name, value) in headers {
                 request = request.header(name, value);
@@ -323,37 +308,58 @@ impl Client {
             if let Some(body) = body {
                 request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
             }
-            let mut asked = None;
-            match answer(&url, request).await {
-                Ok(answer) if last || !is_temporary(answer.status) => {
-                    return Ok(Answer { after_unknown, ..answer });
-                }
+            let wait = match answer(&url, request).await {
                 Ok(answer) => {
+                    let asked = retry_after(&answer.headers);
+                    let repeated = is_temporary(answer.status).then(|| waits.after(answer.status, asked));
+                    let Some(wait) = repeated.flatten() else {
+                        return Ok(Answer { after_unknown, ..answer });
+                    };
                     after_unknown |= answer.may_have_taken_effect();
-                    asked = retry_after(&answer.headers);
+                    if asked > Some(NOTED_WAIT) {
+                        let seconds = wait.as_secs_f64().ceil();
+                        note(format!("waiting {seconds} s, as the API asks: {}", answer.status));
+                    }
+                    wait
                 }
-                Err(error) if last || error.is_builder() || error.is_connect() && wait > FIRST_WAIT * 4 => {
-                    return Err(ClientError::Unreachable { url, reason: reason(&error) });
+                Err(error) => {
+                    let is_unsent = error.is_builder() || error.is_connect();
+                    after_unknown |= !is_unsent;
+                    let wait = if error.is_connect() {
+                        waits.after_refused_connection()
+                    } else {
+                        waits.after_failure().filter(|_| !error.is_builder())
+                    };
+                    let unreachable =
+                        || ClientError::Unreachable { url: url.clone(), reason: reason(&error) };
+                    wait.ok_or_else(unreachable)?
                 }
-                Err(error) => after_unknown |= !error.is_connect(),
-            }
-            tokio::time::sleep(asked.unwrap_or(wait).mul_f64(0.5 + fastrand::f64())).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            };
+            tokio::time::sleep(wait).await;
         }
-        // Not reached: the last attempt returns above.
-        Err(ClientError::Unreachable { url, reason: "no answer".into() })
     }
 }
 
-fn if_match_header(version: Option<Version>) -> Vec<(HeaderName, String)> {
-    version.map(|version| (IF_MATCH, format!("\"{}\"", version.get()))).into_iter().collect()
+/// A path with a query. Names are encoded too: an agent may make them up.
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pair = |(name, value): &(&str, String)| format!("{}={}", encoded(name), encoded(value));
+    format!("{path}?{}", query.iter().map(pair).collect::<Vec<_>>().join("&"))
+}
+
+fn if_match_header(tag: Option<Tag>) -> Vec<(HeaderName, String)> {
+    tag.map(|tag| (IF_MATCH, etag::text(tag))).into_iter().collect()
 }
 
 /// What a `Link` header says about the pages after this one.
-fn continuation(link: &str) -> Continuation {
-    let parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
-    let found = parameters.into_iter().find(|(name, _)| *name == Parameter::Continuation.name());
-    found.and_then(|(_, text)| text.parse().ok()).unwrap_or_default()
+fn next_page(link: &str) -> Option<ListEnd> {
+    let value = |parameter: Parameter| {
+        let mut parameters = link.split(['?', '&', '>']).filter_map(|pair| pair.split_once('='));
+        parameters.find(|(name, _)| *name == parameter.name()).map(|(_, value)| value)
+    };
+    let found = value(Parameter::Continuation).and_then(|text| text.parse().ok());
+    let after = value(Parameter::IdAfter)?.parse().ok()?;
+    Some(ListEnd::More { after, found: found.unwrap_or_default() })
 }
 
 async fn answer(url: &str, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
@@ -387,11 +393,33 @@ impl Answer {
 
     /// The answer's problem, as an error.
     fn refused(self) -> ClientError {
-        let problem = json::value(&self.body);
-        match problem.and_then(|problem| refusal(self.status, problem)) {
-            Ok(refusal) => refusal,
-            Err(_) => ClientError::Strange { url: self.url, reason: format!("it says {}", self.status) },
+        let Self { url, status, .. } = &self;
+        let problem = json::value(&self.body).and_then(|problem| refusal(*status, &problem));
+        match problem {
+            Ok(ClientError::Refused { status, mut detail, violations }) => {
+                if let Some(wait) = retry_after(&self.headers) {
+                    detail.push_str(&format!(" (Retry-After: {} s)", wait.as_secs()));
+                }
+                if status == StatusCode::NOT_FOUND && detail != ApiError::NotFound.to_string() {
+                    detail.push_str(&format!(": {url}"));
+                }
+                ClientError::Refused { status, detail, violations }
+            }
+            // What stands before the API says that the API did not answer.
+            _ if is_temporary(*status) => {
+                ClientError::Unreachable { url: url.clone(), reason: format!("it says {status}") }
+            }
+            _ => {
+                let to = self.headers.get(LOCATION).filter(|_| status.is_redirection());
+                let to = to.map(|to| format!(", and to go to {}", String::from_utf8_lossy(to.as_bytes())));
+                let reason = format!("it says {status}{}", to.unwrap_or_default());
+                ClientError::Strange { url: url.clone(), reason }
+            }
         }
+    }
+
+    fn sync_until(&self) -> Option<Timestamp> {
+        self.headers.get(SYNC_UNTIL)?.to_str().ok()?.parse().ok()
     }
 
     /// The answer's body, parsed.
@@ -400,15 +428,14 @@ impl Answer {
             .map_err(|error| ClientError::Strange { url: self.url.clone(), reason: error.to_string() })
     }
 
-    /// The answer's ticket, with its version.
+    /// The answer's ticket, with its tag.
     fn ticket(&self) -> Result<Answered, ClientError> {
-        let tag = self.headers.get(ETAG).and_then(|tag| tag.to_str().ok()?.trim_matches('"').parse().ok());
-        Ok(Answered { json: self.json()?, version: tag.map(Version::new) })
+        Ok(Answered { json: self.json()?, tag: etag::read(&self.headers) })
     }
 }
 
 /// A problem document as an error.
-fn refusal(status: StatusCode, problem: Value) -> serde_json::Result<ClientError> {
+fn refusal(status: StatusCode, problem: &Value) -> serde_json::Result<ClientError> {
     #[derive(Deserialize)]
     struct Problem {
         detail: String,
@@ -420,9 +447,9 @@ fn refusal(status: StatusCode, problem: Value) -> serde_json::Result<ClientError
         field: String,
         detail: String,
     }
-    let Problem { detail, errors } = Problem::deserialize(&problem)?;
+    let Problem { detail, errors } = Problem::deserialize(problem)?;
     let violations = errors.into_iter().map(|error| Violation::new(error.field, error.detail)).collect();
-    Ok(ClientError::Refused { status, detail, violations, problem })
+    Ok(ClientError::Refused { status, detail, violations })
 }
 
 /// The parts of a deployment's configuration that the client uses.
@@ -466,7 +493,7 @@ impl BatchRow {
         match (self.ticket, self.problem) {
             (Some(ticket), _) => Ok(Ok(ticket.created_date.parse().map_err(|_| ticket.created_date)?)),
             (None, Some(Json(problem))) => {
-                Ok(Err(refusal(status, problem).map_err(|error| error.to_string())?))
+                Ok(Err(refusal(status, &problem).map_err(|error| error.to_string())?))
             }
             (None, None) => Err(format!("a row is {status} and nothing else")),
         }
@@ -485,14 +512,6 @@ pub(crate) fn row(json: Box<RawValue>) -> Result<Row, String> {
     let id = known.id.parse().map_err(|_| format!("the id {}", known.id))?;
     let updated = known.updated_date.parse().map_err(|_| format!("the time {}", known.updated_date))?;
     Ok(Row { id, updated, json })
-}
-
-fn is_temporary(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 409 | 429 | 500 | 502 | 503 | 504)
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// An error's innermost cause: `reqwest` alone says only what it was doing.

@@ -2,6 +2,7 @@
 //! passes the API's answers on, problems included.
 
 mod arguments;
+mod budget;
 mod tool;
 mod transport;
 
@@ -15,7 +16,7 @@ use rmcp::model::{
     ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{RequestContext, RoleServer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use thiserror::Error;
 use tickets_domain::preset::Preset;
 use tickets_domain::{Continuation, Presets, Scope, Violation};
@@ -24,6 +25,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::{Client, ClientError};
 use crate::output::note;
+use budget::BUDGET;
 use tool::Tool;
 pub(crate) use transport::Lines;
 
@@ -69,6 +71,9 @@ impl Session {
     const MOST: usize = 100;
 
     async fn keep(&self, next: &Map<String, Value>, found: Continuation) {
+        if found == Continuation::Unknown {
+            return;
+        }
         let mut pages = self.found.lock().await;
         if pages.len() >= Self::MOST {
             pages.clear();
@@ -99,14 +104,16 @@ impl Server {
     }
 
     /// Asks the API what the key may do. If the API does not answer, it is asked again when the agent lists
-    /// the tools.
+    /// the tools, and when it answers a call.
     ///
     /// # Errors
     /// If the API does not know the key, so that no tool would work.
     pub async fn begin(&self) -> Result<(), ClientError> {
         match self.access().await {
             Err(error @ ClientError::Refused { status: StatusCode::UNAUTHORIZED, .. }) => return Err(error),
-            Err(error) => note(format!("{error}\nwithout its answer every tool is offered")),
+            Err(error) => {
+                note(format!("{error}\nuntil it answers, only tools that change nothing are offered"))
+            }
             Ok(_) if self.offered().next().is_none() => {
                 note("the key has no scope that a tool needs: no tool is offered");
             }
@@ -138,13 +145,17 @@ impl Server {
             .await
     }
 
-    /// The tools that this key may use; all, while its scopes are unknown. The API refuses what the key may
-    /// not do.
+    /// Whether the key may use a tool. `None` while its scopes are unknown.
+    fn may(&self, tool: Tool) -> Option<bool> {
+        if self.read_only && tool.scope() != Scope::Read {
+            return Some(false);
+        }
+        self.access.get().map(|access| access.scopes.contains(&tool.scope()))
+    }
+
+    /// The tools to tell the agent of. While it is unknown which the key may use, those that change nothing.
     fn offered(&self) -> impl Iterator<Item = Tool> {
-        let scopes = self.access.get().map(|access| &access.scopes);
-        let may = move |scope| scopes.is_none_or(|scopes| scopes.contains(&scope));
-        let harmless = move |scope| !self.read_only || scope == Scope::Read;
-        Tool::ALL.into_iter().filter(move |tool| may(tool.scope()) && harmless(tool.scope()))
+        Tool::ALL.into_iter().filter(|tool| self.may(*tool).unwrap_or(tool.scope() == Scope::Read))
     }
 }
 
@@ -152,7 +163,7 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let implementation =
             Implementation::new("tickets", env!("CARGO_PKG_VERSION")).with_title("Tickets API");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
             .with_server_info(implementation)
             .with_instructions(INSTRUCTIONS)
     }
@@ -170,32 +181,35 @@ impl ServerHandler for Server {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = self.offered().find(|tool| tool.name() == request.name) else {
+        let found = Tool::ALL.into_iter().find(|tool| tool.name() == request.name);
+        // The API refuses what the key may not do.
+        let Some(tool) = found.filter(|tool| self.may(*tool).unwrap_or(true)) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {}", request.name), None));
         };
         let arguments = request.arguments.unwrap_or_default();
-        Ok(match tool.call(&self.client, arguments, &self.session).await {
-            Ok(value) => CallToolResult::structured(value),
-            Err(error) => refused(&error),
+        let result = match tool.call(&self.client, arguments, &self.session).await {
+            Ok(value) => CallToolResult::success(vec![text(value.to_string())]),
+            Err(error) => CallToolResult::error(vec![text(error.to_string())]),
+        };
+        if self.access.get().is_none() && result.is_error == Some(false) && self.access().await.is_ok() {
+            // An error means that the client has gone.
+            let _ = context.peer.notify_tool_list_changed().await;
         }
-        .into())
+        Ok(result.into())
     }
 }
 
-/// A failure as the agent gets it: a text with every field's message, and the problem as the API sent it.
-fn refused(error: &ToolError) -> CallToolResult {
-    let mut result = CallToolResult::error(vec![ContentBlock::text(error.to_string())]);
-    result.structured_content = match error {
-        ToolError::Api(ClientError::Refused { problem, .. }) => Some(problem.clone()),
-        ToolError::Api(_) => None,
-        ToolError::Arguments(violations) => {
-            let errors = violations.iter().map(|v| json!({"field": v.field, "detail": v.detail}));
-            Some(json!({"detail": "the arguments are not understood", "errors": errors.collect::<Vec<_>>()}))
-        }
-    };
-    result
+/// A result's only content: structured content too would say everything a second time. An error has the message for
+/// every field. What no other rule has bounded ends where the budget does.
+fn text(mut text: String) -> ContentBlock {
+    const CUT: &str = "… (cut)";
+    if text.len() > BUDGET {
+        text.truncate(text.floor_char_boundary(BUDGET - CUT.len()));
+        text.push_str(CUT);
+    }
+    ContentBlock::text(text)
 }
 
 /// The presets of the API's configuration. A missing list is empty, so the API itself checks the values.
@@ -211,5 +225,22 @@ fn presets(configuration: &Value) -> Presets {
         closed: list(&configuration["closedStatuses"]),
         priority: of("ticketPriority"),
         owner: of("owner"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_longer_than_the_budget() {
+        for (given, is_cut) in
+            [("x".repeat(BUDGET), false), ("x".repeat(BUDGET + 1), true), ("ü".repeat(BUDGET), true)]
+        {
+            let shown =
+                serde_json::to_value(text(given.clone())).unwrap()["text"].as_str().unwrap().to_owned();
+            assert!(shown.len() <= BUDGET && given.starts_with(shown.trim_end_matches("… (cut)")));
+            assert_eq!(shown != given, is_cut);
+        }
     }
 }

@@ -10,7 +10,8 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{IdempotencyKey, InvalidIdempotencyKey};
-use tickets_domain::{Clock, TicketId, Version};
+use tickets_domain::tag::InvalidTag;
+use tickets_domain::{Clock, Tag, TicketId};
 
 use super::show::{Shown, day, one_line};
 use crate::client::Api;
@@ -66,7 +67,7 @@ pub struct Update {
     clear: Vec<Field>,
     /// Only if it is at this version, as `tickets get` shows it
     #[arg(long, value_name = "VERSION", value_parser = version)]
-    if_match: Option<Version>,
+    if_match: Option<Tag>,
     /// The JSON, as the API gives it
     #[arg(long)]
     json: bool,
@@ -87,7 +88,7 @@ pub struct Delete {
     yes: bool,
     /// Only if it is at this version, as `tickets get` shows it
     #[arg(long, value_name = "VERSION", value_parser = version)]
-    if_match: Option<Version>,
+    if_match: Option<Tag>,
     #[command(flatten)]
     api: Api,
 }
@@ -204,11 +205,9 @@ fn content_of(file: &Path) -> Result<String, CommandError> {
     text.map_err(|source| CommandError::File { path: file.to_owned(), source })
 }
 
-/// Parses a version: a number, or an `ETag` with its quotes.
-fn version(text: &str) -> Result<Version, &'static str> {
-    let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    let number = digits.parse().ok().filter(|number| *number > 0);
-    number.map(Version::new).ok_or("a version is a whole number from 1, as `tickets get` shows it")
+/// Parses a version: as `tickets get` shows it, or an `ETag` with its quotes.
+fn version(text: &str) -> Result<Tag, InvalidTag> {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).parse()
 }
 
 fn idempotency_key(text: &str) -> Result<String, InvalidIdempotencyKey> {
@@ -231,7 +230,9 @@ impl Create {
         }
         let (ticket, creation) = created?;
         if creation == Creation::Replayed {
-            note("nothing new: an earlier request with this idempotency key created it");
+            note(
+                "nothing new: an earlier request with this idempotency key created it, as follows; it may have changed since",
+            );
         }
         show(&ticket, self.json)
     }
@@ -249,7 +250,7 @@ fn may_be_there(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } | ClientError::Strange { .. } | ClientError::Undecided => true,
         ClientError::Refused { status, .. } => status.is_server_error() || status.as_u16() == 409,
-        ClientError::NoKey { .. } => false,
+        ClientError::NoKey { .. } | ClientError::InvalidKey(_) => false,
     }
 }
 
@@ -257,7 +258,7 @@ fn show(ticket: &Answered, json: bool) -> Result<(), CommandError> {
     if json {
         return Ok(output::print_json(ticket.json.get())?);
     }
-    Ok(output::ticket(&ticket.json, ticket.version)?.print()?)
+    Ok(output::ticket(&ticket.json, ticket.tag)?.print()?)
 }
 
 impl Update {
@@ -300,8 +301,8 @@ impl Delete {
         Ok(output::print(format!("deleted ticket {}", self.id))?)
     }
 
-    /// The question to ask, and the version of the ticket that it shows.
-    async fn question(&self, client: &Client) -> Result<(String, Option<Version>), CommandError> {
+    /// The question to ask, and the tag of the ticket that it shows.
+    async fn question(&self, client: &Client) -> Result<(String, Option<Tag>), CommandError> {
         let ticket = match client.get(self.id).await {
             Ok(ticket) => ticket,
             // The key may delete but not read.
@@ -313,7 +314,7 @@ impl Delete {
         let shown: Shown = serde_json::from_str(ticket.json.get()).map_err(io::Error::from)?;
         let question =
             format!("ticket {}, customer {}{}\ndelete it?", self.id, shown.customer, one_line(&shown));
-        Ok((question, ticket.version))
+        Ok((question, ticket.tag))
     }
 }
 
@@ -379,9 +380,10 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_said_as_a_number_or_as_an_etag() {
-        assert_eq!((version("7"), version("\"7\"")), (Ok(Version::new(7)), Ok(Version::new(7))));
-        for bad in ["", "0", "-1", "\"7", "W/\"7\"", "*"] {
+    fn a_version_is_said_as_get_shows_it_or_as_an_etag() {
+        let seven = "7-0c5fe1a2".parse::<Tag>();
+        assert_eq!((version("7-0c5fe1a2"), version("\"7-0c5fe1a2\"")), (seven, seven));
+        for bad in ["", "7", "-1", "\"7-0c5fe1a2", "W/\"7-0c5fe1a2\"", "*"] {
             assert!(version(bad).is_err(), "{bad}");
         }
     }

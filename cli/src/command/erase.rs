@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::Args;
 use export_tickets::{Store, erase};
 use serde::Deserialize as _;
-use tickets_app::Config;
 use tickets_domain::{Clock, Error, KeyId, TicketId, Visibility};
 use tickets_repository::operator::erase::Found;
 use tickets_repository::{History, Tickets, schema};
@@ -62,11 +61,11 @@ impl Erase {
     /// If nobody confirms, or the database or the store does not answer. Steps already done are kept.
     pub async fn run(self) -> Result<(), CommandError> {
         private::by_default();
-        let settings = Config::from_env()?.settings;
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
-        let tickets =
-            Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, Clock::system(), settings);
-        let history = History::new(opened.dynamodb.clone(), &self.history_table);
+        let settings = opened.config(&self.tables.tickets_table, &[]).await?.settings;
+        let (dynamodb, clock) = (&opened.dynamodb, Clock::system());
+        let history = History::new(dynamodb.clone(), &self.history_table, clock.clone(), settings.clone());
+        let tickets = Tickets::new(dynamodb.clone(), &self.tables.tickets_table, clock, settings);
         if !self.is_meant(&tickets).await? {
             output::note(format!("ticket {} stays", self.id));
             return Ok(());
@@ -121,8 +120,9 @@ impl Erase {
         }
         let question = match tickets.get(self.id, Visibility::All).await {
             Ok(ticket) => {
-                let shown =
-                    serde_json::to_value(&ticket).and_then(Shown::deserialize).map_err(io::Error::from)?;
+                let shown = serde_json::to_value(&ticket.ticket)
+                    .and_then(Shown::deserialize)
+                    .map_err(io::Error::from)?;
                 format!(
                     "ticket {}, customer {}{}\nerase it, for good?",
                     self.id,

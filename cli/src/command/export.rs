@@ -1,9 +1,10 @@
 //! `tickets export`: writes tickets to a file or standard output.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -17,18 +18,28 @@ use crate::operator::source::{From, Selection};
 use crate::output::{self, progress_bar};
 use crate::private;
 
+/// The path that means standard output.
+const STANDARD_OUTPUT: &str = "-";
+/// Tells a spreadsheet that a file is UTF-8.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+/// How long to wait before a list that ended before an open id is read on.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Write tickets to a file or standard output
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "An export into a file that was interrupted goes on where it was when it is repeated."
 )]
 pub struct Export {
-    /// File to write; standard output if not given
+    /// File to write; standard output if not given, or if it is -
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Format; if not given, that of the file's name, else NDJSON
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// With CSV: begin with a byte order mark, without which Excel misreads letters like ü
+    #[arg(long)]
+    bom: bool,
     #[command(flatten)]
     selection: Selection,
     /// Do not show progress
@@ -81,16 +92,19 @@ struct Target {
 
 impl Target {
     /// Opens the file to continue an export of the same kind, or from the beginning.
-    fn open(output: &Path, resume: &mut Resume) -> io::Result<Self> {
+    fn open(output: &Path, resume: &mut Resume) -> Result<Self, CommandError> {
         let beside = |ending: &str| {
             let mut name = output.as_os_str().to_owned();
             name.push(ending);
             PathBuf::from(name)
         };
         let (partial, state) = (beside(".partial"), beside(".resume"));
+        let mut file = private::locked(&partial).map_err(|error| match error {
+            TryLockError::WouldBlock => CommandError::Exporting(output.to_owned()),
+            TryLockError::Error(error) => error.into(),
+        })?;
         let begun =
             private::unplanted(&state).ok().and_then(|file| serde_json::from_reader::<_, Resume>(file).ok());
-        let mut file = private::create(&partial)?;
         let length = file.metadata()?.len();
         if let Some(begun) = begun.filter(|begun| begun.request == resume.request && begun.bytes <= length) {
             *resume = begun;
@@ -106,7 +120,7 @@ impl Target {
         resume.bytes = self.file.stream_position()?;
         let text = serde_json::to_vec(resume)?;
         let new = self.state.with_extension("resume-new");
-        let mut file = private::create(&new)?;
+        let mut file = private::open(&new)?;
         file.set_len(0)?;
         file.write_all(&text)?;
         fs::rename(new, &self.state)
@@ -114,23 +128,28 @@ impl Target {
 
     fn complete(self) -> io::Result<()> {
         self.file.sync_all()?;
-        fs::rename(&self.partial, &self.output)?;
+        // First the note: with the file's new name, the next export may begin and write its own.
         fs::remove_file(&self.state).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),
             _ => Err(error),
-        })
+        })?;
+        fs::rename(&self.partial, &self.output)
     }
 }
 
 impl Export {
     /// Exports the tickets. An interrupted export into a file continues when it is repeated.
     pub async fn run(self) -> Result<(), CommandError> {
+        let output = self.output.as_deref().filter(|output| *output != Path::new(STANDARD_OUTPUT));
+        let format = Format::of(self.format, output);
+        if self.bom && format != Format::Csv {
+            return Err(CommandError::Usage("--bom is for CSV: add --format csv".into()));
+        }
         let source = self.from.open().await?;
-        let format = Format::of(self.format, self.output.as_deref());
-        let request = format!("{} {format:?} {:?}", source.name(), self.selection);
+        let mark = if self.bom { " with a byte order mark" } else { "" };
+        let request = format!("{} {format:?}{mark} {:?}", source.name(), self.selection);
         let mut resume = Resume { request, id_after: 0, bytes: 0, records: 0, sync_until: None };
-        let mut target =
-            self.output.as_deref().map(|output| Target::open(output, &mut resume)).transpose()?;
+        let mut target = output.map(|output| Target::open(output, &mut resume)).transpose()?;
         let begun_at = resume.id_after;
 
         let progress =
@@ -144,28 +163,52 @@ impl Export {
             output::note(format!("going on after ticket {begun_at}, {} are there", resume.records));
         }
         let mut continuation = Continuation::default();
+        let mut is_begun = resume.bytes > 0;
+        // The ticket up to which a list that ended early is read on, and whether the user knows.
+        let (mut until, mut is_told) = (None, false);
         loop {
             let page = source.page(&self.selection, resume.id_after, None, &continuation).await?;
             if resume.sync_until.is_none() {
                 resume.sync_until = page.sync_until.map(|time| time.to_string());
             }
-            let header = resume.bytes == 0 && resume.records == 0;
-            let text = self.text(format, &page.rows, header)?;
+            let text = self.text(format, &page.rows, !is_begun)?;
+            is_begun = true;
             match &mut target {
                 Some(target) => target.file.write_all(&text)?,
                 None => to_stdout(&text)?,
             }
             resume.records += page.rows.len() as u64;
-            resume.id_after = page.rows.last().map_or(resume.id_after, |row| row.id);
+            resume.id_after = match page.end {
+                ListEnd::Complete => page.rows.last().map_or(resume.id_after, |row| row.id),
+                ListEnd::More { after, .. } => after,
+            };
             if let Some(target) = &mut target {
                 target.note(&mut resume)?;
             }
             progress.set_position(resume.id_after);
             progress.set_message(resume.records.to_string());
-            match page.end {
-                ListEnd::Complete => break,
-                ListEnd::More(found) => continuation = found,
-            }
+            continuation = match page.end {
+                ListEnd::More { found, .. } => found,
+                ListEnd::Complete => {
+                    let held_back = source.held_back(&self.selection, resume.id_after, page.sync_until);
+                    let Some(last) = held_back.await? else { break };
+                    // What comes while this waits need not be in the file: it could go on for ever.
+                    if resume.id_after >= *until.get_or_insert(last) {
+                        break;
+                    }
+                    if page.rows.is_empty() && !self.quiet && !is_told {
+                        is_told = true;
+                        let after = resume.id_after;
+                        progress.suspend(|| {
+                            output::note(format!(
+                                "a ticket after {after} may still be being written: waiting for it, or for its end"
+                            ));
+                        });
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    Continuation::default()
+                }
+            };
         }
         progress.finish_and_clear();
         if let Some(target) = target {
@@ -192,9 +235,12 @@ impl Export {
         // Exports that include deleted tickets have two more columns.
         let gone = if self.selection.include_deleted { GONE_FIELDS.as_slice() } else { &[] };
         let columns: Vec<&str> = field_names().chain(gone.iter().copied()).collect();
+        if header && self.bom {
+            text.extend_from_slice(BYTE_ORDER_MARK.as_bytes());
+        }
         let mut csv = csv::Writer::from_writer(text);
         if header {
-            csv.write_record(&columns)?;
+            csv.write_record(&columns).map_err(io::Error::from)?;
         }
         for row in rows {
             let record = json::value(row.json.get().as_bytes()).map_err(io::Error::from)?;
@@ -203,7 +249,7 @@ impl Export {
                 Value::String(text) => escaped(text).into_owned(),
                 other => other.to_string(),
             };
-            csv.write_record(columns.iter().map(cell))?;
+            csv.write_record(columns.iter().map(cell)).map_err(io::Error::from)?;
         }
         csv.into_inner().map_err(|error| error.into_error().into())
     }

@@ -1,6 +1,8 @@
 //! `tickets import`: creates tickets from a file. Repeating an import creates none twice. It writes new
 //! tickets through the API, or moves records straight into the table with their ids and dates.
 
+mod csv;
+mod date;
 mod input;
 mod map;
 mod report;
@@ -8,6 +10,8 @@ mod rows;
 mod send;
 mod table;
 
+use std::borrow::BorrowMut;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -15,6 +19,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 use tickets_app::Config;
+use tickets_app::config::PRESETS;
 use tickets_domain::input::ASSIGNED;
 use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Timestamp, Violation, json};
@@ -27,7 +32,7 @@ use crate::operator::connect::{Tables, open};
 use crate::output::{note, progress_bar, sanitize};
 use input::{Format, Input};
 use map::{ColumnMap, Losses};
-use report::Report;
+use report::{ROW, Report};
 use rows::{Content, Row};
 
 /// Create tickets from a file, or move them in with their ids and dates
@@ -113,7 +118,17 @@ impl Import {
     /// # Errors
     /// [`CommandError::Refused`] if lines are refused, after all lines were checked.
     pub async fn run(self) -> Result<(), CommandError> {
-        let config = Config::from_env()?;
+        // A table's presets and settings are those of its deployment.
+        let (config, table) = match &self.table {
+            None => (Config::from_env()?, None),
+            Some(name) => {
+                let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
+                let name = if name.is_empty() { &self.tables.tickets_table } else { name };
+                let needed = if self.any_preset { &[][..] } else { &PRESETS[..] };
+                let config = opened.config(name, needed).await?;
+                (config, Some((opened, name)))
+            }
+        };
         let source = Source {
             import: &self,
             input: Input::open(&self.file, self.format)?,
@@ -127,11 +142,9 @@ impl Import {
         };
         let progress = progress_bar(self.quiet, "{human_pos}/{human_len} lines, {per_sec}, {eta} left");
         let mut report = Report::default();
-        let ended = match &self.table {
+        let ended = match table {
             None => self.send(&source, &mut report, &progress).await,
-            Some(name) => {
-                let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
-                let name = if name.is_empty() { &self.tables.tickets_table } else { name };
+            Some((opened, name)) => {
                 let tickets = Tickets::new(opened.dynamodb.clone(), name, Clock::system(), config.settings);
                 self.import(&source, &tickets, &mut report, &progress).await
             }
@@ -262,7 +275,7 @@ impl Source<'_> {
                     .and_then(|object| check(number, object, &self.presets));
                 checked.map_err(|error| match error {
                     Error::InvalidFields(violations) => violations.into_iter().collect(),
-                    error => vec![Violation::new("line", error)],
+                    error => vec![Violation::new(ROW, error)],
                 })
             });
             if let Err(violations) = checked {
@@ -270,12 +283,24 @@ impl Source<'_> {
                 report.refuse(number, &violations, progress);
             }
         }
+        for (field, rows) in &losses.one_line {
+            self.import.say(&format!("{field}: line breaks became spaces on {rows} lines"));
+        }
         for (field, rows) in &losses.replaced {
             self.import.say(&format!("{field}: replaced by the map's `otherwise` on {rows} lines"));
         }
+        if losses.empty_rows > 0 {
+            self.import.say(&format!("{} lines have only empty cells, and are skipped", losses.empty_rows));
+        }
+        if losses.short_rows > 0 {
+            self.import.say(&format!(
+                "{} lines have fewer cells than the header; those at the end are read as empty",
+                losses.short_rows
+            ));
+        }
         if !losses.columns.is_empty() {
             let rows = |(name, rows): (&Rc<str>, &u64)| format!("{name} (on {rows} lines)");
-            let columns = losses.columns.iter().map(rows).collect::<Vec<_>>().join(", ");
+            let columns = map::listed(&losses.columns.iter().map(rows).collect::<Vec<_>>());
             let columns = sanitize(&columns);
             if self.map.is_none() {
                 return Err(CommandError::Columns(format!(
@@ -293,20 +318,32 @@ impl Source<'_> {
         Ok(count)
     }
 
-    /// Turns the rows into request bodies, one by one.
+    /// Turns the rows into request bodies, one by one. Rows of a spreadsheet that have nothing in them are skipped.
     fn lines<'a>(
         &'a self,
-        losses: &'a mut Losses,
+        mut losses: impl BorrowMut<Losses> + 'a,
     ) -> Result<impl Iterator<Item = Result<Line, CommandError>> + 'a, CommandError> {
         let (rows, columns) = rows::rows(&self.input, self.import.delimiter)?;
-        if let (Some(map), Some(columns)) = (&self.map, columns) {
-            map.check_columns(&columns)?;
+        let width = columns.as_ref().map_or(0, Vec::len);
+        match (&self.map, columns) {
+            (Some(map), Some(columns)) => map.check_columns(&columns)?,
+            (None, Some(columns)) => check_columns(&columns)?,
+            (Some(_) | None, None) => {}
         }
-        Ok(rows.map(move |row| {
-            let Row { line: number, content } = row?;
+        let mut line = move |row: Row| {
+            let losses: &mut Losses = losses.borrow_mut();
+            let Row { line: number, content } = row;
+            if let Ok(Content::Cells(cells)) = &content {
+                if cells.iter().all(|(_, cell)| cell.trim().is_empty()) {
+                    losses.empty_rows += 1;
+                    return None;
+                }
+                losses.short_rows += u64::from(cells.len() < width);
+            }
             let body = content.map_err(|violation| vec![violation]);
-            Ok(Line { number, body: body.and_then(|content| self.body(content, losses)) })
-        }))
+            Some(Line { number, body: body.and_then(|content| self.body(content, losses)) })
+        };
+        Ok(rows.filter_map(move |row| row.map(&mut line).transpose()))
     }
 
     fn body(&self, content: Content, losses: &mut Losses) -> Result<String, Vec<Violation>> {
@@ -324,12 +361,9 @@ impl Source<'_> {
 
     /// Reads the checked rows again, as request bodies.
     fn bodies(&self) -> Result<impl Iterator<Item = Result<(u64, String), CommandError>>, CommandError> {
-        let (rows, _) = rows::rows(&self.input, self.import.delimiter)?;
-        let mut losses = Losses::default();
-        Ok(rows.map(move |row| {
-            let Row { line, content } = row?;
-            let body = content.ok().and_then(|content| self.body(content, &mut losses).ok());
-            body.map(|body| (line, body)).ok_or_else(send::has_changed)
+        Ok(self.lines(Losses::default())?.map(|line| {
+            let Line { number, body } = line?;
+            body.map(|body| (number, body)).map_err(|_| send::has_changed())
         }))
     }
 
@@ -345,11 +379,27 @@ impl Source<'_> {
     }
 }
 
+/// Whether a column is a field of tickets, or of what is left of them.
+fn field(column: &str) -> Option<&'static str> {
+    field_names().chain(GONE_FIELDS).find(|known| *known == column)
+}
+
+/// Refuses a file without a map that has two columns for one field.
+fn check_columns(columns: &[Rc<str>]) -> Result<(), CommandError> {
+    let mut seen = BTreeSet::new();
+    match columns.iter().filter_map(|column| field(column)).find(|field| !seen.insert(*field)) {
+        Some(twice) => Err(CommandError::Columns(format!(
+            "the column {twice} is there twice; with --map FILE columns of one name are joined"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The JSON of a row whose columns are named like a ticket's fields, as in an export.
 fn plain(cells: &[(Rc<str>, String)], losses: &mut Losses) -> String {
     let mut members = Map::new();
     for (name, cell) in cells.iter().filter(|(_, cell)| !cell.is_empty()) {
-        match field_names().chain(GONE_FIELDS).find(|known| *known == &**name) {
+        match field(name) {
             Some(known) => {
                 members.insert(known.to_owned(), map::member(known, unescaped(cell)));
             }

@@ -212,7 +212,8 @@ async fn list(store: &Store, now: Timestamp) -> Result<(), CommandError> {
         "LAST USED",
         "NOTE",
     ]);
-    for key in store.list().await? {
+    let list = store.list().await?;
+    for key in list.keys {
         let state = match (key.revoked, key.is_active(now)) {
             (Some(_), _) => "revoked",
             (None, true) => "active",
@@ -233,5 +234,12 @@ async fn list(store: &Store, now: Timestamp) -> Result<(), CommandError> {
             or_dash(key.note.map(|note| sanitize(&note).into_owned())),
         ]);
     }
-    Ok(print(table)?)
+    for id in &list.broken {
+        table.add_row([&*sanitize(id), "broken"]);
+    }
+    print(table)?;
+    if !list.broken.is_empty() {
+        note("A broken key lets nobody in: revoke it, and make another one.");
+    }
+    Ok(())
 }

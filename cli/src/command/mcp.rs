@@ -8,8 +8,8 @@ use rmcp::service::ServerInitializeError;
 use tokio::io::BufReader;
 
 use super::change::random_key;
-use crate::client::Api;
 use crate::client::mcp::{Lines, Server};
+use crate::client::{Api, Patience};
 use crate::error::CommandError;
 use crate::output::note;
 
@@ -35,7 +35,8 @@ impl Mcp {
         if io::stdin().is_terminal() {
             note("waiting for an MCP client on standard input: it is one that starts this command");
         }
-        let server = Server::new(self.api.client()?, self.read_only, random_key("mcp")?);
+        let client = self.api.client_of(Patience::Agent)?;
+        let server = Server::new(client, self.read_only, random_key("mcp")?);
         server.begin().await?;
         match server.serve(Lines::new(BufReader::new(tokio::io::stdin()), tokio::io::stdout())).await {
             Ok(running) => {

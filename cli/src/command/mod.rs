@@ -4,6 +4,7 @@ pub mod change;
 pub mod completions;
 pub mod db;
 pub mod erase;
+pub mod events;
 pub mod export;
 pub mod history;
 pub mod import;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use fastrand::Rng;
 use serde_json::json;
-use tickets_app::Config;
+use tickets_app::config::PRESETS;
 use tickets_domain::{Clock, JsonObject, KeyId, Presets, TicketInput, Timestamp};
 use tickets_repository::Tickets;
 use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
@@ -74,8 +74,8 @@ fn seeder() -> Result<KeyId, tickets_domain::Error> {
 impl Seed {
     /// Adds the tickets. After an error, those already added stay.
     pub async fn run(self) -> Result<(), CommandError> {
-        let config = Config::from_env()?;
         let opened = open(self.endpoint_url.as_deref(), Some(&self.data)).await?;
+        let config = opened.config(&self.tables.tickets_table, &PRESETS).await?;
         let clock = Clock::system();
         let tickets =
             Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, clock.clone(), config.settings);
@@ -84,17 +84,26 @@ impl Seed {
         let mut rng = Rng::with_seed(self.random);
         let now = clock.now();
         let by = seeder()?;
-        let mut added = 0;
-        while added < self.count {
-            let chunk = (self.count - added).min(MAX_CHUNK as u64);
-            let samples: Result<Vec<_>, _> =
-                (added..added + chunk).map(|at| self.sample(&mut rng, &config.presets, at, now)).collect();
-            tickets.append(&by, &samples?).await?;
-            added += chunk;
-            progress.set_position(added);
-        }
+        let append = async {
+            let mut added = 0;
+            while added < self.count {
+                let chunk = (self.count - added).min(MAX_CHUNK as u64);
+                let samples: Result<Vec<_>, _> = (added..added + chunk)
+                    .map(|at| self.sample(&mut rng, &config.presets, at, now))
+                    .collect();
+                tickets.append(&by, &samples?).await?;
+                added += chunk;
+                progress.set_position(added);
+            }
+            Ok::<_, CommandError>(())
+        };
+        let appended = append.await;
         progress.finish_and_clear();
+        // Also after an error: tickets that were added have dates in the past.
+        let epoch = tickets.renew_epoch().await;
+        appended?;
         print(format!("added {} tickets in {:.1} s", self.count, progress.elapsed().as_secs_f64()))?;
+        print(format!("epoch {}: copies start over", epoch?))?;
         // Say where the tickets are: a server with --in-memory cannot be reached from here.
         Ok(print(match &self.endpoint_url {
             Some(url) => format!("they are in the table {} at {url}", self.tables.tickets_table),

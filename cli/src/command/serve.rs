@@ -9,13 +9,13 @@ use clap::Args;
 use export_tickets::{Event, Exporter, Invocation, Store};
 use tickets_app::{App, Config};
 use tickets_domain::{Clock, Timestamp};
-use tickets_http::log::{Form, Log};
+use tickets_http::log::{self, Form, Log};
 use tickets_http::route::BASE_PATH;
 use tickets_repository::schema;
 use tokio::net::TcpListener;
 
 use crate::error::CommandError;
-use crate::output::{Notes, print};
+use crate::output::{Notes, note, print};
 use crate::server::docs::Docs;
 use crate::server::gateway::{Gateway, Payload};
 use crate::server::http::{self, warn_if_open};
@@ -61,6 +61,7 @@ impl Serve {
         let (log, exports_log) = (self.log(&config), self.log(&config));
         if !self.quiet {
             let level = tracing::Level::INFO;
+            log::panics_to(|| Notes);
             tracing_subscriber::fmt().with_writer(|| Notes).with_max_level(level).init();
         }
         private::by_default();
@@ -72,8 +73,17 @@ impl Serve {
             ..config
         };
         let local = self.local().await?;
+        let variables = config.variables();
         let app = App::open(config, &local.sdk_config(), Clock::system());
         let app = Arc::new(App { log, ..app });
+        // Commands work with this configuration as long as no other one is noted.
+        app.tickets.note_configuration(&variables).await?;
+        if let Some(reserved) = app.tickets.reserved_ahead().await? {
+            note(format!(
+                "warning: the last ticket was created at {reserved}, which has not come yet: a clock is wrong, or was.\n\
+                 Lists of changes miss what is dated after this month: docs/reliability.md, \"A clock that is wrong\""
+            ));
+        }
         let key = local.development_key(&app.keys, &app.clock).await?.reveal();
 
         // Feed the history and export regularly, as the stream and the schedule do in a deployment.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp};
+use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp, Violation};
 use tickets_http::list::Parameter;
 
-use crate::client::Api;
+use crate::client::{Api, ClientError, Row};
 use crate::error::CommandError;
 use crate::operator::source::Selection;
 use crate::output::{self, plain_table, sanitize};
@@ -38,16 +38,16 @@ struct Queue {
     closed: bool,
     /// Only with this status; several with commas between
     #[arg(long, value_name = "STATUS")]
-    status: Option<String>,
+    status: Vec<String>,
     /// Only of this type; several with commas between
     #[arg(long = "type", value_name = "TYPE")]
-    ticket_type: Option<String>,
+    ticket_type: Vec<String>,
     /// Only of this priority; several with commas between
     #[arg(long, value_name = "PRIORITY")]
-    priority: Option<String>,
-    /// Only with this owner; several with commas between
+    priority: Vec<String>,
+    /// Only with this owner; for several, give it several times, or commas between where owners are configured
     #[arg(long, value_name = "OWNER")]
-    owner: Option<String>,
+    owner: Vec<String>,
     /// Only with a follow-up then or earlier: a date, a time, today or tomorrow (in UTC)
     #[arg(long, value_name = "DAY")]
     due: Option<String>,
@@ -68,19 +68,46 @@ pub(super) fn day(text: &str, now: Timestamp) -> String {
 }
 
 impl Queue {
+    /// The filters: the list's parameters, the flags for them, and what was given.
+    fn filters(&self, now: Timestamp) -> [(Parameter, &'static str, Vec<String>); 7] {
+        let open = (self.open || self.closed).then(|| self.open.to_string());
+        let until = |text: &Option<String>| Vec::from_iter(text.as_ref().map(|text| day(text, now)));
+        [
+            (Parameter::Open, "--open", Vec::from_iter(open)),
+            (Parameter::Status, "--status", self.status.clone()),
+            (Parameter::TicketType, "--type", self.ticket_type.clone()),
+            (Parameter::TicketPriority, "--priority", self.priority.clone()),
+            (Parameter::Owner, "--owner", self.owner.clone()),
+            (Parameter::FollowupUntil, "--due", until(&self.due)),
+            (Parameter::ActionUntil, "--action", until(&self.action)),
+        ]
+    }
+
     /// The filters as query parameters of the list.
     fn query(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
-        let open = (self.open || self.closed).then(|| self.open.to_string());
-        let parameters = [
-            (Parameter::Open, open),
-            (Parameter::Status, self.status.clone()),
-            (Parameter::TicketType, self.ticket_type.clone()),
-            (Parameter::TicketPriority, self.priority.clone()),
-            (Parameter::Owner, self.owner.clone()),
-            (Parameter::FollowupUntil, self.due.as_ref().map(|text| day(text, now))),
-            (Parameter::ActionUntil, self.action.as_ref().map(|text| day(text, now))),
-        ];
-        parameters.into_iter().filter_map(|(parameter, value)| Some((parameter.name(), value?)))
+        self.filters(now)
+            .into_iter()
+            .flat_map(|(parameter, _, values)| values.into_iter().map(move |value| (parameter.name(), value)))
+    }
+
+    /// The API's refusal of a list, in the words of this command line: flags for parameters.
+    fn in_flags(&self, refusal: ClientError) -> ClientError {
+        let ClientError::Refused { status, detail, violations } = refusal else { return refusal };
+        let filters = self.filters(Timestamp::MAX);
+        let flag = |name: &str| filters.iter().find(|(parameter, ..)| parameter.name() == name);
+        let in_flags = |violation: Violation| {
+            let field = flag(&violation.field).map_or(violation.field.clone(), |(_, flag, _)| (*flag).into());
+            // As the API says what a filter needs beside it.
+            let detail = [
+                ("open=true", "--open"),
+                (Parameter::CreatedSince.name(), "--created-since"),
+                (Parameter::UpdatedSince.name(), "--since"),
+            ];
+            let detail = detail.iter().fold(violation.detail, |text, (name, flag)| text.replace(name, flag));
+            Violation::new(field, detail)
+        };
+        let violations = violations.into_iter().map(in_flags).collect();
+        ClientError::Refused { status, detail, violations }
     }
 }
 
@@ -91,6 +118,9 @@ pub struct List {
     selection: Selection,
     #[command(flatten)]
     queue: Queue,
+    /// Only tickets with these ids, with commas between
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    id: Vec<TicketId>,
     /// Only higher ids
     #[arg(long, value_name = "ID", default_value_t = 0)]
     id_after: u64,
@@ -146,24 +176,21 @@ impl Get {
         if self.json {
             return Ok(output::print_json(ticket.json.get())?);
         }
-        Ok(output::ticket(&ticket.json, ticket.version)?.print()?)
+        Ok(output::ticket(&ticket.json, ticket.tag)?.print()?)
     }
 }
 
 impl List {
     pub async fn run(self) -> Result<(), CommandError> {
-        let mut query =
-            self.selection.query(self.id_after, Some(self.limit.into()), &Continuation::default());
-        query.extend(self.queue.query(Clock::system().now()));
-        let page = self.api.client()?.list(&self.selection.path(), &query).await?;
+        let (rows, more) = self.rows().await?;
         if self.json {
-            let records: Vec<&RawValue> = page.rows.iter().map(|row| &*row.json).collect();
+            let records: Vec<&RawValue> = rows.iter().map(|row| &*row.json).collect();
             let text = serde_json::to_string(&records).map_err(io::Error::from)?;
             return Ok(output::print_json(&text)?);
         }
         let mut table =
             plain_table(["ID", "STATUS", "PRIORITY", "TYPE", "CUSTOMER", "OWNER", "UPDATED", "SUBJECT"]);
-        for row in &page.rows {
+        for row in &rows {
             let ticket: Shown = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
             let or_dash =
                 |text: Option<String>| text.map_or_else(|| "-".into(), |text| sanitize(&text).into_owned());
@@ -184,10 +211,35 @@ impl List {
             ]);
         }
         output::print(table)?;
-        if let (ListEnd::More(_), Some(last)) = (page.end, page.rows.last()) {
-            output::note(format!("there are more: --id-after {}", last.id));
+        if let Some(after) = more {
+            output::note(format!("there are more: --id-after {after}"));
         }
         Ok(())
+    }
+
+    /// As many tickets as are wanted, and the id after which there may be more. A page of a work queue in which
+    /// little matches may hold fewer than that, or none.
+    async fn rows(&self) -> Result<(Vec<Row>, Option<u64>), CommandError> {
+        let client = self.api.client()?;
+        let filters: Vec<_> = self.queue.query(Clock::system().now()).collect();
+        let ids = self.id.iter().map(|id| (Parameter::Id.name(), id.to_string()));
+        let filters = [filters, ids.collect()].concat();
+        let (mut rows, mut id_after, mut continuation) = (Vec::new(), self.id_after, Continuation::default());
+        loop {
+            let limit = usize::from(self.limit) - rows.len();
+            let mut query = self.selection.query(id_after, Some(limit), &continuation);
+            query.extend_from_slice(&filters);
+            let page = client.list(&self.selection.path(), &query).await;
+            let page = page.map_err(|error| self.queue.in_flags(error))?;
+            rows.extend(page.rows);
+            match page.end {
+                ListEnd::Complete => return Ok((rows, None)),
+                ListEnd::More { after, .. } if rows.len() >= self.limit.into() => {
+                    return Ok((rows, Some(after)));
+                }
+                ListEnd::More { after, found } => (id_after, continuation) = (after, found),
+            }
+        }
     }
 }
 
@@ -215,5 +267,11 @@ mod tests {
         let asked: Vec<_> = line.queue.query(Clock::system().now()).map(|(name, _)| name).collect();
         let filters = Parameter::ALL.into_iter().filter(|parameter| parameter.is_filter());
         assert_eq!(asked, filters.map(Parameter::name).collect::<Vec<_>>());
+        for (parameter, flag, _) in line.queue.filters(Clock::system().now()) {
+            let value = if parameter == Parameter::Open { "" } else { "=x" };
+            let line = Line::parse_from(["tickets".to_owned(), format!("{flag}{value}")]);
+            let asked: Vec<_> = line.queue.query(Clock::system().now()).map(|(name, _)| name).collect();
+            assert_eq!(asked, [parameter.name()], "{flag}");
+        }
     }
 }

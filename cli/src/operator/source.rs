@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::value::RawValue;
-use tickets_app::Config;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::id::CustomerId;
-use tickets_domain::{Clock, Continuation, Filter, Fit, Timestamp, Visibility, WorkQueue};
+use tickets_domain::{Clock, Continuation, Filter, Fit, ListEnd, Timestamp, Visibility, WorkQueue};
 use tickets_http::list::Parameter;
 use tickets_repository::Tickets;
 
@@ -66,7 +65,8 @@ impl From {
             return Ok(Source::Api(self.api.client()?));
         }
         let opened = open(self.endpoint_url.as_deref(), self.data.as_ref()).await?;
-        let (table, settings) = (&self.tables.tickets_table, Config::from_env()?.settings);
+        let table = &self.tables.tickets_table;
+        let settings = opened.config(table, &[]).await?.settings;
         let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), settings);
         Ok(Source::Table(tickets, Box::new(opened)))
     }
@@ -128,6 +128,7 @@ impl Source {
         };
         let filter = Filter {
             customer: selection.customer,
+            ids: None,
             id_after,
             created_since: selection.created_since,
             updated_since: selection.since,
@@ -150,6 +151,38 @@ impl Source {
         match failed {
             Some(error) => Err(tickets_domain::Error::internal(error).into()),
             None => Ok(Page { rows, end: listed.end, sync_until: Some(tickets.settings().horizon(now)) }),
+        }
+    }
+
+    /// The highest id that a list by ids holds back: it ends before an open id, because the ticket of that id may
+    /// still come (docs/sync.md). `None` if it ended because there is no more.
+    ///
+    /// Whoever reserves an id later also stamps the ticket later. So what is held back has changed after
+    /// `Sync-Until`, and the list of these changes, which has no such end, shows it.
+    pub async fn held_back(
+        &self,
+        selection: &Selection,
+        id_after: u64,
+        sync_until: Option<Timestamp>,
+    ) -> Result<Option<u64>, CommandError> {
+        let is_by_ids =
+            matches!(selection, Selection { since: None, created_since: None, customer: None, .. });
+        let Some(since) = sync_until.filter(|_| is_by_ids) else { return Ok(None) };
+        let changed = Selection { since: Some(since), ..selection.clone() };
+        let (mut last, mut continuation) = (id_after, Continuation::default());
+        loop {
+            let page = self.page(&changed, last, None, &continuation).await?;
+            match page.end {
+                ListEnd::Complete => {
+                    return Ok(page
+                        .rows
+                        .last()
+                        .map(|row| row.id)
+                        .max(Some(last))
+                        .filter(|last| *last > id_after));
+                }
+                ListEnd::More { after, found } => (last, continuation) = (after, found),
+            }
         }
     }
 

@@ -53,6 +53,11 @@ impl AccessKey {
         )
     }
 
+    /// Whether a request says that it was signed with this key. Its body is not needed to tell.
+    pub fn is_named_in(&self, parts: &Parts) -> bool {
+        Authorization::of(parts).is_some_and(|authorization| authorization.id == self.id)
+    }
+
     /// True if this key signed a request to the database with this body. The signing time is not checked: a
     /// container's clock may be far off, and the key is no older than the run.
     pub fn has_signed(&self, parts: &Parts, body: &[u8]) -> bool {
@@ -63,8 +68,7 @@ impl AccessKey {
     /// The signature that a request has, and the one it should have. `None` if it was not signed with this
     /// key.
     fn signature<'a>(&self, parts: &'a Parts, body: &[u8]) -> Option<(&'a str, String)> {
-        let Authorization { id, region, headers, signature } =
-            parts.headers.get(AUTHORIZATION)?.to_str().ok().and_then(Authorization::parse)?;
+        let Authorization { id, region, headers, signature } = Authorization::of(parts)?;
         let header = |name: &str| text(&parts.headers, name);
         // Without the signed host, a request could be meant for another server.
         if id != self.id || !headers.split(';').any(|name| name == HOST.as_str()) {
@@ -113,6 +117,10 @@ struct Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
+    fn of(parts: &'a Parts) -> Option<Self> {
+        parts.headers.get(AUTHORIZATION)?.to_str().ok().and_then(Self::parse)
+    }
+
     fn parse(header: &'a str) -> Option<Self> {
         let (mut credential, mut headers, mut signature) = (None, None, None);
         for part in header.strip_prefix("AWS4-HMAC-SHA256 ")?.split(',') {
@@ -164,7 +172,8 @@ mod tests {
     fn only_what_is_signed_with_the_key_is_signed_with_it() {
         let key = AccessKey::generate().unwrap();
         let parts = signed(&key, BODY);
-        assert!(key.has_signed(&parts, BODY));
+        assert!(key.has_signed(&parts, BODY) && key.is_named_in(&parts));
+        assert!(!AccessKey::generate().unwrap().is_named_in(&parts));
         assert!(!key.has_signed(&parts, b"{}"), "another body");
         assert!(!AccessKey::generate().unwrap().has_signed(&parts, BODY), "another key");
         let made_up = AccessKey { secret: "made up".into(), ..key.clone() };
@@ -176,7 +185,7 @@ mod tests {
         }
         let mut without = parts;
         without.headers.remove(AUTHORIZATION);
-        assert!(!key.has_signed(&without, BODY), "no signature");
+        assert!(!key.has_signed(&without, BODY) && !key.is_named_in(&without), "no signature");
     }
 
     #[test]

@@ -7,23 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_FRAME_OPTIONS,
 };
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use data_encoding::HEXLOWER;
 use get_ticket_configuration::docs;
 use serde::Deserialize;
+use serde_json::Value;
 use subtle::ConstantTimeEq;
 use tickets_domain::Presets;
 use tickets_http::openapi;
-use tickets_http::route::{DOCS, OPENAPI};
+use tickets_http::route::{BASE_PATH, DOCS, OPENAPI};
 
 /// The page, with the document that it shows.
 #[derive(Debug, Clone)]
 pub struct Docs {
-    document: Arc<str>,
+    document: Arc<Value>,
     /// The development key, which makes "try it" work at once. Emptied when it was given away.
     key: Arc<Mutex<Option<Once>>>,
 }
@@ -48,7 +49,7 @@ impl Docs {
         let token = HEXLOWER.encode(&token);
         let path = format!("{DOCS}?token={token}");
         let key = Arc::new(Mutex::new(Some(Once { token, key })));
-        Ok((Self { document: openapi::document(presets).to_string().into(), key }, path))
+        Ok((Self { document: Arc::new(openapi::document(presets)), key }, path))
     }
 
     /// Takes the key if `token` is right and the key was not taken before.
@@ -66,8 +67,13 @@ impl Docs {
     }
 }
 
-async fn document(State(docs): State<Docs>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], docs.document.to_string()).into_response()
+async fn document(State(docs): State<Docs>, headers: HeaderMap) -> Response {
+    let mut document = Value::clone(&docs.document);
+    // Tools that import the document into a workspace, such as Postman, know no host to which a path belongs.
+    if let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) {
+        document["servers"][0]["url"] = format!("http://{host}{BASE_PATH}").into();
+    }
+    ([(CONTENT_TYPE, "application/json")], document.to_string()).into_response()
 }
 
 async fn page(method: Method, State(docs): State<Docs>, Query(link): Query<Link>) -> Response {

@@ -4,8 +4,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -18,15 +19,19 @@ use lambda_http::{Adapter, service_fn};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tickets_app::App;
-use tickets_http::event;
 use tickets_http::problem::Problem;
 use tickets_http::reply::MAX_REPLY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, Function, GET_TICKET_CONFIGURATION, ROUTES};
+use tickets_http::{Guard, event};
 
-use super::http::read;
+use super::http::{READ_AHEAD, discard, read};
 
 /// The size of the largest event for a Lambda function: 6 MB. (API Gateway takes bodies up to 10 MB.)
 const MAX_EVENT: usize = 6 * 1024 * 1024;
+
+/// The largest body that is kept whoever sends it: as much as is read ahead of every connection anyway. So the gateway
+/// looks up no key for an ordinary request.
+const SMALL: u64 = READ_AHEAD as u64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Payload {
@@ -90,11 +95,21 @@ fn parameters(pattern: &str, path: &str) -> Option<Option<String>> {
 }
 
 async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let Some(matched) = matched(&parts.method, parts.uri.path()) else {
         return problem(Problem::no_such_path());
     };
-    let body = match read(body, MAX_EVENT).await {
+    // Of large bodies only a known key's is kept: anybody on this machine, and every web page, can send one. To be
+    // sure that the function refuses the others too, it gets no key with them.
+    let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL);
+    let guard = Guard::new(&gateway.app.keys);
+    let body = if is_small || guard.is_known(&parts.headers, gateway.app.clock.now()).await {
+        read(body, MAX_EVENT).await
+    } else {
+        parts.headers.remove(AUTHORIZATION);
+        discard(body, MAX_EVENT).await
+    };
+    let body = match body {
         Ok(body) => body,
         Err(StatusCode::PAYLOAD_TOO_LARGE) => return problem(Problem::too_large()),
         Err(status) => return status.into_response(),
@@ -156,6 +171,7 @@ pub async fn answer(
         Function::DeleteTicket => delete_ticket::answer(app, event).await,
         Function::GetTicketConfiguration => get_ticket_configuration::answer(app, event).await,
         Function::ListTicketHistory => list_ticket_history::answer(app, event).await,
+        Function::ListEvents => list_events::answer(app, event).await,
     }
 }
 

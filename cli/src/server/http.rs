@@ -1,5 +1,5 @@
-//! The HTTP servers on this machine. None of them waits forever for a client, and the private ones refuse
-//! requests of web pages.
+//! The HTTP servers on this machine. None of them waits forever for a client, to send or to read. The private ones
+//! refuse requests of web pages.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -13,18 +13,22 @@ use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tickets_repository::http_client::is_on_this_machine;
 use tokio::net::TcpListener;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::output::note;
 
-/// The time limit for a request's headers, for its body, and between two requests. Slower clients are
-/// disconnected.
+/// The time limit for a request's headers, for its body, between two requests, and for a client that reads nothing of
+/// its response. Slower clients are disconnected.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The most bytes read ahead of a connection, and so the longest header. API Gateway takes 10 KB of headers.
+pub const READ_AHEAD: usize = 64 * 1024;
 /// The pause before accepting again, when the process has too many open files.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -41,7 +45,7 @@ async fn serve_with(
 ) {
     let mut http = http1::Builder::new();
     // hyper counts from the end of the previous request, so idle connections are closed too.
-    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    http.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(READ_AHEAD);
     let connections = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -55,8 +59,11 @@ async fn serve_with(
         };
         // Send each answer at once, without waiting to fill a packet.
         let _ = stream.set_nodelay(true);
+        // hyper has no time limit for writing.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(patience));
         let service = TowerToHyperService::new(router.clone());
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
         tokio::spawn(async {
             // An error means that the client hung up or was disconnected.
             let _ = connection.await;
@@ -74,6 +81,26 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
     match tokio::time::timeout(PATIENCE, to_bytes(body, limit)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
+
+/// Reads a request's body of up to `limit` bytes and keeps nothing of it: the result is empty. A client that is
+/// refused before it has sent everything may not look at the response.
+///
+/// # Errors
+/// As [`read`].
+pub async fn discard(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
+    let mut chunks = body.into_data_stream();
+    let all = async {
+        let mut left = limit;
+        while let Some(chunk) = chunks.next().await {
+            left = chunk.ok().and_then(|chunk| left.checked_sub(chunk.len()))?;
+        }
+        Some(Bytes::new())
+    };
+    match tokio::time::timeout(PATIENCE, all).await {
+        Ok(discarded) => discarded.ok_or(StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
@@ -178,5 +205,36 @@ mod tests {
             assert_eq!(answer.starts_with("HTTP/1.1 200"), sent.ends_with("\r\n\r\n"), "{sent:?}: {answer}");
         }
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_response_is_disconnected() {
+        // More than the system keeps for a client that does not read.
+        const LENGTH: usize = 64 * 1024 * 1024;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(async || vec![b'x'; LENGTH]);
+        let patience = Duration::from_millis(200);
+        let server = tokio::spawn(serve_with(listener, router, patience, std::future::pending()));
+        for (pause, all) in [(Duration::ZERO, true), (patience * 5, false)] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+            tokio::time::sleep(pause).await;
+            let mut answer = Vec::new();
+            // Disconnected, it reads an error or an early end.
+            let _ = stream.read_to_end(&mut answer).await;
+            assert_eq!(answer.len() > LENGTH, all, "{} bytes", answer.len());
+        }
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_body_is_discarded_within_the_limit_that_it_would_be_read_with() {
+        for (length, is_read) in [(0, true), (10, true), (11, false)] {
+            let body = || Body::from(vec![0; length]);
+            assert_eq!(read(body(), 10).await.is_ok(), is_read, "{length}");
+            let expected = if is_read { Ok(Bytes::new()) } else { Err(StatusCode::PAYLOAD_TOO_LARGE) };
+            assert_eq!(discard(body(), 10).await, expected, "{length}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aws_config::SdkConfig;
 use thiserror::Error;
-use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope};
+use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope, Settings};
 use tickets_repository::{DynamoDb, History, Keys, schema};
 
 use super::access_key::AccessKey;
@@ -136,7 +136,9 @@ impl Local {
     pub async fn feed(&self) -> Result<Option<Feed>, LocalError> {
         let Some((server, _)) = &self.own else { return Ok(None) };
         self.enable_stream().await?;
-        Ok(Some(server.feed(History::new(self.dynamodb(), schema::HISTORY))?))
+        // The function that records uses nothing of the settings.
+        let (clock, settings) = (Clock::system(), Settings::default());
+        Ok(Some(server.feed(History::new(self.dynamodb(), schema::HISTORY, clock, settings))?))
     }
 
     /// Gives the tickets' table a stream, if it has none.

@@ -18,6 +18,7 @@ use dynoxide::streams::{shard_id, stream_arn};
 use record_changes::Event;
 use serde_json::json;
 use thiserror::Error;
+use tickets_domain::error::Cause;
 use tickets_repository::{History, schema};
 use tokio::task::JoinHandle;
 use tracing::error;
@@ -156,10 +157,12 @@ impl Stream {
         let Some(last) = records.last() else { return Ok(Step::Done { full: false }) };
         let last = last.dynamodb.sequence_number.clone();
         let numbers: Vec<_> = records.iter().map(|record| record.dynamodb.sequence_number.clone()).collect();
-        let event: Event = serde_json::from_value(json!({"Records": records})).map_err(StreamError::of)?;
+        // The error would quote the record.
+        let event: Event = serde_json::from_value(json!({"Records": records}))
+            .map_err(|_| StreamError::of("a record has another form"))?;
         let run = record_changes::run(history, event).await;
         let failed = run.failed.map(|(sequence_number, error)| {
-            let cause = error.cause().map(ToString::to_string).unwrap_or_default();
+            let cause = error.cause().map_or("", Cause::as_str);
             error!(sequence_number, %error, cause, "a change could not be recorded");
             sequence_number
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tickets_app::App;
 use tickets_domain::idempotency::IdempotencyKey;
-use tickets_domain::{Error, JsonObject, TicketInput};
+use tickets_domain::{Error, JsonObject, NewTicket};
 use tickets_http::request::Tickets;
 use tickets_http::{Caller, Problem, Request, Response, reply, route};
 
@@ -31,14 +31,14 @@ async fn create(
 ) -> Result<Response, Problem> {
     let fingerprint = object.fingerprint();
     let named = key.map(|key| caller.request(key, fingerprint));
-    let fields = TicketInput::create(object, &app.presets)?;
+    let new = NewTicket::parse(object, &app.presets)?;
     let tickets = app.tickets.metered(request.meter());
-    let created = tickets.create(caller.key(), caller.visibility(), &fields, named.as_ref()).await?;
+    let created = tickets.create(caller.key(), caller.visibility(), &new, named.as_ref()).await?;
     reply::created(request, &created.ticket, created.replayed)
 }
 
-/// Creates the valid rows of a batch. Rows are independent; invalid ones are sorted out before ids are
-/// reserved.
+/// Creates the valid rows of a batch. Rows are independent; those that are invalid whatever is configured are sorted
+/// out before.
 async fn create_all(
     app: &App,
     caller: &Caller,
@@ -47,21 +47,21 @@ async fn create_all(
     rows: Vec<Result<JsonObject, Error>>,
 ) -> Result<Response, Problem> {
     let count = rows.len();
-    let (mut drafts, mut refused) = (Vec::with_capacity(count), BTreeMap::new());
+    let (mut new, mut refused) = (Vec::with_capacity(count), BTreeMap::new());
     for (at, object) in rows.into_iter().enumerate() {
-        let draft = object.and_then(|object| {
+        let row = object.and_then(|object| {
             let named = key.clone().map(|key| caller.row(key, at, object.fingerprint()));
-            Ok((TicketInput::create(object, &app.presets)?, named))
+            Ok((NewTicket::parse(object, &app.presets)?, named))
         });
-        match draft {
-            Ok(draft) => drafts.push(draft),
+        match row {
+            Ok(row) => new.push(row),
             Err(error) => {
                 refused.insert(at, error);
             }
         }
     }
     let tickets = app.tickets.metered(request.meter());
-    let created = tickets.create_all(caller.key(), caller.visibility(), &drafts).await;
+    let created = tickets.create_all(caller.key(), caller.visibility(), &new).await;
     let mut created = created.into_iter().map(|created| Ok(created?.ticket));
     let row = |at| refused.remove(&at).map(Err).or_else(|| created.next());
     reply::batch((0..count).filter_map(row).collect())

@@ -13,6 +13,6 @@ pub async fn answer(app: Arc<App>, event: lambda_http::Request) -> Response {
 async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response, Problem> {
     let id = request.ticket_id()?;
     let tickets = app.tickets.metered(request.meter());
-    tickets.delete(id, caller.key(), caller.visibility(), &request.if_match()?).await?;
+    tickets.delete(id, caller.key(), caller.visibility(), &request.preconditions()?).await?;
     Ok(reply::no_content())
 }

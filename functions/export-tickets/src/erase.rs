@@ -113,7 +113,8 @@ fn without(ticket: TicketId, body: &[u8]) -> Result<Content> {
         let text = std::str::from_utf8(&line).map_err(Error::internal)?;
         // This test saves parsing most lines.
         if text.contains(&mention) {
-            let parsed: Line = serde_json::from_str(text).map_err(Error::internal)?;
+            let parsed: Line =
+                serde_json::from_str(text).map_err(|_| Error::unreadable("a line of an object"))?;
             if parsed.id == id && parsed.deleted.is_none() {
                 goes = true;
                 continue;
@@ -139,7 +140,8 @@ async fn correct(
     let mut corrected = 0;
     for key in keys {
         while let Some(object) = store.get(&key).await? {
-            let mut manifest: Manifest = serde_json::from_slice(&object.body).map_err(Error::internal)?;
+            let mut manifest: Manifest =
+                serde_json::from_slice(&object.body).map_err(|_| Error::unreadable("a manifest"))?;
             if !manifest.clone().correct(sizes) {
                 break;
             }

@@ -14,6 +14,7 @@ use tickets_domain::{
 };
 use tickets_repository::Tickets;
 use tickets_repository::checkpoint::{ExportKind, Saved};
+use tickets_repository::deployment::Variables;
 
 use crate::event::Outcome;
 use crate::layout::{Manifest, manifest_key, part_key};
@@ -35,6 +36,8 @@ pub struct Exporter {
     store: Store,
     clock: Clock,
     part_bytes: usize,
+    /// The configuration that a run notes in the table.
+    variables: Option<Variables>,
 }
 
 /// A run in progress.
@@ -60,7 +63,22 @@ enum Next {
 
 impl Exporter {
     pub fn new(tickets: Tickets, store: Store, clock: Clock) -> Self {
-        Self { tickets, store, clock, part_bytes: PART_BYTES }
+        Self { tickets, store, clock, part_bytes: PART_BYTES, variables: None }
+    }
+
+    /// The same exporter, which notes in the table what functions are configured with, for operators' commands. The
+    /// export does so because it runs every few minutes, whatever the traffic.
+    #[must_use]
+    pub fn noting(self, variables: Variables) -> Self {
+        Self { variables: Some(variables), ..self }
+    }
+
+    /// Notes the configuration, if it has changed.
+    pub async fn note_configuration(&self) -> Result<()> {
+        match &self.variables {
+            Some(variables) => self.tickets.note_configuration(variables).await,
+            None => Ok(()),
+        }
     }
 
     /// The same exporter, with objects of another size.
@@ -159,10 +177,10 @@ impl Run<'_> {
         let Exporter { tickets, clock, part_bytes, .. } = self.exporter;
         let mut part = PartWriter::new(after);
         let mut cut = false;
-        let mut continuation = Continuation::default();
+        let (mut id_after, mut continuation) = (after, Continuation::default());
         loop {
             let filter = Filter {
-                id_after: part.last(),
+                id_after,
                 updated_since: self.pass.since,
                 updated_until: Some(self.pass.until),
                 include_deleted: true,
@@ -178,8 +196,8 @@ impl Run<'_> {
             let listed = tickets.list(&filter, &continuation, Visibility::All, take).await?;
             let more = match listed.end {
                 ListEnd::Complete => false,
-                ListEnd::More(found) => {
-                    continuation = found;
+                ListEnd::More { after, found } => {
+                    (id_after, continuation) = (after, found);
                     true
                 }
             };

@@ -39,6 +39,7 @@ pub enum StartError {
 /// The exporter and the log of a deployed function, from the environment.
 pub async fn from_env() -> Result<(Exporter, Log), StartError> {
     let config = Config::from_env()?;
+    let variables = config.variables();
     let clock = Clock::system();
     let dynamodb = DynamoDb::new(&config.sdk_config(config.endpoint_url.as_deref())?);
     let store = match config.exports.as_ref().ok_or(InvalidConfig::NoExports)? {
@@ -49,12 +50,13 @@ pub async fn from_env() -> Result<(Exporter, Log), StartError> {
         }
     };
     let tickets = Tickets::new(dynamodb, config.tickets_table, clock.clone(), config.settings);
-    Ok((Exporter::new(tickets, store, clock), Log::to_cloud_watch(config.log)))
+    Ok((Exporter::new(tickets, store, clock).noting(variables), Log::to_cloud_watch(config.log)))
 }
 
 /// Answers an event by a run that ends before `deadline`. After an error, what is stored stays, and the next
 /// run continues.
 pub async fn answer(exporter: &Exporter, event: Event, deadline: Timestamp) -> Result<Outcome> {
+    exporter.note_configuration().await?;
     if let Some(since) = event.since {
         exporter.ask_again(since).await?;
         return exporter.run(ExportKind::Again, deadline).await;

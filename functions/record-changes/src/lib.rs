@@ -25,7 +25,8 @@ const AT_ONCE: usize = 16;
 pub fn from_env() -> std::result::Result<(History, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
     let dynamodb = DynamoDb::new(&config.sdk_config(config.endpoint_url.as_deref())?);
-    Ok((History::new(dynamodb, config.history_table), Log::to_cloud_watch(config.log)))
+    let history = History::new(dynamodb, config.history_table, Clock::system(), config.settings);
+    Ok((history, Log::to_cloud_watch(config.log)))
 }
 
 /// Records a batch. The answer names the first failure: the stream delivers it, and all after it, again.
@@ -88,8 +89,9 @@ async fn record(
     history: &History,
     versions: Vec<(usize, StreamedVersion)>,
 ) -> std::result::Result<(), (usize, Error)> {
+    let mut last = None;
     for (at, version) in versions {
-        history.record(version).await.map_err(|error| (at, error))?;
+        last = Some(history.record(version, last).await.map_err(|error| (at, error))?);
     }
     Ok(())
 }

@@ -17,6 +17,6 @@ async fn handle(app: &App, caller: Caller, request: Request) -> Result<Response,
     let apply = |ticket: &_, now| change.apply(ticket, now);
     let (by, visibility) = (caller.key(), caller.visibility());
     let tickets = app.tickets.metered(request.meter());
-    let ticket = tickets.update(id, by, visibility, &request.if_match()?, apply).await?;
+    let ticket = tickets.update(id, by, visibility, &request.preconditions()?, apply).await?;
     reply::changed(&ticket)
 }

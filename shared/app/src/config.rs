@@ -7,10 +7,20 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use thiserror::Error;
 use tickets_domain::Settings;
-use tickets_domain::preset::InvalidPreset;
+use tickets_domain::preset::{InvalidPreset, Preset};
 use tickets_domain::{PresetLists, Presets};
+use tickets_http::cors::{InvalidOrigin, Origins};
 use tickets_http::log;
+use tickets_repository::deployment::Variables;
 use tickets_repository::schema;
+
+/// The variables of the presets.
+pub const PRESETS: [&str; 5] =
+    ["TICKET_TYPES", "TICKET_STATUSES", "CLOSED_STATUSES", "TICKET_PRIORITIES", "TICKET_OWNERS"];
+/// The variables that say how long the settle window is, and how long a tombstone lasts.
+pub const TIMES: [&str; 2] = ["SETTLE_SECONDS", "TOMBSTONE_DAYS"];
+/// In seconds.
+const DAY: u64 = 24 * 60 * 60;
 
 /// A deployment's configuration, from the environment that the template sets.
 #[derive(Debug, Clone)]
@@ -27,7 +37,7 @@ pub struct Config {
     /// `SETTLE_SECONDS`, `TOMBSTONE_DAYS`.
     pub settings: Settings,
     /// `CORS_ORIGINS`: comma-separated, `*` for any; empty for none.
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Origins,
     /// `SERVE_DOCS`: whether the deployment shows its description as a page.
     pub serve_docs: bool,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, or `AWS_ENDPOINT_URL`: a database other than the region's own.
@@ -72,6 +82,9 @@ pub enum InvalidConfig {
         /// The greatest allowed value.
         most: u64,
     },
+    /// A text that no browser sends as an origin.
+    #[error("CORS_ORIGINS: {0}")]
+    Origin(#[from] InvalidOrigin),
     /// A flag is neither true nor false.
     #[error("{name} must be true or false, not {value:?}")]
     Flag { name: &'static str, value: String },
@@ -101,6 +114,29 @@ impl Config {
     pub fn from_env() -> Result<Self, InvalidConfig> {
         #[expect(clippy::disallowed_methods, reason = "this is the one place for configuration")]
         Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// The same, with variables that come before those of the environment.
+    pub fn with(variables: &Variables) -> Result<Self, InvalidConfig> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place for configuration")]
+        Self::from_lookup(|name| variables.get(name).cloned().or_else(|| std::env::var(name).ok()))
+    }
+
+    /// Which of these variables the environment lacks.
+    pub fn missing(names: &[&'static str]) -> Vec<&'static str> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place for configuration")]
+        names.iter().copied().filter(|name| std::env::var(name).is_err()).collect()
+    }
+
+    /// What decides what is written to the table, and how it is listed: [`TIMES`] and [`PRESETS`]. Functions note it
+    /// in the table, for operators' commands.
+    pub fn variables(&self) -> Variables {
+        let list = |preset: &Preset| preset.values().join(", ");
+        let Presets { ticket_type, status, closed, priority, owner } = &self.presets;
+        let presets = PRESETS.into_iter().zip([ticket_type, status, closed, priority, owner].map(list));
+        let Settings { settle, keep_tombstones, .. } = &self.settings;
+        let times = [settle.as_secs(), keep_tombstones.as_secs() / DAY].map(|number| number.to_string());
+        presets.chain(TIMES.into_iter().zip(times)).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Reads the configuration through `lookup`. An empty value counts as none, except for a list that may be
@@ -138,14 +174,10 @@ impl Config {
             presets,
             settings: Settings {
                 settle: Duration::from_secs(number("SETTLE_SECONDS", settings.settle.as_secs(), 4, 300)?),
-                keep_tombstones: Duration::from_secs(24 * 60 * 60 * number("TOMBSTONE_DAYS", 90, 1, 3650)?),
+                keep_tombstones: Duration::from_secs(DAY * number("TOMBSTONE_DAYS", 90, 1, 3650)?),
                 ..settings
             },
-            cors_origins: or("CORS_ORIGINS", "")
-                .split(',')
-                .map(|origin| origin.trim().trim_end_matches('/').to_owned())
-                .filter(|origin| !origin.is_empty())
-                .collect(),
+            cors_origins: or("CORS_ORIGINS", "").parse()?,
             serve_docs: flag("SERVE_DOCS")?,
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
             exports: exports(&text)?,
@@ -192,7 +224,28 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!((config.tickets_table.as_str(), config.api_keys_table.as_str()), ("Tickets", "ApiKeys"));
         assert_eq!(config.settings.settle, Duration::from_secs(10));
-        assert!(config.cors_origins.is_empty());
+        assert_eq!(config.cors_origins, Origins::default());
+    }
+
+    #[test]
+    fn what_functions_note_is_read_back_as_the_same_configuration() {
+        for variables in [
+            &[][..],
+            &[
+                ("TICKET_STATUSES", "new, In Progress"),
+                ("CLOSED_STATUSES", ""),
+                ("TICKET_OWNERS", "ada ,grace"),
+            ],
+            &[("SETTLE_SECONDS", "300"), ("TOMBSTONE_DAYS", "365"), ("TICKET_TYPES", "a")],
+        ] {
+            let noted = config(variables).unwrap();
+            let variables = noted.variables();
+            let read = Config::from_lookup(|name| variables.get(name).cloned()).unwrap();
+            assert_eq!(read.presets, noted.presets);
+            assert_eq!(read.settings.settle, noted.settings.settle);
+            assert_eq!(read.settings.keep_tombstones, noted.settings.keep_tombstones);
+            assert!(PRESETS.iter().chain(&TIMES).all(|name| variables.contains_key(*name)));
+        }
     }
 
     #[test]
@@ -203,6 +256,8 @@ mod tests {
         assert_eq!(error, "the values configured for status: names A twice");
         let error = config(&[("SERVE_DOCS", "yes")]).unwrap_err().to_string();
         assert_eq!(error, "SERVE_DOCS must be true or false, not \"yes\"");
+        let error = config(&[("CORS_ORIGINS", "https://A.example")]).unwrap_err().to_string();
+        assert!(error.starts_with("CORS_ORIGINS: \"https://A.example\" is no origin"), "{error}");
     }
 
     #[test]
@@ -225,7 +280,7 @@ mod tests {
             ("TICKET_OWNERS", "ada, grace"),
         ]);
         let config = config.unwrap();
-        assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!(config.cors_origins, "https://a.example,https://b.example".parse().unwrap());
         assert_eq!(config.presets.owner.values(), ["ada", "grace"]);
     }
 }

@@ -6,6 +6,7 @@
 
 use aws_types::SdkConfig;
 use tickets_domain::{Clock, Presets};
+use tickets_http::cors::Origins;
 use tickets_http::log::Log;
 use tickets_http::{Caller, Problem, Request, Response, Route, Service};
 use tickets_repository::http_client::is_secure;
@@ -27,7 +28,7 @@ pub struct App {
     /// The keys, for the guard.
     pub keys: Keys,
     /// The origins whose pages may read responses, for the guard.
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Origins,
     /// Whether the API's description is shown as a page.
     pub serve_docs: bool,
     pub clock: Clock,
@@ -54,8 +55,13 @@ impl App {
     pub fn open(config: Config, sdk_config: &SdkConfig, clock: Clock) -> Self {
         let dynamodb = DynamoDb::new(sdk_config);
         Self {
+            history: History::new(
+                dynamodb.clone(),
+                config.history_table,
+                clock.clone(),
+                config.settings.clone(),
+            ),
             tickets: Tickets::new(dynamodb.clone(), config.tickets_table, clock.clone(), config.settings),
-            history: History::new(dynamodb.clone(), config.history_table),
             presets: config.presets,
             keys: Keys::new(dynamodb, config.api_keys_table, clock.clone()),
             cors_origins: config.cors_origins,

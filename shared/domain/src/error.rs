@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::id::CustomerId;
 use crate::key::Scope;
 use crate::limit::Quota;
+use crate::precondition::UnusableTag;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -65,14 +66,19 @@ impl Violations {
         self.unlisted += more;
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.listed.is_empty() && self.unlisted == 0
+    /// Adds violations, counting those that are not listed.
+    pub(crate) fn append(&mut self, more: Self) {
+        self.unlisted += more.unlisted;
+        more.listed.into_iter().for_each(|violation| self.push(violation));
     }
-}
 
-impl Extend<Violation> for Violations {
-    fn extend<I: IntoIterator<Item = Violation>>(&mut self, violations: I) {
-        violations.into_iter().for_each(|violation| self.push(violation));
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many there are, listed or not.
+    pub(crate) fn len(&self) -> usize {
+        self.listed.len() + self.unlisted
     }
 }
 
@@ -102,12 +108,30 @@ impl fmt::Display for Violations {
     }
 }
 
-/// A cause for the log. It has no `Display`, so that it cannot slip into a response.
-#[derive(Debug)]
-pub struct Cause(pub Box<dyn std::error::Error + Send + Sync>);
+/// The most characters of a [`Cause`].
+const MOST_LOGGED: usize = 300;
+
+/// A cause for the log: short, and on one line. It has no `Display`, so that it cannot slip into a response.
+///
+/// Whoever makes one leaves out what was read: no value of a ticket, key or history may get into the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause(String);
+
+impl Cause {
+    pub fn new(text: impl ToString) -> Self {
+        let text = text.to_string();
+        let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        Self(printable.take(MOST_LOGGED).collect())
+    }
+
+    /// The text, for the log or an operator.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Why a request failed. The messages may be shown to the caller; causes are for the log.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum Error {
     /// The body is not the JSON that was expected.
     #[error("{0}")]
@@ -136,6 +160,12 @@ pub enum Error {
     /// The ticket's version is not one that the caller was willing to change.
     #[error("the ticket has changed since it was read; read it again and repeat the change")]
     VersionMismatch,
+    /// `If-Match` names a tag that matches no version, whether the ticket has changed or not.
+    #[error("{0}")]
+    UnusableTag(UnusableTag),
+    /// The caller was not willing to change the ticket's version.
+    #[error("If-None-Match excludes the version that the ticket has; nothing was written")]
+    VersionExcluded,
     /// The idempotency key was used before, for a request with another content.
     #[error("the Idempotency-Key was used before with another body; use a new key for a new ticket")]
     IdempotencyKeyReused,
@@ -162,18 +192,24 @@ pub enum Error {
 }
 
 impl Error {
-    /// A fault of the service, with its cause.
-    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Internal(Cause(cause.into()))
+    /// A fault of the service, with its cause. An error that quotes what it could not read is no cause:
+    /// see [`Error::unreadable`].
+    pub fn internal(cause: impl ToString) -> Self {
+        Self::Internal(Cause::new(cause))
+    }
+
+    /// Something stored cannot be read. The reader's error is left out: it may quote the value.
+    pub fn unreadable(what: &str) -> Self {
+        Self::internal(format!("{what} cannot be read"))
     }
 
     /// The cause for the log, if there is one.
-    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+    pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Throttled(cause)
             | Self::Unavailable(cause)
             | Self::Undecided(cause)
-            | Self::Internal(cause) => Some(cause.0.as_ref()),
+            | Self::Internal(cause) => Some(cause),
             Self::MalformedBody(_)
             | Self::InvalidParameters(_)
             | Self::InvalidFields(_)
@@ -183,6 +219,8 @@ impl Error {
             | Self::OtherCustomer(_)
             | Self::NotFound
             | Self::VersionMismatch
+            | Self::UnusableTag(_)
+            | Self::VersionExcluded
             | Self::IdempotencyKeyReused
             | Self::IdempotencyKeyInUse
             | Self::Contended => None,
@@ -212,14 +250,29 @@ mod tests {
         let one = Violations::from(Violation::new("subject", "is wrong"));
         assert!(!one.is_empty());
         assert_eq!(one.into_iter().collect::<Vec<_>>(), [Violation::new("subject", "is wrong")]);
-        let mut more = Violations::default();
-        more.extend([Violation::new("a", "1"), Violation::new("b", "2")]);
-        assert_eq!(more.into_iter().count(), 2);
+        let many = |count: usize| {
+            let mut many = Violations::default();
+            (0..count).for_each(|n| many.push(Violation::new(n.to_string(), "is wrong")));
+            many
+        };
+        for (first, second) in [(0, 2), (2, 0), (30, 30), (50, 1), (60, 70)] {
+            let mut both = many(first);
+            both.append(many(second));
+            assert_eq!((both.len(), both.to_string()), (first + second, many(first + second).to_string()));
+            assert_eq!(both.into_iter().count(), (first + second).min(MOST_VIOLATIONS));
+        }
+    }
+
+    #[test]
+    fn a_cause_is_one_line_of_three_hundred_characters() {
+        assert_eq!(Cause::new("é".repeat(300)).as_str(), "é".repeat(300));
+        assert_eq!(Cause::new("é".repeat(301)).as_str(), "é".repeat(300));
+        assert_eq!(Cause::new("two\nlines\u{7}").as_str(), "two lines ");
     }
 
     #[test]
     fn only_faults_of_the_service_have_a_cause_for_the_log() {
-        let cause = || Cause("the disk is full".into());
+        let cause = || Cause::new("the disk is full");
         for error in [
             Error::Throttled(cause()),
             Error::Unavailable(cause()),
@@ -227,7 +280,7 @@ mod tests {
             Error::Internal(cause()),
             Error::internal("the disk is full"),
         ] {
-            assert_eq!(error.cause().map(ToString::to_string).as_deref(), Some("the disk is full"));
+            assert_eq!(error.cause().map(Cause::as_str), Some("the disk is full"));
             assert!(!error.to_string().contains("disk"), "and the caller does not: {error}");
         }
         assert!(Error::NotFound.cause().is_none() && Error::Contended.cause().is_none());

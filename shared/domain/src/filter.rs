@@ -1,7 +1,9 @@
 //! Which tickets a list holds.
 
+use std::collections::BTreeSet;
+
 use crate::error::Result;
-use crate::id::CustomerId;
+use crate::id::{CustomerId, TicketId};
 use crate::list::Row;
 use crate::ticket::{RecordKey, RecordState};
 use crate::time::Timestamp;
@@ -9,12 +11,16 @@ use crate::work_queue::WorkQueue;
 
 /// The highest `limit` of tickets on a page that a caller may ask for.
 pub const MAX_LIMIT: usize = 1000;
+/// The most tickets that a caller may ask for by their ids.
+pub const MAX_IDS: usize = 100;
 
 /// Which records a list request asks for. Every bound is inclusive except `id_after`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only this customer's tickets.
     pub customer: Option<CustomerId>,
+    /// Only tickets with these ids.
+    pub ids: Option<BTreeSet<TicketId>>,
     /// Only higher ids.
     pub id_after: u64,
     /// Only tickets created at this instant or later.
@@ -47,17 +53,23 @@ impl Filter {
             })
     }
 
-    /// Whether a record with this key may belong in the list. A ticket's work queue is not checked, because
-    /// the key lacks those fields. Departures are only for the list of the customer that the ticket left:
+    /// Whether departures can be in the list. They are only for the list of the customer that the ticket left:
     /// the list of all tickets still has the ticket itself.
+    pub fn may_show_departures(&self) -> bool {
+        self.include_deleted && self.customer.is_some() && self.queue.is_empty()
+    }
+
+    /// Whether a record with this key may belong in the list. A ticket's work queue is not checked, because
+    /// the key lacks those fields.
     pub fn may_match(&self, key: &RecordKey) -> bool {
         let shown = match key.state {
             RecordState::Live => true,
             RecordState::Deleted => self.include_deleted && self.queue.is_empty(),
-            RecordState::Departed => self.include_deleted && self.customer.is_some() && self.queue.is_empty(),
+            RecordState::Departed => self.may_show_departures(),
         };
         shown
             && key.id.get() > self.id_after
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&key.id))
             && self.customer.is_none_or(|customer| key.customer == customer)
             && self.created_since.is_none_or(|since| key.created >= since)
             && self.updated_since.is_none_or(|since| key.updated >= since)
@@ -116,6 +128,8 @@ mod tests {
         };
         let any = Filter::default;
         filters(any(), Filter { id_after: 11, ..any() });
+        let ids = |ids: &[u64]| Some(ids.iter().map(|id| TicketId::try_from(*id).unwrap()).collect());
+        filters(Filter { ids: ids(&[9, 10]), ..any() }, Filter { ids: ids(&[9, 11]), ..any() });
         filters(Filter { id_after: 9, ..any() }, Filter { id_after: 10, ..any() });
         filters(
             Filter { customer: Some(customer(7)), ..any() },

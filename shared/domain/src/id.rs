@@ -123,7 +123,7 @@ impl Version {
     /// The version of a new ticket.
     pub const FIRST: Self = Self(1);
 
-    /// The version with this number, for one that was stored or sent as an `ETag`.
+    /// The version with this number, for one that was stored or sent.
     pub fn new(number: u64) -> Self {
         Self(number)
     }

@@ -1,116 +1,243 @@
-//! What a JSON object says of a ticket's fields: of a new ticket, of a change, or of a record that moves in.
+//! What a JSON object says of a ticket's fields: of a new ticket, of a change, or of an imported record.
 //! The private function `take` is the only map from the names in JSON to the parsers of their values.
+
+use std::{fmt, mem};
 
 use crate::error::{Error, Result, Violation, Violations};
 use crate::id::CustomerId;
 use crate::json_object::{JsonObject, Patch};
-use crate::preset::{Choice, Preset, Presets};
+use crate::preset::{Choice, Choices, Preset, Presets};
 use crate::text::{Content, Email, Note, Subject};
 use crate::ticket::{TEXT_FIELDS, Ticket, TicketFields};
 use crate::time::{DateOrTime, Timestamp};
 
-/// The fields that the service assigns. A change may have them, because people send back what they fetched.
-pub const ASSIGNED: [&str; 3] = ["id", "createdDate", "updatedDate"];
+const ID: &str = "id";
+/// The dates that the service assigns.
+const DATES: [&str; 2] = ["createdDate", "updatedDate"];
+/// The fields that the service assigns. A change may have them, because people send back what they fetched: its
+/// dates are ignored, and its id must be the ticket's.
+pub const ASSIGNED: [&str; 3] = [ID, DATES[0], DATES[1]];
 
 const CUSTOMER: &str = "customerID";
 const SUBJECT: &str = "subject";
 /// The fields that every ticket has.
-const REQUIRED: [&str; 2] = [CUSTOMER, SUBJECT];
+pub const REQUIRED: [&str; 2] = [CUSTOMER, SUBJECT];
 
 /// What a JSON object says of each field of a ticket.
 #[derive(Debug, Clone)]
 pub struct TicketInput {
     customer: Patch<CustomerId>,
-    ticket_type: Patch<Chosen>,
-    status: Patch<Chosen>,
-    priority: Patch<Chosen>,
-    email: Patch<Email>,
-    subject: Patch<Subject>,
-    content: Patch<Content>,
-    owner: Patch<Chosen>,
-    users: Patch<Note>,
-    departments: Patch<Note>,
-    suppliers: Patch<Note>,
-    followup: Patch<DateOrTime>,
-    action_required: Patch<DateOrTime>,
-    /// What a change says of the [`ASSIGNED`] fields.
-    assigned: [Patch<String>; 3],
+    ticket_type: Patch<Given<Choice>>,
+    status: Patch<Given<Choice>>,
+    priority: Patch<Given<Choice>>,
+    email: Patch<Given<Email>>,
+    subject: Patch<Given<Subject>>,
+    content: Patch<Given<Content>>,
+    owner: Patch<Given<Choice>>,
+    users: Patch<Given<Note>>,
+    departments: Patch<Given<Note>>,
+    suppliers: Patch<Given<Note>>,
+    followup: Patch<Given<DateOrTime>>,
+    action_required: Patch<Given<DateOrTime>>,
+    /// The values of preset fields as the object has them, where some configuration accepts them.
+    sent: Choices,
+    /// What a change says of the ticket's id.
+    id: Patch<String>,
 }
 
-/// A value for a preset field.
+/// A text for a field.
 #[derive(Debug, Clone)]
-enum Chosen {
-    Configured(Choice),
-    /// Why the value is refused, unless the ticket has it: a ticket from before a change of the configuration
-    /// can be sent back as it was fetched.
-    Unconfigured {
+enum Given<T> {
+    Valid(T),
+    /// Why the text is refused, unless the ticket has it: a ticket from before a change of the configuration or of
+    /// the rules can be sent back as it was fetched.
+    Refused {
         text: String,
         refusal: Violation,
     },
 }
 
-/// What to do with a value that is not configured: refuse it, or keep it because the ticket may have it.
-#[derive(Debug, Clone, Copy)]
-enum Unconfigured {
-    Refuse,
-    Keep,
-}
-
-impl TicketInput {
-    /// Takes the fields out of the object, which notes every value that does not parse.
-    fn take(object: &mut JsonObject, presets: &Presets, unconfigured: Unconfigured) -> Self {
-        let chosen = |object: &mut _, field, preset| chosen(object, field, preset, unconfigured);
-        Self {
-            customer: customer(object),
-            ticket_type: chosen(object, "ticketType", &presets.ticket_type),
-            status: chosen(object, "status", &presets.status),
-            priority: chosen(object, "ticketPriority", &presets.priority),
-            email: object.text("customerEmail", str::parse),
-            subject: object.text(SUBJECT, str::parse),
-            content: object.text("ticketContent", str::parse),
-            owner: chosen(object, "owner", &presets.owner),
-            users: object.text("users", str::parse),
-            departments: object.text("departments", str::parse),
-            suppliers: object.text("ticketSuppliers", str::parse),
-            followup: object.text("ticketFollowupDate", str::parse),
-            action_required: object.text("ticketActionRequired", str::parse),
-            assigned: [const { Patch::Absent }; 3],
-        }
-    }
-
-    /// The fields of a ticket that had those of `old`, or of a new one if there is no `old`. Notes each value
-    /// that is not configured, unless `old` has it. `None` if a required field has no value.
-    fn over(self, old: Option<&TicketFields>, violations: &mut Violations) -> Option<TicketFields> {
-        let mut choose = |given: Patch<Chosen>, old: Option<&Choice>| match given {
-            Patch::Absent => old.cloned(),
-            Patch::Null => None,
-            Patch::Value(Chosen::Configured(choice)) => Some(choice),
-            Patch::Value(Chosen::Unconfigured { text, refusal }) => {
-                let kept = old.filter(|old| old.as_str() == text);
+impl<T: Clone + fmt::Display> Patch<Given<T>> {
+    /// The value of a field that was `old`. Notes a refusal, unless the field was what is given.
+    fn over(self, old: Option<&T>, violations: &mut Violations) -> Option<T> {
+        match self {
+            Self::Absent => old.cloned(),
+            Self::Null => None,
+            Self::Value(Given::Valid(value)) => Some(value),
+            Self::Value(Given::Refused { text, refusal }) => {
+                let kept = old.filter(|old| old.to_string() == text);
                 if kept.is_none() {
                     violations.push(refusal);
                 }
                 kept.cloned()
             }
+        }
+    }
+}
+
+/// A new ticket as a body asks for it.
+///
+/// Whether it can be made depends on the presets, which change from one deployment to the next. A request that is
+/// repeated after such a change gets its first answer, so this also knows what the body says whatever is configured.
+#[derive(Debug, Clone)]
+pub struct NewTicket {
+    /// The fields by the presets of today, defaults included.
+    fields: TicketFields,
+    /// The values of preset fields as the body has them.
+    sent: Choices,
+    /// The values that are not configured today.
+    refused: Violations,
+}
+
+impl NewTicket {
+    /// Parses the body of a create.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every violation at once, if the body is refused whatever is configured.
+    pub fn parse(mut object: JsonObject, presets: &Presets) -> Result<Self> {
+        for field in REQUIRED {
+            object.require(field);
+        }
+        let input = TicketInput::take(&mut object, presets);
+        let mut violations = mem::take(&mut object.violations);
+        for field in ASSIGNED {
+            if object.has(field) {
+                object.refuse(field, "is assigned by the service; leave it out of a new ticket");
+            }
+            object.ignore(field);
+        }
+        let (sent, unconfigured) = (input.sent.clone(), input.unconfigured());
+        let mut refused = Violations::default();
+        let fields = input.over(None, &mut refused);
+        let names = object.into_violations();
+        match fields {
+            // All that is refused is not configured, and may have been.
+            Some(fields) if violations.is_empty() && names.is_empty() && refused.len() == unconfigured => {
+                let fields = TicketFields {
+                    status: fields.status.or_else(|| presets.new_status()),
+                    priority: fields.priority.or_else(|| presets.new_priority()),
+                    ..fields
+                };
+                Ok(Self { fields, sent, refused })
+            }
+            Some(_) | None => {
+                violations.append(refused);
+                violations.append(names);
+                Err(Error::InvalidFields(violations))
+            }
+        }
+    }
+
+    pub fn customer(&self) -> CustomerId {
+        self.fields.customer
+    }
+
+    /// The fields of the ticket, by the presets of today.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every value that is not configured.
+    pub fn fields(&self) -> Result<&TicketFields> {
+        if self.refused.is_empty() {
+            Ok(&self.fields)
+        } else {
+            Err(Error::InvalidFields(self.refused.clone()))
+        }
+    }
+
+    /// What the service puts into the preset fields instead of what is given: defaults, and configured spellings.
+    pub fn filled_in(&self) -> Choices {
+        let Self { fields, sent, .. } = self;
+        let filled_in = |stored: &Option<Choice>, sent| stored.clone().filter(|stored| Some(stored) != sent);
+        Choices {
+            ticket_type: filled_in(&fields.ticket_type, sent.ticket_type.as_ref()),
+            status: filled_in(&fields.status, sent.status.as_ref()),
+            priority: filled_in(&fields.priority, sent.priority.as_ref()),
+            owner: filled_in(&fields.owner, sent.owner.as_ref()),
+        }
+    }
+
+    /// The fields of the ticket that was made of the same body when the service filled in these values.
+    pub fn fields_with(&self, filled_in: Choices) -> TicketFields {
+        let sent = self.sent.clone();
+        TicketFields {
+            ticket_type: filled_in.ticket_type.or(sent.ticket_type),
+            status: filled_in.status.or(sent.status),
+            priority: filled_in.priority.or(sent.priority),
+            owner: filled_in.owner.or(sent.owner),
+            ..self.fields.clone()
+        }
+    }
+}
+
+impl TicketInput {
+    /// Takes the fields out of the object, which notes every value of a wrong type.
+    fn take(object: &mut JsonObject, presets: &Presets) -> Self {
+        let mut sent = Choices::default();
+        Self {
+            customer: customer(object),
+            ticket_type: chosen(object, "ticketType", &presets.ticket_type, &mut sent.ticket_type),
+            status: chosen(object, "status", &presets.status, &mut sent.status),
+            priority: chosen(object, "ticketPriority", &presets.priority, &mut sent.priority),
+            email: given(object, "customerEmail", str::parse),
+            subject: given(object, SUBJECT, str::parse),
+            content: given(object, "ticketContent", str::parse),
+            owner: chosen(object, "owner", &presets.owner, &mut sent.owner),
+            users: given(object, "users", str::parse),
+            departments: given(object, "departments", str::parse),
+            suppliers: given(object, "ticketSuppliers", str::parse),
+            followup: given(object, "ticketFollowupDate", str::parse),
+            action_required: given(object, "ticketActionRequired", str::parse),
+            sent,
+            id: Patch::Absent,
+        }
+    }
+
+    /// How many values of preset fields are refused that another configuration accepts.
+    fn unconfigured(&self) -> usize {
+        let Self { ticket_type, status, priority, owner, sent, .. } = self;
+        let given = [
+            (ticket_type, &sent.ticket_type),
+            (status, &sent.status),
+            (priority, &sent.priority),
+            (owner, &sent.owner),
+        ];
+        let is_unconfigured = |(given, sent): &(&Patch<Given<Choice>>, &Option<Choice>)| {
+            sent.is_some() && matches!(given, Patch::Value(Given::Refused { .. }))
         };
-        let ticket_type = choose(self.ticket_type, old.and_then(|old| old.ticket_type.as_ref()));
-        let status = choose(self.status, old.and_then(|old| old.status.as_ref()));
-        let priority = choose(self.priority, old.and_then(|old| old.priority.as_ref()));
-        let owner = choose(self.owner, old.and_then(|old| old.owner.as_ref()));
+        given.iter().filter(|given| is_unconfigured(given)).count()
+    }
+
+    /// The fields of a ticket that had those of `old`, or of a new one if there is no `old`. Notes each text that is
+    /// refused, unless `old` has it. `None` if a required field has no value.
+    fn over(self, old: Option<&TicketFields>, violations: &mut Violations) -> Option<TicketFields> {
+        // All of them first, so that every refusal is noted.
+        let subject = self.subject.over(old.map(|old| &old.subject), violations);
+        let ticket_type = self.ticket_type.over(old.and_then(|old| old.ticket_type.as_ref()), violations);
+        let status = self.status.over(old.and_then(|old| old.status.as_ref()), violations);
+        let priority = self.priority.over(old.and_then(|old| old.priority.as_ref()), violations);
+        let email = self.email.over(old.and_then(|old| old.email.as_ref()), violations);
+        let content = self.content.over(old.and_then(|old| old.content.as_ref()), violations);
+        let owner = self.owner.over(old.and_then(|old| old.owner.as_ref()), violations);
+        let users = self.users.over(old.and_then(|old| old.users.as_ref()), violations);
+        let departments = self.departments.over(old.and_then(|old| old.departments.as_ref()), violations);
+        let suppliers = self.suppliers.over(old.and_then(|old| old.suppliers.as_ref()), violations);
+        let followup = self.followup.over(old.and_then(|old| old.followup.as_ref()), violations);
+        let action_required =
+            self.action_required.over(old.and_then(|old| old.action_required.as_ref()), violations);
         Some(TicketFields {
             customer: self.customer.value().or(old.map(|old| old.customer))?,
             ticket_type,
             status,
             priority,
-            email: self.email.over(old.and_then(|old| old.email.as_ref())),
-            subject: self.subject.value().or_else(|| old.map(|old| old.subject.clone()))?,
-            content: self.content.over(old.and_then(|old| old.content.as_ref())),
+            email,
+            subject: subject?,
+            content,
             owner,
-            users: self.users.over(old.and_then(|old| old.users.as_ref())),
-            departments: self.departments.over(old.and_then(|old| old.departments.as_ref())),
-            suppliers: self.suppliers.over(old.and_then(|old| old.suppliers.as_ref())),
-            followup: self.followup.over(old.and_then(|old| old.followup.as_ref())),
-            action_required: self.action_required.over(old.and_then(|old| old.action_required.as_ref())),
+            users,
+            departments,
+            suppliers,
+            followup,
+            action_required,
         })
     }
 
@@ -120,7 +247,7 @@ impl TicketInput {
         for field in REQUIRED {
             object.require(field);
         }
-        Self::take(object, presets, Unconfigured::Refuse).over(None, &mut object.violations)
+        Self::take(object, presets).over(None, &mut object.violations)
     }
 
     /// Takes the customer of a deleted ticket, and refuses a value of any other field.
@@ -140,19 +267,8 @@ impl TicketInput {
     ///
     /// # Errors
     /// [`Error::InvalidFields`] with every violation at once.
-    pub fn create(mut object: JsonObject, presets: &Presets) -> Result<TicketFields> {
-        let fields = Self::complete(&mut object, presets);
-        for field in ASSIGNED {
-            if let Patch::Value(_) = object.raw_text(field) {
-                object.refuse(field, "is assigned by the service; leave it out of a new ticket");
-            }
-        }
-        let fields = object.finish(fields)?;
-        Ok(TicketFields {
-            status: fields.status.or_else(|| presets.new_status()),
-            priority: fields.priority.or_else(|| presets.new_priority()),
-            ..fields
-        })
+    pub fn create(object: JsonObject, presets: &Presets) -> Result<TicketFields> {
+        NewTicket::parse(object, presets)?.fields().cloned()
     }
 
     /// A change of the fields that the object names; `null` clears a field.
@@ -165,8 +281,11 @@ impl TicketInput {
                 object.refuse(field, "is required; it cannot be cleared");
             }
         }
-        let mut input = Self::take(&mut object, presets, Unconfigured::Keep);
-        input.assigned = ASSIGNED.map(|field| object.raw_text(field));
+        let mut input = Self::take(&mut object, presets);
+        input.id = object.raw_text(ID);
+        for date in DATES {
+            object.ignore(date);
+        }
         let mut violations = object.into_violations();
         if violations.is_empty() {
             return Ok(input);
@@ -179,10 +298,19 @@ impl TicketInput {
     /// The changed ticket, or `None` if the change makes no difference.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`] with every violation that depends on the ticket: values that are
-    /// not configured, and assigned fields with another value than the ticket's.
+    /// [`Error::InvalidFields`] with every violation that depends on the ticket: texts that are refused and
+    /// that it does not have, and another id than the ticket's.
     pub fn apply(&self, ticket: &Ticket, now: Timestamp) -> Result<Option<Ticket>> {
-        let mut violations = self.refused_assignments(ticket);
+        let mut violations = Violations::default();
+        let id = ticket.id.to_string();
+        match &self.id {
+            Patch::Value(given) if *given != id => violations
+                .push(Violation::new(ID, format!("is assigned by the service; the ticket has {id}"))),
+            Patch::Null => {
+                violations.push(Violation::new(ID, "is assigned by the service; it cannot be cleared"));
+            }
+            Patch::Value(_) | Patch::Absent => {}
+        }
         let fields = self.clone().over(Some(&ticket.fields), &mut violations);
         match fields {
             Some(fields) if violations.is_empty() => Ok((fields != ticket.fields).then(|| Ticket {
@@ -194,53 +322,37 @@ impl TicketInput {
             Some(_) | None => Err(Error::InvalidFields(violations)),
         }
     }
-
-    /// A violation for each assigned field that has another value than the ticket's.
-    fn refused_assignments(&self, ticket: &Ticket) -> Violations {
-        let mut violations = Violations::default();
-        let actual = [ticket.id.to_string(), ticket.created.to_string(), ticket.updated.to_string()];
-        for ((field, given), actual) in ASSIGNED.into_iter().zip(&self.assigned).zip(actual) {
-            match given {
-                Patch::Value(text) if !same(text, &actual) => violations.push(Violation::new(
-                    field,
-                    format!("is assigned by the service; the ticket has {actual}"),
-                )),
-                Patch::Null => {
-                    violations
-                        .push(Violation::new(field, "is assigned by the service; it cannot be cleared"));
-                }
-                Patch::Value(_) | Patch::Absent => {}
-            }
-        }
-        violations
-    }
 }
 
 fn customer(object: &mut JsonObject) -> Patch<CustomerId> {
     object.number(CUSTOMER, CustomerId::try_from)
 }
 
+/// Takes a field that is a string in JSON.
+fn given<T, E: fmt::Display>(
+    object: &mut JsonObject,
+    field: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Patch<Given<T>> {
+    object.text(field, |text| {
+        Ok::<_, String>(parse(text).map_or_else(
+            |error| Given::Refused { text: text.to_owned(), refusal: Violation::new(field, error) },
+            Given::Valid,
+        ))
+    })
+}
+
+/// Takes a preset field. Notes the value as it is `sent`, if some configuration accepts it.
 fn chosen(
     object: &mut JsonObject,
     field: &'static str,
     preset: &Preset,
-    unconfigured: Unconfigured,
-) -> Patch<Chosen> {
-    object.text(field, |text| match (preset.choose(text), unconfigured) {
-        (Ok(choice), _) => Ok(Chosen::Configured(choice)),
-        (Err(error), Unconfigured::Refuse) => Err(error),
-        (Err(error), Unconfigured::Keep) => {
-            Ok(Chosen::Unconfigured { text: text.to_owned(), refusal: Violation::new(field, error) })
-        }
+    sent: &mut Option<Choice>,
+) -> Patch<Given<Choice>> {
+    given(object, field, |text| {
+        *sent = Preset::default().choose(text).ok();
+        preset.choose(text)
     })
-}
-
-/// Whether a body's value of an assigned field equals the ticket's. Times may be in any accepted form.
-fn same(text: &str, actual: &str) -> bool {
-    match text.parse::<Timestamp>() {
-        Ok(time) => time.to_string() == actual,
-        Err(_) => text == actual,
-    }
 }
 
 #[cfg(test)]
@@ -356,20 +468,82 @@ mod tests {
     }
 
     #[test]
-    fn assigned_fields_that_differ_are_refused_all_at_once() {
+    fn a_change_has_the_ticket_s_own_id_or_none() {
         let ticket = ticket(json!({"customerID": 7, "subject": "a"}));
-        let body = json!({"id": "2", "createdDate": "2020-01-01", "updatedDate": null, "status": "done"});
-        let mut fields = violations(change(&body).unwrap().apply(&ticket, time(2000)));
-        fields.sort();
-        assert_eq!(fields, ["createdDate", "id", "status", "updatedDate"]);
+        let refused = |id: Value| {
+            let change = change(&json!({"id": id, "status": "done"}));
+            violations(change.and_then(|change| change.apply(&ticket, time(2000))))
+        };
+        for id in [json!("2"), json!("01"), json!(null), json!(1), json!(["1"])] {
+            assert_eq!(refused(id.clone()), ["id", "status"], "{id}");
+        }
+        assert_eq!(refused(json!("1")), ["status"]);
     }
 
     #[test]
-    fn an_assigned_time_may_come_back_in_any_accepted_form() {
+    fn the_dates_in_a_change_are_ignored_whatever_they_are() {
         let ticket = ticket(json!({"customerID": 7, "subject": "a"}));
-        let body = json!({"createdDate": "1970-01-01T02:00:01+02:00", "subject": "b"});
-        let changed = change(&body).unwrap().apply(&ticket, time(2000)).unwrap().unwrap();
-        assert_eq!(changed.fields.subject.as_str(), "b");
+        for date in [
+            json!("1970-01-01T02:00:01+02:00"),
+            json!("Thu Jan  1 00:00:01 1970"),
+            json!(null),
+            json!(1000),
+            json!({"date": "1970-01-01", "timezone": "UTC"}),
+            json!([[true]]),
+        ] {
+            let body = json!({"createdDate": date, "updatedDate": date, "subject": "b"});
+            let changed = change(&body).unwrap().apply(&ticket, time(2000)).unwrap().unwrap();
+            assert_eq!((changed.created, changed.updated), (time(1000), time(2000)), "{date}");
+            assert_eq!(changed.fields.subject.as_str(), "b");
+            let only = json!({"createdDate": date, "updatedDate": date});
+            assert_eq!(change(&only).unwrap().apply(&ticket, time(2000)).unwrap(), None, "{date}");
+        }
+    }
+
+    #[test]
+    fn a_new_ticket_has_no_assigned_field_of_any_kind() {
+        for field in ASSIGNED {
+            for value in ["\"1\"", "7", "{}", "\"2026-01-01\""] {
+                let body = format!(r#"{{"customerID":7,"subject":"a","{field}":{value}}}"#);
+                let refused = create(&body).unwrap_err();
+                assert_eq!(refused.len(), 1, "{body}");
+                assert_eq!(refused[0].0, field);
+                assert!(refused[0].1.contains("leave it out"), "{refused:?}");
+            }
+            assert!(create(&format!(r#"{{"customerID":7,"subject":"a","{field}":null}}"#)).is_ok());
+        }
+    }
+
+    fn configured(statuses: &str, priorities: &str, owners: &str) -> Presets {
+        Presets::parse(&PresetLists { statuses, priorities, owners, ..PresetLists::default() }).unwrap()
+    }
+
+    fn new_ticket(body: &Value, presets: &Presets) -> Result<NewTicket> {
+        NewTicket::parse(JsonObject::parse(body.to_string().as_bytes()).unwrap(), presets)
+    }
+
+    #[test]
+    fn a_value_that_is_not_configured_today_is_kept_apart_from_one_that_never_was_valid() {
+        let body = json!({"customerID": 7, "subject": "a", "status": "waiting", "owner": "ada"});
+        let today = new_ticket(&body, &configured("open", "normal", "grace")).unwrap();
+        assert_eq!(violations(today.fields()), ["status", "owner"]);
+        assert_eq!(today.customer().get(), 7);
+        // What is wrong whatever is configured is told together with what is not configured.
+        let body = json!({"customerID": 7, "subject": "", "status": "waiting", "createdDate": "2026-01-01"});
+        let mut fields = violations(new_ticket(&body, &configured("open", "normal", "")));
+        fields.sort();
+        assert_eq!(fields, ["createdDate", "status", "subject"]);
+        let long = json!({"customerID": 7, "subject": "a", "status": "s".repeat(5000)});
+        assert_eq!(violations(new_ticket(&long, &presets())), ["status"], "no configuration accepts it");
+    }
+
+    #[test]
+    fn only_what_the_body_does_not_say_is_filled_in() {
+        let body =
+            json!({"customerID": 7, "subject": "a", "status": "OPEN", "ticketType": "sales", "owner": "ada"});
+        let filled_in = new_ticket(&body, &presets()).unwrap().filled_in();
+        let json = serde_json::to_value(filled_in).unwrap();
+        assert_eq!(json, json!({"status": "open", "ticketPriority": "normal"}));
     }
 
     #[test]
@@ -401,10 +575,32 @@ mod tests {
     }
 
     #[test]
+    fn a_text_from_before_a_rule_can_be_kept_but_not_set() {
+        let mut old = ticket(json!({"customerID": 7, "subject": "a"}));
+        let stored = json!({
+            "customerID": 7, "subject": "a\r\nb", "customerEmail": "ada@localhost", "ticketContent": "\0",
+            "owner": " ada", "users": "\0", "ticketFollowupDate": "0024-11-03",
+        });
+        old.fields = serde_json::from_value(stored.clone()).unwrap();
+        let closed = change(&json!({"status": "closed"})).unwrap().apply(&old, time(2000)).unwrap().unwrap();
+        assert_eq!(closed.fields.subject, old.fields.subject);
+        // A line is stored without white space around it from then on.
+        let back = change(&stored).unwrap().apply(&old, time(2000)).unwrap().unwrap();
+        assert_eq!(serde_json::to_value(&back.fields).unwrap(), {
+            let mut trimmed = stored.clone();
+            trimmed["owner"] = json!("ada");
+            trimmed
+        });
+        let other = ticket(json!({"customerID": 7, "subject": "b"}));
+        let refused = violations(change(&stored).unwrap().apply(&other, time(2000)));
+        assert_eq!(refused, ["subject", "customerEmail", "ticketContent", "users", "ticketFollowupDate"]);
+    }
+
+    #[test]
     fn violations_with_and_without_the_ticket_are_reported_together() {
         assert_eq!(
-            violations(change(&json!({"customerEmail": "x", "status": "done"}))),
-            ["customerEmail", "status"]
+            violations(change(&json!({"customerID": 0, "customerEmail": "x", "status": "done"}))),
+            ["customerID", "status", "customerEmail"]
         );
     }
 

@@ -7,9 +7,11 @@
 
 use std::fmt;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Error, Map, Value};
+
+use crate::error::shortened;
 
 /// The value of a JSON text.
 ///
@@ -22,7 +24,7 @@ pub fn value(text: &[u8]) -> Result<Value, Error> {
 /// The members of a JSON object.
 ///
 /// # Errors
-/// If the text is not a JSON object, or deeper than `serde_json` reads (128 levels).
+/// If the text is not a JSON object, has a member twice, or is deeper than `serde_json` reads (128 levels).
 pub fn object(text: &[u8]) -> Result<Map<String, Value>, Error> {
     let members: Members = serde_json::from_slice(text)?;
     Ok(members.0)
@@ -70,8 +72,17 @@ impl<'de> Deserialize<'de> for Members {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                members(map)
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, Json(value))) = map.next_entry::<String, _>()? {
+                    // One of the two values would be lost.
+                    if members.contains_key(&name) {
+                        let name = shortened(&name);
+                        return Err(A::Error::custom(format_args!("{name:?} is given twice")));
+                    }
+                    members.insert(name, value);
+                }
+                Ok(members)
             }
         }
 
@@ -169,6 +180,12 @@ mod tests {
     #[test]
     fn an_object_is_no_other_value() {
         assert!(object(b"[]").is_err() && object(b"{}").is_ok() && object(b"{}x").is_err());
+    }
+
+    #[test]
+    fn an_object_has_no_member_twice() {
+        let twice = object(br#"{"a":1,"b":2,"a":1}"#).unwrap_err().to_string();
+        assert!(twice.starts_with("\"a\" is given twice"), "{twice}");
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

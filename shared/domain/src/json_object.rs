@@ -37,17 +37,6 @@ impl<T> Patch<T> {
     }
 }
 
-impl<T: Clone> Patch<T> {
-    /// What a field that was `old` is after the change.
-    pub(crate) fn over(self, old: Option<&T>) -> Option<T> {
-        match self {
-            Self::Absent => old.cloned(),
-            Self::Null => None,
-            Self::Value(value) => Some(value),
-        }
-    }
-}
-
 /// The most tickets in one batch.
 pub const MOST_ROWS: usize = 100;
 

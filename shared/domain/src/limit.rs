@@ -74,6 +74,11 @@ impl RateLimit {
         let into = (now.millis() - created.millis()).rem_euclid(length);
         now.minus(Duration::from_millis(into.unsigned_abs()))
     }
+
+    /// The start of the window after the one that begins at `window`.
+    pub fn next_window(self, window: Timestamp) -> Timestamp {
+        window.plus(self.window())
+    }
 }
 
 impl FromStr for RateLimit {
@@ -111,7 +116,7 @@ impl fmt::Display for RateLimit {
 }
 
 /// What is left of a key's limit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Quota {
     pub limit: RateLimit,
     /// Requests left in this window, as far as this instance knows: other instances may have counted more.

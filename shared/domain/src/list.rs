@@ -26,7 +26,8 @@ impl Row {
 
     /// Whether this ticket is in a work queue.
     pub(crate) fn is_in(&self, queue: &WorkQueue) -> Result<bool> {
-        let fields: QueueFields = serde_json::from_str(&self.json).map_err(Error::internal)?;
+        let fields: QueueFields =
+            serde_json::from_str(&self.json).map_err(|_| Error::unreadable("a stored ticket"))?;
         Ok(queue.includes(&fields))
     }
 }
@@ -45,8 +46,13 @@ pub enum Fit {
 pub enum ListEnd {
     /// There are no more records, or none that may be shown yet.
     Complete,
-    /// There may be more: the next page begins after the last accepted record.
-    More(Continuation),
+    /// There may be more.
+    More {
+        /// The next page begins after this id. As a rule it is that of the last record. A page of a work queue
+        /// may also end, even without a record, because it has read much that is not in the queue.
+        after: u64,
+        found: Continuation,
+    },
 }
 
 /// An opaque name for the table's history. It changes only when the table goes back in time, as by a restore:

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::text::NOTE_BYTES;
+use crate::text::{self, InvalidText, NOTE_BYTES};
 
 /// A value of a preset field in its configured spelling. A value read from the table may no longer be
 /// configured; it can still be read.
@@ -19,15 +20,35 @@ impl Choice {
         &self.0
     }
 
-    /// The value in lower case, for comparisons.
-    pub fn to_lowercase(&self) -> String {
-        self.0.to_lowercase()
+    /// The value as it is compared.
+    pub fn folded(&self) -> Folded {
+        Folded::of(&self.0)
     }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A name as people compare it: without case, surrounding spaces, or difference of Unicode form. `José` can be
+/// written with one character for `é` or with two, and both look the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Folded(String);
+
+impl Folded {
+    pub fn of(name: &str) -> Self {
+        let lower = name.trim().to_lowercase();
+        if lower.is_ascii() {
+            return Self(lower);
+        }
+        // After lower case: `Ϊ` with an accent has only in lower case a form of one character.
+        Self(ComposingNormalizerBorrowed::new_nfc().normalize(&lower).into_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -40,9 +61,9 @@ pub enum InvalidChoice {
     /// The preset allows any text except an empty one.
     #[error("must not be empty")]
     Empty,
-    /// The preset allows any text, but this one is too long.
-    #[error("must have at most {NOTE_BYTES} bytes of UTF-8")]
-    TooLong,
+    /// The preset allows any line, but this text is too long, or more than a line.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
 }
 
 /// Why a configured preset is refused.
@@ -51,13 +72,16 @@ pub enum InvalidPreset {
     /// This preset needs at least one value.
     #[error("names no value")]
     Empty,
-    /// Two values are equal: case is ignored.
+    /// Two values are equal, as people compare them.
     #[error("names {0} twice")]
     Twice(String),
+    /// This value could not be that of a ticket.
+    #[error("names {0:?}, which {1}")]
+    Value(String, InvalidText),
 }
 
 /// The allowed values of one field, in order, written like `sales, billing, support`.
-/// An empty list allows any text.
+/// An empty list allows any text of one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preset(Vec<String>);
 
@@ -66,24 +90,20 @@ impl Preset {
         &self.0
     }
 
-    /// The value that equals `text` when case is ignored, in its configured spelling.
+    /// The value that equals `text` as people compare names ([`Folded`]), in its configured spelling.
     pub fn choose(&self, text: &str) -> Result<Choice, InvalidChoice> {
         if self.0.is_empty() {
-            return if text.len() > NOTE_BYTES {
-                Err(InvalidChoice::TooLong)
-            } else {
-                Ok(Choice(text.to_owned()))
-            };
+            return Ok(Choice(text::at_most_bytes(text::line(text)?, NOTE_BYTES)?.to_owned()));
         }
-        match self.find(text) {
+        match self.find(text.trim()) {
             Some(value) => Ok(Choice(value.clone())),
             None => Err(InvalidChoice::NotListed(self.0.clone())),
         }
     }
 
     fn find(&self, text: &str) -> Option<&String> {
-        let lower = text.to_lowercase();
-        self.0.iter().find(|value| value.to_lowercase() == lower)
+        let folded = Folded::of(text);
+        self.0.iter().find(|value| Folded::of(value) == folded)
     }
 
     /// This list, followed by the values that only `other` has.
@@ -93,15 +113,14 @@ impl Preset {
         Self(self.0.iter().chain(only_there).cloned().collect())
     }
 
-    /// Whether the list has this value, ignoring case.
+    /// Whether the list has this value, as people compare names.
     pub fn lists(&self, text: &str) -> bool {
         self.find(text).is_some()
     }
 
     /// `preferred` if it is listed, else the first value.
     fn default_choice(&self, preferred: &str) -> Option<Choice> {
-        let preferred = self.0.iter().find(|value| value.eq_ignore_ascii_case(preferred));
-        preferred.or(self.0.first()).cloned().map(Choice)
+        self.find(preferred).or(self.0.first()).cloned().map(Choice)
     }
 }
 
@@ -112,7 +131,8 @@ impl FromStr for Preset {
         let values: Vec<String> =
             list.split(',').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect();
         for (at, value) in values.iter().enumerate() {
-            if values[..at].iter().any(|earlier| earlier.to_lowercase() == value.to_lowercase()) {
+            text::line(value).map_err(|error| InvalidPreset::Value(value.clone(), error))?;
+            if values[..at].iter().any(|earlier| Folded::of(earlier) == Folded::of(value)) {
                 return Err(InvalidPreset::Twice(value.clone()));
             }
         }
@@ -145,6 +165,19 @@ impl Default for PresetLists<'_> {
             owners: "",
         }
     }
+}
+
+/// The values of a ticket's preset fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    #[serde(rename = "ticketType", default, skip_serializing_if = "Option::is_none")]
+    pub ticket_type: Option<Choice>,
+    #[serde(rename = "status", default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Choice>,
+    #[serde(rename = "ticketPriority", default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Choice>,
+    #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Choice>,
 }
 
 /// The presets of all four fields.
@@ -251,7 +284,24 @@ mod tests {
         let owner = Presets::parse(&PresetLists::default()).unwrap().owner;
         assert!(owner.values().is_empty());
         assert_eq!(owner.choose(&"x".repeat(4096)).unwrap().as_str().len(), 4096);
-        assert_eq!(owner.choose(&"x".repeat(4097)), Err(InvalidChoice::TooLong));
+        assert_eq!(owner.choose(&format!(" {}\n", "x".repeat(4096))).unwrap().as_str().len(), 4096);
+        assert_eq!(owner.choose(&"x".repeat(4097)), Err(InvalidText::TooManyBytes(4096).into()));
+    }
+
+    #[test]
+    fn a_value_is_one_line_without_the_white_space_around_it() {
+        let (free, listed) = (Preset::default(), "Grace Hopper".parse::<Preset>().unwrap());
+        for preset in [&free, &listed] {
+            assert_eq!(preset.choose("\tGrace Hopper\r\n").unwrap().as_str(), "Grace Hopper");
+            assert!(preset.choose("Grace\nHopper").is_err());
+        }
+        assert_eq!(free.choose("x\r\nBcc: y"), Err(InvalidText::NotOneLine('\r').into()));
+        assert_eq!(free.choose("a\0"), Err(InvalidText::Null.into()));
+        assert_eq!(free.choose("   ").unwrap().as_str(), "", "an owner may be empty");
+        assert_eq!(
+            "ada, gra\nce".parse::<Preset>(),
+            Err(InvalidPreset::Value("gra\nce".into(), InvalidText::NotOneLine('\n')))
+        );
     }
 
     #[test]
@@ -263,9 +313,37 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_shown_as_it_is_spelled_and_compared_in_lower_case() {
-        let choice = "In Progress".parse::<Preset>().unwrap().choose("IN PROGRESS").unwrap();
-        assert_eq!((choice.to_string(), choice.to_lowercase()), ("In Progress".into(), "in progress".into()));
+    fn a_value_is_shown_as_it_is_spelled_and_compared_as_people_read_it() {
+        let choice = "In Progress".parse::<Preset>().unwrap().choose(" IN PROGRESS ").unwrap();
+        assert_eq!((choice.as_str(), choice.folded().as_str()), ("In Progress", "in progress"));
+        // One character or two, in the configuration and in a request.
+        for (configured, given) in [("Jos\u{e9}", "JOSE\u{301}"), ("Jose\u{301}", "jos\u{e9}")] {
+            let preset: Preset = format!("Ada, {configured}").parse().unwrap();
+            assert_eq!(preset.choose(given).unwrap().as_str(), configured, "as it is configured");
+            assert!(preset.lists(given) && preset.choose("Jose").is_err());
+            let twice = format!("{configured}, {given}").parse::<Preset>();
+            assert_eq!(twice, Err(InvalidPreset::Twice(given.into())));
+        }
+    }
+
+    #[test]
+    fn names_are_equal_if_they_look_equal_but_for_case_and_spaces() {
+        for (one, other) in [
+            ("grace", "Grace"),
+            ("grace", "\u{a0}grace \n"),
+            ("jos\u{e9}", "JOSE\u{301}"),
+            // Only lower case has it as one character.
+            ("\u{390}", "\u{3aa}\u{301}"),
+            ("\u{c5}", "\u{212b}"),
+            ("\u{ac00}", "\u{1100}\u{1161}"),
+        ] {
+            assert_eq!(Folded::of(one), Folded::of(other), "{one} {other}");
+        }
+        for (one, other) in
+            [("grace", "grace h"), ("g race", "grace"), ("jos\u{e9}", "jose"), ("\u{b2}", "2")]
+        {
+            assert_ne!(Folded::of(one), Folded::of(other), "{one} {other}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Settings {
     /// The most index entries that a page of changes reads before it walks the buckets instead: 200 read
     /// units, twice the cost of 100 tickets.
     pub most_keys: usize,
+    /// The read units that a page of a work queue may spend on what is not in the queue, before it ends with a
+    /// `Link`, even if it is empty: some 60,000 entries of the index.
+    pub most_vain_units: f64,
     /// The most ids a `Link` carries.
     pub most_ids: usize,
 }
@@ -32,6 +35,7 @@ impl Default for Settings {
             settle: Duration::from_secs(10),
             keep_tombstones: Duration::from_secs(90 * 24 * 60 * 60),
             most_keys: 12_000,
+            most_vain_units: 1000.0,
             most_ids: MOST_IDS,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::preset::{Choice, Preset, Presets};
+use crate::preset::{Choice, Folded, Preset, Presets};
 
 impl Presets {
     /// Whether tickets with this status are closed.
@@ -19,10 +19,10 @@ impl Presets {
     }
 }
 
-/// A set of statuses, by which an index finds tickets. Values are in lower case, because case is ignored.
+/// A set of statuses, by which an index finds tickets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statuses {
-    values: BTreeSet<String>,
+    values: BTreeSet<Folded>,
     /// Whether tickets without a status match too.
     unset: bool,
 }
@@ -32,12 +32,12 @@ impl Statuses {
     pub fn open(open: bool, presets: &Presets) -> Self {
         let values = if open { presets.status.values() } else { presets.closed.values() };
         let values = values.iter().filter(|status| open != presets.is_closed(status));
-        Self { values: values.map(|status| status.to_lowercase()).collect(), unset: open }
+        Self { values: values.map(|status| Folded::of(status)).collect(), unset: open }
     }
 
     /// Exactly these statuses.
     pub fn any_of(choices: &[Choice]) -> Self {
-        Self { values: choices.iter().map(Choice::to_lowercase).collect(), unset: false }
+        Self { values: choices.iter().map(Choice::folded).collect(), unset: false }
     }
 
     /// The statuses that are in both sets.
@@ -50,17 +50,17 @@ impl Statuses {
     }
 
     /// All statuses of the set; `None` stands for tickets without a status.
-    pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
-        self.values.iter().map(|status| Some(status.as_str())).chain(self.unset.then_some(None))
+    pub fn iter(&self) -> impl Iterator<Item = Option<&Folded>> {
+        self.values.iter().map(Some).chain(self.unset.then_some(None))
     }
 
     /// Whether the set contains no closed status.
     pub fn are_open(&self, presets: &Presets) -> bool {
-        !self.values.iter().any(|status| presets.is_closed(status))
+        !self.values.iter().any(|status| presets.is_closed(status.as_str()))
     }
 
     pub(crate) fn include(&self, status: Option<&Choice>) -> bool {
-        status.map_or(self.unset, |status| self.values.contains(&status.to_lowercase()))
+        status.map_or(self.unset, |status| self.values.contains(&status.folded()))
     }
 }
 
@@ -73,6 +73,10 @@ mod tests {
         Presets::parse(&PresetLists { statuses, closed, ..PresetLists::default() }).unwrap()
     }
 
+    fn named(statuses: &Statuses) -> Vec<Option<&str>> {
+        statuses.iter().map(|status| status.map(Folded::as_str)).collect()
+    }
+
     #[test]
     fn closed_statuses_may_be_empty_and_may_name_former_ones() {
         let presets = |closed| Presets::parse(&PresetLists { closed, ..PresetLists::default() }).unwrap();
@@ -83,20 +87,18 @@ mod tests {
     #[test]
     fn what_is_open_follows_the_configuration() {
         let presets = presets("New, Waiting, Done", "done, solved");
-        let open: Vec<_> =
-            Statuses::open(true, &presets).iter().map(|status| status.map(str::to_owned)).collect();
-        assert_eq!(open, [Some("new".to_owned()), Some("waiting".to_owned()), None]);
-        let closed = Statuses::open(false, &presets);
-        assert_eq!(closed.iter().collect::<Vec<_>>(), [Some("done"), Some("solved")]);
-        assert!(!closed.are_open(&presets) && Statuses::open(true, &presets).are_open(&presets));
+        let (open, closed) = (Statuses::open(true, &presets), Statuses::open(false, &presets));
+        assert_eq!(named(&open), [Some("new"), Some("waiting"), None]);
+        assert_eq!(named(&closed), [Some("done"), Some("solved")]);
+        assert!(!closed.are_open(&presets) && open.are_open(&presets));
     }
 
     #[test]
     fn open_and_status_together_mean_both() {
         let presets = presets("new, done", "done");
-        let named = Statuses::any_of(&presets.any_status().choose_any("New,Done").unwrap());
-        let both = Statuses::open(true, &presets).and(&named);
-        assert_eq!(both.iter().collect::<Vec<_>>(), [Some("new")]);
+        let new_or_done = Statuses::any_of(&presets.any_status().choose_any("New,Done").unwrap());
+        let both = Statuses::open(true, &presets).and(&new_or_done);
+        assert_eq!(named(&both), [Some("new")]);
     }
 
     #[test]

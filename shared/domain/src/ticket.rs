@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CustomerId, TicketId, Version};
 use crate::preset::Choice;
+use crate::tag::Tag;
 use crate::text::{
-    CONTENT_BYTES, Content, EMAIL_CHARACTERS, Email, NOTE_BYTES, Note, SUBJECT_CHARACTERS, Subject, TextLimit,
+    CONTENT_BYTES, Content, EMAIL_BYTES, Email, NOTE_BYTES, Note, SUBJECT_CHARACTERS, Subject, TextLimit,
 };
 use crate::time::{DateOrTime, Timestamp};
 
@@ -97,14 +98,12 @@ pub enum FieldKind {
 
 impl FieldKind {
     /// Whether a text is a value as responses write it.
-    pub fn accepts(self, text: &str) -> bool {
+    pub fn is_written(self, text: &str) -> bool {
         match self {
-            // A ticket keeps a value that is no longer configured.
-            Self::Choice | Self::ChoiceOrNote => true,
-            Self::Email => Email::check(text).is_ok(),
-            Self::Subject => Subject::check(text).is_ok(),
-            Self::Content => Content::check(text).is_ok(),
-            Self::Note => Note::check(text).is_ok(),
+            // A ticket keeps a text that was valid when it was written.
+            Self::Choice | Self::ChoiceOrNote | Self::Email | Self::Subject | Self::Content | Self::Note => {
+                true
+            }
             Self::DateOrTime => DateOrTime::is_written(text),
         }
     }
@@ -113,7 +112,7 @@ impl FieldKind {
     pub const fn limit(self) -> Option<TextLimit> {
         match self {
             Self::Choice | Self::DateOrTime => None,
-            Self::Email => Some(TextLimit::Characters(EMAIL_CHARACTERS)),
+            Self::Email => Some(TextLimit::Bytes(EMAIL_BYTES)),
             Self::Subject => Some(TextLimit::Characters(SUBJECT_CHARACTERS)),
             Self::Content => Some(TextLimit::Bytes(CONTENT_BYTES)),
             Self::ChoiceOrNote | Self::Note => Some(TextLimit::Bytes(NOTE_BYTES)),
@@ -141,7 +140,7 @@ pub struct Ticket {
     /// Assigned at every change; rises with every change.
     #[serde(rename = "updatedDate")]
     pub updated: Timestamp,
-    /// Rises by one with every change. Not part of the JSON: it goes out as the `ETag`.
+    /// Rises by one with every change. Not part of the JSON: it goes out in the `ETag`.
     #[serde(skip)]
     pub version: Version,
 }
@@ -163,6 +162,19 @@ impl Ticket {
             deleted,
             version: self.version.next(),
         }
+    }
+}
+
+/// A ticket, with the tag of its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedTicket {
+    pub ticket: Ticket,
+    pub tag: Tag,
+}
+
+impl TaggedTicket {
+    pub fn id(&self) -> TicketId {
+        self.ticket.id
     }
 }
 

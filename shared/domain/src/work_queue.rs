@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::preset::{Choice, InvalidChoice, Preset};
+use crate::preset::{Choice, Folded, InvalidChoice, Preset};
 use crate::status::Statuses;
 use crate::time::{DateOrTime, Timestamp};
 
-/// A set of values, one of which a ticket must have. Case is ignored.
+/// A set of values, one of which a ticket must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnyOf(BTreeSet<String>);
+pub struct AnyOf(BTreeSet<Folded>);
 
 impl AnyOf {
     pub fn of(choices: &[Choice]) -> Self {
-        Self(choices.iter().map(Choice::to_lowercase).collect())
+        Self(choices.iter().map(Choice::folded).collect())
     }
 
     fn include(&self, value: Option<&Choice>) -> bool {
-        value.is_some_and(|value| self.0.contains(&value.to_lowercase()))
+        value.is_some_and(|value| self.0.contains(&value.folded()))
     }
 }
 
@@ -93,16 +93,19 @@ impl WorkQueue {
 }
 
 impl Preset {
-    /// Parses a comma-separated list of values.
+    /// Parses values with commas between. Where any text is allowed the text is one value, because a name may
+    /// have a comma in it: `Smith, John`.
     ///
     /// # Errors
     /// For the first value that is empty or not listed.
     pub fn choose_any(&self, text: &str) -> Result<Vec<Choice>, InvalidChoice> {
-        let choose = |value: &str| match value.trim() {
-            "" if self.values().is_empty() => Err(InvalidChoice::Empty),
-            value => self.choose(value),
-        };
-        text.split(',').map(choose).collect()
+        if !self.values().is_empty() {
+            return text.split(',').map(|value| self.choose(value)).collect();
+        }
+        if text.trim().is_empty() {
+            return Err(InvalidChoice::Empty);
+        }
+        Ok(vec![self.choose(text)?])
     }
 }
 
@@ -118,10 +121,9 @@ mod tests {
 
     #[test]
     fn a_ticket_without_a_value_is_in_no_queue_that_asks_for_one() {
-        let owners = Some(AnyOf::of(&presets("a", "").owner.choose_any("grace, Ada").unwrap()));
+        let owners = Some(AnyOf::of(&presets("a", "").owner.choose_any("grace").unwrap()));
         let queue = WorkQueue { owners, ..WorkQueue::default() };
         let fields = |owner| QueueFields { owner, ..QueueFields::default() };
-        assert_eq!(presets("a", "").owner.choose_any("grace,"), Err(InvalidChoice::Empty));
         let grace = presets("a", "").owner.choose("GRACE").unwrap();
         assert!(queue.includes_whatever_its_status(&fields(Some(grace))));
         assert!(!queue.includes_whatever_its_status(&fields(None)));
@@ -241,6 +243,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_configured_may_have_a_comma_in_it() {
+        let presets = |owners| Presets::parse(&PresetLists { owners, ..PresetLists::default() }).unwrap();
+        let queue = |presets: &Presets, owner| WorkQueue {
+            owners: Some(AnyOf::of(&presets.owner.choose_any(owner).unwrap())),
+            ..WorkQueue::default()
+        };
+        let with = |owner: &str| TicketFields { owner: presets("").owner.choose(owner).ok(), ..ticket() };
+        let free = queue(&presets(""), "Smith, John");
+        assert!(is_in(&free, &with(" smith, JOHN")) && !is_in(&free, &with("Smith")));
+        let configured = queue(&presets("Smith, John"), "smith, john");
+        assert!(is_in(&configured, &with("Smith")) && is_in(&configured, &with("John")));
+        assert!(is_in(&queue(&presets(""), "jos\u{e9}"), &with("JOSE\u{301} ")));
+    }
+
+    #[test]
     fn values_are_separated_by_commas_and_each_is_a_configured_one() {
         let presets = presets("open, done", "done");
         let chosen = presets.status.choose_any(" Open ,done").unwrap();
@@ -252,8 +269,9 @@ mod tests {
                 "it says which there are: {empty:?}"
             );
         }
-        assert_eq!(presets.owner.choose_any("Ada, Grace").unwrap().len(), 2);
-        assert_eq!(presets.owner.choose_any(""), Err(InvalidChoice::Empty));
+        for empty in ["", " "] {
+            assert_eq!(presets.owner.choose_any(empty), Err(InvalidChoice::Empty));
+        }
         assert_eq!(presets.any_status().values(), ["open", "done"]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tickets_domain::Presets;
 use tickets_domain::error::MOST_VIOLATIONS;
-use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::filter::{MAX_IDS, MAX_LIMIT};
 use tickets_domain::id::MAX_SAFE_INTEGER;
 use tickets_domain::idempotency::{KEPT, KEY_CHARACTERS};
 use tickets_domain::json_object::MOST_ROWS;
@@ -62,6 +62,8 @@ struct TicketLimits {
     reply_bytes: u64,
     /// The largest `limit` of a list.
     list_tickets: u64,
+    /// The most tickets that a list may be asked for by their ids.
+    list_ids: u64,
     /// The most tickets that one request creates.
     batch_tickets: u64,
     /// The most invalid fields that an answer names.
@@ -121,6 +123,7 @@ impl<'a> TicketConfiguration<'a> {
                 body_bytes: MAX_BODY as u64,
                 reply_bytes: MAX_REPLY as u64,
                 list_tickets: MAX_LIMIT as u64,
+                list_ids: MAX_IDS as u64,
                 batch_tickets: MOST_ROWS as u64,
                 problem_errors: MOST_VIOLATIONS as u64,
                 highest_id: MAX_SAFE_INTEGER,

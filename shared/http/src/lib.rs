@@ -4,7 +4,7 @@
 //! - [`serve`]: turns the event of a request into a response, the same locally and deployed;
 //! - [`guard`]: finds out who is asking; [`cors`]: which web pages may read the response;
 //! - [`event`], [`request`], `parameters`, [`etag`]: read the request;
-//! - [`list`], [`history`]: their parameters, and their responses;
+//! - [`list`], [`history`], [`events`]: their parameters, and their responses;
 //! - [`reply`], [`configuration`], [`problem`], [`headers`]: write the other responses;
 //! - `rate_limit`: the headers about a key's rate limit; [`log`]: one line for each request;
 //! - `openapi` (a feature): describes the API, for people and tools.
@@ -17,6 +17,7 @@ pub mod configuration;
 pub mod cors;
 pub mod etag;
 pub mod event;
+pub mod events;
 pub mod guard;
 pub mod headers;
 pub mod history;
@@ -35,6 +36,7 @@ pub mod serve;
 mod tests;
 
 pub use configuration::TicketConfiguration;
+pub use events::EventsReply;
 pub use guard::{Caller, Guard};
 pub use history::HistoryReply;
 pub use list::{ListQuery, ListReply};

@@ -7,7 +7,8 @@
 //! because each value of a dimension is a metric of its own. No member holds a customer's text or a secret.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
+use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -52,6 +53,17 @@ struct Sink {
     writer: Mutex<Box<dyn Write + Send>>,
 }
 
+/// Writes a line for each panic of this process from now on. It says where the panic was, and not its message,
+/// which may quote a text that could not be handled.
+pub fn panics_to<W: Write>(writer: impl Fn() -> W + Send + Sync + 'static) {
+    panic::set_hook(Box::new(move |panicked| {
+        let place = panicked.location().map(ToString::to_string).unwrap_or_default();
+        let line = json!({"level": Level::Error, "message": "panicked", "place": place});
+        // There is nowhere to report a failure to write.
+        let _ = writeln!(writer(), "{line}");
+    }));
+}
+
 /// The severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -63,6 +75,9 @@ pub enum Level {
     /// A fault of the service.
     Error,
 }
+
+/// The most causes that a line names.
+const MOST_CAUSES: usize = 5;
 
 /// What every line contains.
 #[derive(Debug)]
@@ -89,7 +104,8 @@ pub struct Metrics {
     requests: u8,
     /// In milliseconds.
     duration: f64,
-    errors: u8,
+    /// Of a batch, the rows that failed and not by the caller's fault.
+    errors: u32,
     client_errors: u8,
     unauthenticated: u8,
     rate_limited: u8,
@@ -126,12 +142,18 @@ impl Metrics {
         }
     }
 
+    /// The same, with so many failures among the rows of a batch.
+    #[must_use]
+    pub fn with_failed_rows(self, rows: &[FailedRows]) -> Self {
+        Self { errors: self.errors + rows.iter().map(|failed| failed.rows).sum::<u32>(), ..self }
+    }
+
     /// The metrics of a run that no caller waits for.
     pub fn of_run(failed: bool, took: Duration, usage: Usage) -> Self {
         Self {
             requests: 1,
             duration: (took.as_secs_f64() * 1e6).round() / 1e3,
-            errors: u8::from(failed),
+            errors: u32::from(failed),
             client_errors: 0,
             unauthenticated: 0,
             rate_limited: 0,
@@ -144,7 +166,7 @@ impl Metrics {
 }
 
 /// Why something failed: the message for callers, and the cause.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     kind: String,
     cause: String,
@@ -152,7 +174,38 @@ pub struct Failure {
 
 impl Failure {
     pub fn of(error: &Error) -> Self {
-        Self { kind: error.to_string(), cause: error.cause().map(ToString::to_string).unwrap_or_default() }
+        Self {
+            kind: error.to_string(),
+            cause: error.cause().map(|cause| cause.as_str().to_owned()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Rows of a batch that failed alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedRows {
+    rows: u32,
+    #[serde(flatten)]
+    failure: Failure,
+}
+
+impl FailedRows {
+    /// Groups the failures of a batch. A hundred rows as a rule fail for one cause, and a line must stay short:
+    /// where there are many causes, the last of those named stands for the rest.
+    pub fn of(failures: impl IntoIterator<Item = Failure>) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for failure in failures {
+            let is_full = groups.len() == MOST_CAUSES;
+            match groups
+                .iter()
+                .position(|group| group.failure == failure)
+                .or(is_full.then_some(MOST_CAUSES - 1))
+            {
+                Some(at) => groups[at].rows += 1,
+                None => groups.push(Self { rows: 1, failure }),
+            }
+        }
+        groups
     }
 }
 
@@ -208,10 +261,11 @@ impl Log {
         Self { sink, is_warm: AtomicBool::new(false) }
     }
 
-    /// The log of a deployed function, which Lambda collects.
+    /// The log of a deployed function, which Lambda collects, with its panics.
+    #[expect(clippy::disallowed_methods, reason = "Lambda collects the log from standard output")]
     pub fn to_cloud_watch(settings: Settings) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "Lambda collects the log from standard output")]
-        Self::to(settings, Form::Json, std::io::stdout())
+        panics_to(io::stdout);
+        Self::to(settings, Form::Json, io::stdout())
     }
 
     /// Writes a line with these fields. Ignores a failure to write, which must not fail the request.
@@ -291,7 +345,12 @@ mod tests {
         let of = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
             let metrics = Metrics::of_request(status, Duration::ZERO, Usage::default());
-            [metrics.errors, metrics.client_errors, metrics.unauthenticated, metrics.rate_limited]
+            [
+                u8::from(metrics.errors > 0),
+                metrics.client_errors,
+                metrics.unauthenticated,
+                metrics.rate_limited,
+            ]
         };
         assert_eq!(of(200), [0, 0, 0, 0]);
         assert_eq!(of(404), [0, 1, 0, 0]);
@@ -382,6 +441,22 @@ mod tests {
         assert_eq!(failure.cause, "the disk is full");
         assert_eq!(failure.kind, Error::internal("").to_string());
         assert_eq!(Failure::of(&Error::NotFound).cause, "");
+    }
+
+    #[test]
+    fn rows_that_failed_alike_are_one_entry_and_five_entries_are_the_most() {
+        let failure = |cause: u32| Failure::of(&Error::internal(cause));
+        let counts = |causes: &[u32]| {
+            let rows = FailedRows::of(causes.iter().map(|cause| failure(*cause)));
+            rows.into_iter().map(|failed| (failed.failure.cause, failed.rows)).collect::<Vec<_>>()
+        };
+        let named = |cause: &str, rows| (cause.to_owned(), rows);
+        assert_eq!(counts(&[1, 2, 1, 1]), [named("1", 3), named("2", 1)]);
+        let many = counts(&[1, 2, 3, 4, 5, 6, 7, 1]);
+        assert_eq!((many.len(), &many[0], &many[4]), (5, &named("1", 2), &named("5", 3)));
+        let metrics = Metrics::of_request(StatusCode::MULTI_STATUS, Duration::ZERO, Usage::default());
+        let rows = FailedRows::of((0..100).map(|_| failure(1)));
+        assert_eq!(metrics.with_failed_rows(&rows).errors, 100);
     }
 
     #[test]

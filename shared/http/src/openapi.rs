@@ -57,8 +57,9 @@ const DESCRIPTION: &str = "Every path works with and without a trailing slash, a
     `idAfter`; a response that does not hold everything has a `Link` to the next page. To keep a copy, poll \
     `updatedSince` with the `Sync-Until` of the last pass' first page. A `POST` with an `Idempotency-Key` may be \
     repeated; a change with `If-Match` overwrites nothing it has not seen. A time may be given with any offset \
-    (`+02:00` or `+0200`), without one (UTC), or as a date. Errors are RFC 9457 problems that name every invalid \
-    field at once.";
+    (`+02:00`, `+0200`, `+02`), without one (UTC), or as a date. No text may contain U+0000; `subject`, `owner` and \
+    `customerEmail` are one line, and kept without the white space around it. Errors are RFC 9457 problems that name \
+    every invalid field at once.";
 
 /// The paths with their operations, and the problems that the operations refer to.
 fn paths(presets: &Presets) -> (Map<String, Value>, Map<String, Value>) {
@@ -68,22 +69,23 @@ fn paths(presets: &Presets) -> (Map<String, Value>, Map<String, Value>) {
             problems.insert(refusal.name.into(), refusal.response(presets));
         }
         let (path, other_form) = published(&operation);
-        let item = paths.entry(path).or_insert_with(|| json!({"description": other_form}));
+        let item = paths.entry(path).or_insert_with(|| json!({}));
         let method = operation.method.as_str().to_lowercase();
-        item[method] = operation.into_json();
+        item[method] = operation.into_json(other_form);
     }
     (paths, problems)
 }
 
-/// The published form of an operation's path, and a sentence about the other form.
+/// The published form of an operation's path, and a sentence about the other form. (The sentence is the operation's,
+/// because some generators take any member of a path for a method.)
 fn published(operation: &Operation) -> (String, &'static str) {
     let path = operation.route.path;
     if operation.at_other_form {
         (path.to_owned(), "Both forms of this path take one ticket or a batch; a batch is described here.")
     } else if path.ends_with('}') {
-        (path.to_owned(), "Also answered with a slash at its end.")
+        (path.to_owned(), "The path is also answered with a slash at its end.")
     } else {
-        (format!("{path}/"), "Also answered without the slash at its end.")
+        (format!("{path}/"), "The path is also answered without the slash at its end.")
     }
 }
 

@@ -127,7 +127,8 @@ impl Problem {
 
     /// 415: the body is not JSON.
     pub fn not_json() -> Self {
-        let detail = "send the body as Content-Type: application/json";
+        let detail =
+            "send the body as Content-Type: application/json; a patch may be application/merge-patch+json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Not JSON", detail)
     }
 
@@ -220,6 +221,8 @@ impl From<Error> for Problem {
             | Error::MissingScope(_)
             | Error::NotFound
             | Error::VersionMismatch
+            | Error::UnusableTag(_)
+            | Error::VersionExcluded
             | Error::IdempotencyKeyReused => problem,
         }
     }
@@ -239,6 +242,12 @@ fn kind(error: &Error) -> (StatusCode, &'static str, &'static str) {
             (StatusCode::CONFLICT, "idempotency-key-in-use", "Idempotency-Key in use")
         }
         Error::VersionMismatch => (StatusCode::PRECONDITION_FAILED, "version-mismatch", "Ticket has changed"),
+        Error::UnusableTag(_) => {
+            (StatusCode::PRECONDITION_FAILED, "unusable-tag", "Tag that matches nothing")
+        }
+        Error::VersionExcluded => {
+            (StatusCode::PRECONDITION_FAILED, "version-excluded", "Version is excluded")
+        }
         Error::InvalidFields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-fields", "Invalid fields"),
         Error::IdempotencyKeyReused => {
             (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency-Key reused")

@@ -7,7 +7,8 @@ use lambda_http::http::header::{
 use lambda_http::http::{HeaderValue, StatusCode};
 use memchr::memchr_iter;
 use serde::Serialize;
-use tickets_domain::{Error, Ticket, TicketId};
+use tickets_domain::precondition::Freshness;
+use tickets_domain::{Error, TaggedTicket, Ticket, TicketId};
 
 use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::log::Failure;
@@ -30,12 +31,14 @@ pub(crate) enum About {
     Batch { tickets: Vec<TicketId>, failed: Vec<Failure> },
 }
 
+/// Tickets are private and change at any time, so that no shared or stale copy may be served.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+
 pub(crate) fn json(text: String) -> Response {
     let mut response = Response::new(Body::Text(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Tickets are private and change at any time, so that no shared or stale copy may be served.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(CACHE_CONTROL, PRIVATE);
     response
 }
 
@@ -68,34 +71,37 @@ pub fn page(html: String, security_policy: &str) -> Result<Response, Problem> {
 /// 200 with a ticket and its `ETag`, or 304 if the client has this version.
 ///
 /// # Errors
-/// 400 if `If-None-Match` is malformed.
-pub fn ticket(request: &Request, ticket: &Ticket) -> Result<Response, Problem> {
-    let version = ticket.version;
-    if request.has(version)? {
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().insert(ETAG, etag::of(version));
-        return Ok(response);
+/// 400 if `If-Match` or `If-None-Match` is malformed; 412 if `If-Match` names another version.
+pub fn ticket(request: &Request, ticket: &TaggedTicket) -> Result<Response, Problem> {
+    match request.preconditions()?.check_read(ticket.tag)? {
+        Freshness::New => changed(ticket),
+        Freshness::NotModified => {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            // What the 200 says to caches (RFC 9110, section 15.4.5).
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, PRIVATE);
+            headers.insert(ETAG, etag::of(ticket.tag));
+            Ok(response)
+        }
     }
-    let mut response = of(ticket)?;
-    response.headers_mut().insert(ETAG, etag::of(version));
-    Ok(response)
 }
 
 /// 200 with a ticket after a change, and its `ETag`.
-pub fn changed(ticket: &Ticket) -> Result<Response, Problem> {
-    let mut response = of(ticket)?;
-    response.headers_mut().insert(ETAG, etag::of(ticket.version));
+pub fn changed(ticket: &TaggedTicket) -> Result<Response, Problem> {
+    let mut response = of(&ticket.ticket)?;
+    response.headers_mut().insert(ETAG, etag::of(ticket.tag));
     Ok(response)
 }
 
 /// 201 with a new ticket, its `Location` and its `ETag`. A header marks a replay.
-pub fn created(request: &Request, ticket: &Ticket, replayed: bool) -> Result<Response, Problem> {
+pub fn created(request: &Request, ticket: &TaggedTicket, replayed: bool) -> Result<Response, Problem> {
     let mut response = changed(ticket)?;
     *response.status_mut() = StatusCode::CREATED;
-    let location = header(&request.location_of(ticket.id))?;
+    let id = ticket.id();
+    let location = header(&request.location_of(id))?;
     response.headers_mut().insert(LOCATION, location);
-    response.extensions_mut().insert(About::Ticket(ticket.id));
+    response.extensions_mut().insert(About::Ticket(id));
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
@@ -112,12 +118,34 @@ struct Row<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<&'a Ticket>,
+    /// As the header `ETag` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<problem::Body<'a>>,
 }
 
+impl<'a> Row<'a> {
+    fn of(row: &'a Result<TaggedTicket, Problem>) -> Self {
+        match row {
+            Ok(TaggedTicket { ticket, tag }) => Self {
+                status: StatusCode::CREATED.as_u16(),
+                ticket: Some(ticket),
+                etag: Some(etag::text(*tag)),
+                problem: None,
+            },
+            Err(problem) => Self {
+                status: problem.status().as_u16(),
+                ticket: None,
+                etag: None,
+                problem: Some(problem.body()),
+            },
+        }
+    }
+}
+
 /// 207 with the result of each row of a batch.
-pub fn batch(rows: Vec<Result<Ticket, Error>>) -> Result<Response, Problem> {
+pub fn batch(rows: Vec<Result<TaggedTicket, Error>>) -> Result<Response, Problem> {
     let mut room = MOST_ERRORS;
     let mut problem = |error| {
         let mut problem = Problem::from(error);
@@ -125,15 +153,9 @@ pub fn batch(rows: Vec<Result<Ticket, Error>>) -> Result<Response, Problem> {
         problem
     };
     let rows: Vec<_> = rows.into_iter().map(|row| row.map_err(&mut problem)).collect();
-    let tickets = rows.iter().flatten().map(|ticket| ticket.id).collect();
+    let tickets = rows.iter().flatten().map(TaggedTicket::id).collect();
     let failed = rows.iter().filter_map(|row| row.as_ref().err()?.cause()).map(Failure::of).collect();
-    let row = |row| match row {
-        Ok(ticket) => Row { status: StatusCode::CREATED.as_u16(), ticket: Some(ticket), problem: None },
-        Err(problem) => {
-            Row { status: Problem::status(problem).as_u16(), ticket: None, problem: Some(problem.body()) }
-        }
-    };
-    let rows: Vec<_> = rows.iter().map(Result::as_ref).map(row).collect();
+    let rows: Vec<_> = rows.iter().map(Row::of).collect();
     let mut response = json(serde_json::to_string(&rows).map_err(Error::internal)?);
     *response.status_mut() = StatusCode::MULTI_STATUS;
     response.extensions_mut().insert(About::Batch { tickets, failed });

@@ -7,14 +7,14 @@ use lambda_http::{Body, RequestExt};
 use serde::de::IgnoredAny;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::IdempotencyKey;
-use tickets_domain::precondition::Precondition;
-use tickets_domain::{Error, JsonObject, Meter, TicketId, Timestamp, Version, Violation};
+use tickets_domain::precondition::Preconditions;
+use tickets_domain::{Error, JsonObject, Meter, TicketId, Timestamp, Violation};
 
 use crate::route::BASE_PATH;
 use crate::{Problem, etag};
 
 /// The largest body, in bytes. A body with every field at its limit and each character escaped as
-/// `\u0000` needs 1.6 MB, so that every ticket that can be stored fits as any usual client sends it.
+/// `\u0001` needs 1.6 MB, so that every ticket that can be stored fits as any usual client sends it.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// A request, as a handler gets it.
@@ -107,7 +107,8 @@ impl Request {
     /// The body, whose `Content-Type` must be JSON.
     ///
     /// # Errors
-    /// 415 if its `Content-Type` is another one, or if it is compressed; 413 if it is too large.
+    /// 415 if its `Content-Type` is another one, or if it is compressed; 413 if it is too large; 400 if it is not
+    /// UTF-8.
     fn body(&self) -> Result<&[u8], Problem> {
         let kind = self.inner.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
         if !kind.is_some_and(is_json) {
@@ -121,11 +122,16 @@ impl Request {
         if body.len() > MAX_BODY {
             return Err(Problem::too_large());
         }
+        // A byte order mark is no part of the text (RFC 8259, section 8.1).
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // API Gateway decompresses a body but may keep the header. A body that is JSON is not compressed.
         if self.is_encoded() && serde_json::from_slice::<IgnoredAny>(body).is_err() {
             return Err(Problem::compressed());
         }
-        Ok(body)
+        match other_encoding(body) {
+            Some(detail) => Err(Error::MalformedBody(detail).into()),
+            None => Ok(body),
+        }
     }
 
     /// Whether `Content-Encoding` names a coding other than `identity`.
@@ -136,20 +142,12 @@ impl Request {
         codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
     }
 
-    /// The precondition in `If-Match`.
+    /// What `If-Match` and `If-None-Match` require.
     ///
     /// # Errors
-    /// 400 if it is malformed.
-    pub fn if_match(&self) -> Result<Precondition, Problem> {
-        etag::if_match(self.headers())
-    }
-
-    /// Whether the client already has this version, as `If-None-Match` says.
-    ///
-    /// # Errors
-    /// 400 if it is malformed.
-    pub fn has(&self, version: Version) -> Result<bool, Problem> {
-        etag::if_none_match(self.headers()).map(|versions| versions.include(version))
+    /// 400 if one is malformed.
+    pub fn preconditions(&self) -> Result<Preconditions, Problem> {
+        etag::preconditions(self.headers())
     }
 
     /// The `Idempotency-Key`, if there is one.
@@ -202,10 +200,30 @@ impl Request {
     }
 }
 
-/// Whether a `Content-Type` is `application/json` or derived from it, with any parameters.
+/// Whether a `Content-Type` is `application/json` or derived from it, with any parameters. Of patches only a merge
+/// patch (RFC 7396) is read: it has the fields to change, and `null` to clear one, as our bodies have. Others hold
+/// instructions in JSON, such as those of RFC 6902.
 fn is_json(value: &str) -> bool {
     let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+    match kind.strip_prefix("application/") {
+        Some("json" | "merge-patch+json") => true,
+        Some(subtype) => subtype.ends_with("+json") && !subtype.contains("patch"),
+        None => false,
+    }
+}
+
+/// What is wrong with a body that is not UTF-8.
+fn other_encoding(body: &[u8]) -> Option<String> {
+    // JSON begins with ASCII, perhaps after a byte order mark (which the gateway may have replaced), and has no
+    // U+0000.
+    if body.iter().skip_while(|byte| !byte.is_ascii()).take(2).any(|byte| *byte == 0) {
+        return Some("the body looks like UTF-16 or UTF-32; send it as UTF-8".into());
+    }
+    let at = std::str::from_utf8(body).err()?.valid_up_to();
+    let byte = body.get(at)?;
+    Some(format!(
+        "the body is not UTF-8: its byte {at} is 0x{byte:02X}, as in Latin-1 or Windows-1252; send it as UTF-8"
+    ))
 }
 
 /// The bytes allowed in a path that is sent back in a header: those of RFC 3986, section 3.3, without the

@@ -19,6 +19,8 @@ pub const CUSTOMER_TICKETS: &str = "/customers/{id}/tickets";
 
 /// The path of a ticket's history.
 pub const TICKET_HISTORY: &str = "/tickets/{id}/history";
+/// The path of the feed of events.
+pub const EVENTS: &str = "/events";
 /// The path of the presets and limits.
 pub const TICKET_CONFIGURATION: &str = "/ticket-configuration";
 
@@ -41,6 +43,7 @@ pub enum Function {
     DeleteTicket,
     GetTicketConfiguration,
     ListTicketHistory,
+    ListEvents,
 }
 
 impl Function {
@@ -55,6 +58,7 @@ impl Function {
             Self::DeleteTicket => "delete-ticket",
             Self::GetTicketConfiguration => "get-ticket-configuration",
             Self::ListTicketHistory => "list-ticket-history",
+            Self::ListEvents => "list-events",
         }
     }
 }
@@ -147,6 +151,15 @@ pub const LIST_TICKET_HISTORY: Route = Route {
     fallback: true,
 };
 
+/// `GET /events/`
+pub const LIST_EVENTS: Route = Route {
+    function: Function::ListEvents,
+    methods: &[Method::GET],
+    path: EVENTS,
+    scope: Scope::Read,
+    fallback: true,
+};
+
 /// What the `{id}` in a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathId {
@@ -166,7 +179,7 @@ pub fn path_id(path: &str) -> Option<PathId> {
 }
 
 /// Every route that needs a key.
-pub const ROUTES: [Route; 8] = [
+pub const ROUTES: [Route; 9] = [
     GET_TICKET,
     LIST_TICKETS,
     LIST_CUSTOMER_TICKETS,
@@ -175,6 +188,7 @@ pub const ROUTES: [Route; 8] = [
     DELETE_TICKET,
     GET_TICKET_CONFIGURATION,
     LIST_TICKET_HISTORY,
+    LIST_EVENTS,
 ];
 
 /// The document that an event asks for; `None` if it asks for something else.

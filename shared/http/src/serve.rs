@@ -11,11 +11,13 @@ use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::Service as _;
 use lambda_http::{Adapter, RequestExt, service_fn};
 use serde::Serialize;
+use tickets_domain::error::Cause;
 use tickets_domain::{Clock, KeyId, KeyStore, Meter, TicketId, Timestamp};
 
+use crate::cors::Origins;
 use crate::guard::Admission;
 use crate::headers::REQUEST_ID;
-use crate::log::{Entry, Failure, Level, Log, Metrics};
+use crate::log::{Entry, FailedRows, Failure, Level, Log, Metrics};
 use crate::reply::About;
 use crate::request::Parts;
 use crate::route::PathId;
@@ -26,7 +28,7 @@ use crate::{Caller, Guard, Problem, Request, Response, Route, cors, event, rate_
 pub struct Service<'a, K> {
     route: &'a Route,
     keys: &'a K,
-    cors_origins: &'a [String],
+    cors_origins: &'a Origins,
     clock: &'a Clock,
     log: &'a Log,
 }
@@ -37,7 +39,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
     pub fn new(
         route: &'a Route,
         keys: &'a K,
-        cors_origins: &'a [String],
+        cors_origins: &'a Origins,
         clock: &'a Clock,
         log: &'a Log,
     ) -> Self {
@@ -56,7 +58,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
         let mut metadata = RequestMetadata::of(&event, self.route.path);
         let received = self.clock.now();
         let outcome = if metadata.method == Method::OPTIONS {
-            Ok(cors::preflight(&route::allowed(self.route.path)))
+            Ok(cors::preflight(&route::allowed(self.route.path), event.headers()))
         } else {
             self.handle(event, received, &metadata.meter, &mut metadata.admission, handler).await
         };
@@ -72,7 +74,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
     ) -> Response {
         let metadata = RequestMetadata::of(&event, path);
         let outcome = if metadata.method == Method::OPTIONS {
-            Ok(cors::preflight(&route::allowed(path)))
+            Ok(cors::preflight(&route::allowed(path), event.headers()))
         } else if self.route.answers(&metadata.method) {
             handler(Request::new(
                 event,
@@ -112,11 +114,12 @@ impl<'a, K: KeyStore> Service<'a, K> {
         let status = problem.map_or(response.status(), Problem::status);
         let usage = metadata.meter.usage();
         let about = response.extensions_mut().remove::<About>();
-        let (created, tickets, failed_rows) = match &about {
+        let (created, tickets, failed) = match &about {
             None => (None, &[][..], &[][..]),
             Some(About::Ticket(id)) => (Some(*id), &[][..], &[][..]),
             Some(About::Batch { tickets, failed }) => (None, &tickets[..], &failed[..]),
         };
+        let failed_rows = FailedRows::of(failed.iter().cloned());
         let failure = problem.and_then(Problem::cause).map(Failure::of);
         let uncounted = metadata.admission.quota.as_ref().and_then(|quota| quota.uncounted.as_ref());
         let (level, message) = match status {
@@ -133,7 +136,8 @@ impl<'a, K: KeyStore> Service<'a, K> {
             request_id: metadata.invocation.as_deref(),
             trace: metadata.trace.as_deref(),
             correlation_id: Some(&metadata.id),
-            metrics: Metrics::of_request(status, metadata.began.elapsed(), usage),
+            metrics: Metrics::of_request(status, metadata.began.elapsed(), usage)
+                .with_failed_rows(&failed_rows),
         };
         let fields = LogFields {
             route: metadata.path,
@@ -143,7 +147,7 @@ impl<'a, K: KeyStore> Service<'a, K> {
             ticket: metadata.ticket.or(created),
             tickets,
             replays: usage.replays,
-            limit_uncounted: uncounted.map(|cause| cause.0.to_string()),
+            limit_uncounted: uncounted.map(Cause::as_str),
             failed_rows,
             failure,
         };
@@ -187,9 +191,9 @@ struct LogFields<'a> {
     replays: u32,
     /// Why the request was admitted without being counted against its key's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit_uncounted: Option<String>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    failed_rows: &'a [Failure],
+    limit_uncounted: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed_rows: Vec<FailedRows>,
     #[serde(flatten)]
     failure: Option<Failure>,
 }

@@ -4,22 +4,27 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cors::Origins;
 use crate::history::HistoryQuery;
 use crate::log::Log;
 use crate::request::{MAX_BODY, Tickets};
 use crate::route::{CREATE_TICKET, CUSTOMER_TICKETS, GET_TICKET, LIST_TICKETS, OPENAPI, UPDATE_TICKET};
 use crate::{
-    Caller, HistoryReply, ListQuery, ListReply, Problem, Request, Response, Route, Service, event, reply,
+    Caller, EventsReply, HistoryReply, ListQuery, ListReply, Problem, Request, Response, Route, Service,
+    event, events, reply,
 };
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Context, RequestExt};
 use serde_json::{Map, Value, json};
+use tickets_domain::event as feed;
 use tickets_domain::idempotency::{Fingerprint, IdempotencyKey};
 use tickets_domain::key::InvalidKey;
+use tickets_domain::precondition::UnusableTag;
 use tickets_domain::{
-    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, Fit, HistoryEntry, KeyId,
-    KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota, Record, Result, Row, Scope, Ticket,
-    TicketId, TicketInput, Timestamp, Version, Visibility,
+    ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, EventId, EventType,
+    EventsEnd, Fit, HistoryEntry, KeyId, KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota,
+    Record, Result, Row, Scope, Tag, TaggedTicket, Ticket, TicketId, TicketInput, Timestamp, Version,
+    Visibility,
 };
 
 /// The token of the only key, and the current time.
@@ -98,7 +103,9 @@ async fn answer<F: Future<Output = Result<Response, Problem>>>(
     handler: impl FnOnce(Caller, Request) -> F,
 ) -> Response {
     let clock = Clock::new(now);
-    Service::new(route, keys, &[], &clock, &Log::silent()).respond(event.into_request(), handler).await
+    Service::new(route, keys, &Origins::default(), &clock, &Log::silent())
+        .respond(event.into_request(), handler)
+        .await
 }
 
 /// What `read` makes of a request with a good key; `None` if the request does not reach the handler.
@@ -142,6 +149,10 @@ fn refused<T: std::fmt::Debug>(outcome: Result<T, Problem>) -> (u16, String) {
 
 fn refusal(status: u16, kind: &str) -> (u16, String) {
     (status, kind.to_owned())
+}
+
+fn tagged(version: u64) -> TaggedTicket {
+    TaggedTicket { tag: Tag::new(Version::new(version), 0xa), ticket: ticket(version) }
 }
 
 fn ticket(version: u64) -> Ticket {
@@ -238,6 +249,7 @@ async fn a_method_that_a_path_does_not_answer_is_refused_with_those_it_does() {
 #[tokio::test]
 async fn a_preflight_needs_no_key_and_is_told_what_a_page_may_send() {
     let event = Event::new("OPTIONS", "/tickets/7").header("authorization", &[]);
+    let event = event.header("access-control-request-headers", &["if-match,sentry-trace,traceparent"]);
     let response =
         answer(&key(|_| {}), &GET_TICKET, event, |_, _| async { Err(Problem::no_such_path()) }).await;
     assert_eq!((response.status().as_u16(), response.body().is_empty()), (204, true));
@@ -247,14 +259,15 @@ async fn a_preflight_needs_no_key_and_is_told_what_a_page_may_send() {
         (methods, methods)
     );
     let headers = header(&response, "access-control-allow-headers").unwrap();
-    assert!(["authorization", "if-match", "idempotency-key"].iter().all(|name| headers.contains(name)));
+    let allowed = ["authorization", "if-match", "idempotency-key", "sentry-trace", "traceparent"];
+    assert!(allowed.iter().all(|name| headers.contains(name)), "{headers}");
     assert_eq!(header(&response, "access-control-max-age"), Some("7200"));
 }
 
 #[tokio::test]
 async fn only_pages_of_listed_origins_may_read_a_response() {
     let answer = async |origins: &[&str], origin: Option<&str>| {
-        let origins: Vec<String> = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        let origins: Origins = origins.join(",").parse().unwrap();
         let origin: Vec<&str> = origin.into_iter().collect();
         let event = Event::new("GET", "/tickets/7").header("origin", &origin);
         let (keys, clock) = (key(|_| {}), Clock::new(now));
@@ -281,7 +294,7 @@ async fn only_pages_of_listed_origins_may_read_a_response() {
 async fn head_answers_what_get_does_without_the_body() {
     let get = async |method: &str| {
         let event = Event::new(method, "/tickets/7");
-        answer(&key(|_| {}), &GET_TICKET, event, |_, _| async { reply::changed(&ticket(2)) }).await
+        answer(&key(|_| {}), &GET_TICKET, event, |_, _| async { reply::changed(&tagged(2)) }).await
     };
     let (get, head) = (get("GET").await, get("HEAD").await);
     assert_eq!((head.status(), header(&head, "etag")), (get.status(), header(&get, "etag")));
@@ -296,8 +309,8 @@ async fn head_answers_what_get_does_without_the_body() {
 async fn every_response_has_the_id_of_its_request() {
     let named = async |event: lambda_http::Request| {
         let (keys, clock) = (key(|_| {}), Clock::new(now));
-        let log = Log::silent();
-        let service = Service::new(&GET_TICKET, &keys, &[], &clock, &log);
+        let (origins, log) = (Origins::default(), Log::silent());
+        let service = Service::new(&GET_TICKET, &keys, &origins, &clock, &log);
         let response = service.respond(event, |_, _| async { Err(Problem::no_such_path()) }).await;
         header(&response, "x-request-id").unwrap().to_owned()
     };
@@ -319,7 +332,7 @@ async fn a_document_needs_no_key_and_answers_only_reads() {
         let event = Event::new(method, OPENAPI).header("authorization", &[]);
         let (keys, clock) = (key(|_| {}), Clock::new(now));
         let route = &crate::route::GET_TICKET_CONFIGURATION;
-        Service::new(route, &keys, &[], &clock, &Log::silent()).respond_to_anyone(
+        Service::new(route, &keys, &Origins::default(), &clock, &Log::silent()).respond_to_anyone(
             event.into_request(),
             OPENAPI,
             |_| Ok(reply::document("text/html; charset=utf-8", "<p>".into())),
@@ -379,15 +392,66 @@ async fn a_body_needs_a_json_content_type() {
         "application/json",
         "Application/JSON; charset=utf-8",
         " application/json ;x=y",
+        "application/vnd.example.ticket+json",
         "application/merge-patch+json",
+        "Application/Merge-Patch+JSON; charset=utf-8",
     ] {
         assert!(object(&[good]).await.is_ok(), "{good}");
     }
-    for bad in
-        [&[][..], &[""], &["text/json"], &["application/jsonx"], &["text/x+json"], &["application/xml"]]
-    {
+    for bad in [
+        &[][..],
+        &[""],
+        &["text/json"],
+        &["application/jsonx"],
+        &["text/x+json"],
+        &["application/xml"],
+        &["application/json-patch+json"],
+        &["application/strategic-merge-patch+json"],
+        &["application/vnd.example.patch+json; charset=utf-8"],
+    ] {
         assert_eq!(refused(object(bad).await), refusal(415, "not-json"), "{bad:?}");
     }
+}
+
+#[tokio::test]
+async fn a_body_is_utf_8_with_or_without_a_byte_order_mark() {
+    let detail = async |body: &[u8], is_text: bool| {
+        let encoded = data_encoding::BASE64.encode(body);
+        let event = Event::new("POST", "/tickets/").body(match is_text {
+            true => std::str::from_utf8(body).unwrap(),
+            false => &encoded,
+        });
+        let event = event.with("isBase64Encoded", !is_text);
+        asked(&CREATE_TICKET, event, |request| {
+            let refused = request.tickets().map(drop);
+            refused.map_err(|problem| json!(problem.body())["detail"].as_str().unwrap().to_owned())
+        })
+        .await
+    };
+    for is_text in [true, false] {
+        for good in ["\u{feff}{}", "\u{feff}[{}]", "{\"a\":\"ü\\u0000\"}", " {}"] {
+            assert_eq!(detail(good.as_bytes(), is_text).await, Ok(()), "{good}");
+        }
+        // A gateway that takes a body for text has replaced the bytes that are not.
+        for utf16 in [
+            "{\0\"\0",
+            "\0{\0\"",
+            "\u{fffd}\u{fffd}{\0",
+            "\u{fffd}\u{fffd}\0{",
+            "\u{fffd}\u{fffd}\0\0{\0\0\0",
+        ] {
+            let refused = detail(utf16.as_bytes(), is_text).await.unwrap_err();
+            assert!(refused.contains("UTF-16"), "{refused}");
+        }
+        assert!(!detail(b"{\"a\":\"\0\"}", is_text).await.unwrap_err().contains("UTF-16"));
+    }
+    for utf16 in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}", b"\xff\xfe\0\0{\0\0\0"] {
+        assert!(detail(utf16, false).await.unwrap_err().contains("UTF-16"));
+    }
+    assert_eq!(
+        detail(b"{\"subject\":\"M\xfcller\"}", false).await.unwrap_err(),
+        "the body is not UTF-8: its byte 13 is 0xFC, as in Latin-1 or Windows-1252; send it as UTF-8"
+    );
 }
 
 #[tokio::test]
@@ -437,19 +501,21 @@ async fn a_create_takes_an_object_or_an_array_however_the_gateway_encodes_it() {
 #[tokio::test]
 async fn the_headers_of_a_change_are_read_and_malformed_ones_refused() {
     let event = |name: &str, values: &[&str]| Event::new("PATCH", "/tickets/7").header(name, values);
-    let seven = Version::new(7);
-    let admits = async |event: Event, version: Version| {
-        asked(&UPDATE_TICKET, event, |request| request.if_match().unwrap().check(version).is_ok()).await
+    let seven = Tag::new(Version::new(7), 0xa);
+    let admits = async |event: Event, tag: Tag| {
+        asked(&UPDATE_TICKET, event, |request| request.preconditions().unwrap().check_change(tag).is_ok())
+            .await
     };
-    assert!(admits(event("if-match", &["\"7\""]), seven).await);
-    assert!(!admits(event("if-match", &["\"7\""]), Version::new(8)).await);
-    assert!(admits(event("x", &[]), seven).await, "without the header any will do");
-    let bad = asked(&UPDATE_TICKET, event("if-match", &["7"]), |request| request.if_match()).await;
-    assert_eq!(refused(bad), refusal(400, "invalid-parameters"));
-    let has = async |event: Event| asked(&GET_TICKET, event, |request| request.has(seven)).await;
-    let get = |values: &[&str]| Event::new("GET", "/tickets/7").header("if-none-match", values);
-    assert!(has(get(&["\"7\""])).await.unwrap() && !has(get(&["\"8\""])).await.unwrap());
-    assert!(!has(get(&[])).await.unwrap());
+    assert!(admits(event("if-match", &["\"7-0000000a\""]), seven).await);
+    assert!(!admits(event("if-match", &["\"7-0000000a\""]), Tag::new(Version::new(8), 0xa)).await);
+    assert!(!admits(event("if-none-match", &["*"]), seven).await);
+    assert!(admits(event("if-none-match", &["\"7-0000000b\""]), seven).await);
+    assert!(admits(event("x", &[]), seven).await, "without the headers any will do");
+    for name in ["if-match", "if-none-match"] {
+        let bad =
+            asked(&UPDATE_TICKET, event(name, &["7-0000000a"]), |request| request.preconditions()).await;
+        assert_eq!(refused(bad), refusal(400, "invalid-parameters"));
+    }
 
     let named = async |values: &[&str]| {
         let event = Event::new("POST", "/tickets/").header("idempotency-key", values);
@@ -495,37 +561,36 @@ async fn a_request_knows_the_path_its_client_wrote() {
 
 #[tokio::test]
 async fn a_ticket_has_its_etag_and_a_client_that_has_it_gets_304() {
-    let get = async |tag: &[&str]| {
-        let event = Event::new("GET", "/tickets/43").header("if-none-match", tag);
-        asked(&GET_TICKET, event, |request| reply::ticket(&request, &ticket(3))).await.unwrap()
+    let get = async |name: &str, tag: &[&str]| {
+        let event = Event::new("GET", "/tickets/43").header(name, tag);
+        asked(&GET_TICKET, event, |request| reply::ticket(&request, &tagged(3))).await
     };
-    let fresh = get(&[]).await;
-    assert_eq!((fresh.status().as_u16(), header(&fresh, "etag")), (200, Some("\"3\"")));
+    let fresh = get("if-none-match", &[]).await.unwrap();
+    assert_eq!((fresh.status().as_u16(), header(&fresh, "etag")), (200, Some("\"3-0000000a\"")));
     assert_eq!(json_of(&fresh), serde_json::to_value(ticket(3)).unwrap());
     assert_eq!(header(&fresh, "content-type"), Some("application/json"));
     assert_eq!(header(&fresh, "cache-control"), Some("private, no-cache"));
-    let known = get(&["\"3\""]).await;
-    assert_eq!((known.status().as_u16(), header(&known, "etag")), (304, Some("\"3\"")));
-    assert!(known.body().is_empty());
-    assert_eq!(get(&["\"2\""]).await.status(), 200);
-    assert!(get_malformed().await.is_err());
-
-    async fn get_malformed() -> Result<Response, Problem> {
-        let event = Event::new("GET", "/tickets/43").header("if-none-match", &["3"]);
-        asked(&GET_TICKET, event, |request| reply::ticket(&request, &ticket(3))).await
-    }
+    let known = get("if-none-match", &["\"3-0000000a\""]).await.unwrap();
+    assert!(known.status() == 304 && known.body().is_empty());
+    let mut expected = fresh.headers().clone();
+    expected.remove("content-type");
+    assert_eq!(known.headers(), &expected, "what caches need to know of the 200");
+    assert_eq!(get("if-none-match", &["\"2-0000000a\""]).await.unwrap().status(), 200);
+    assert!(get("if-none-match", &["3-0000000a"]).await.is_err());
+    assert_eq!(get("if-match", &["\"3-0000000a\""]).await.unwrap().status(), 200);
+    assert_eq!(refused(get("if-match", &["\"2-0000000a\""]).await), refusal(412, "version-mismatch"));
 }
 
 #[tokio::test]
 async fn a_new_ticket_says_where_it_is_and_a_replay_that_it_is_one() {
     let created = async |replayed: bool| {
         let event = Event::new("POST", "/tickets/");
-        asked(&CREATE_TICKET, event, move |request| reply::created(&request, &ticket(1), replayed))
+        asked(&CREATE_TICKET, event, move |request| reply::created(&request, &tagged(1), replayed))
             .await
             .unwrap()
     };
     let response = created(false).await;
-    assert_eq!((response.status().as_u16(), header(&response, "etag")), (201, Some("\"1\"")));
+    assert_eq!((response.status().as_u16(), header(&response, "etag")), (201, Some("\"1-0000000a\"")));
     assert_eq!(header(&response, "location"), Some("/backend/api/v1/tickets/43"));
     assert_eq!(
         (json_of(&response)["id"].clone(), header(&response, "idempotency-replayed")),
@@ -536,12 +601,13 @@ async fn a_new_ticket_says_where_it_is_and_a_replay_that_it_is_one() {
 
 #[test]
 fn a_batch_says_of_each_row_what_became_of_it() {
-    let response = reply::batch(vec![Ok(ticket(1)), Err(Error::Contended), Ok(ticket(1))]).unwrap();
+    let response = reply::batch(vec![Ok(tagged(1)), Err(Error::Contended), Ok(tagged(1))]).unwrap();
     assert_eq!(response.status(), 207);
     let rows = json_of(&response);
     assert_eq!(rows.as_array().unwrap().len(), 3);
-    assert_eq!(rows[0], json!({"status": 201, "ticket": ticket(1)}));
-    assert_eq!((rows[1]["status"].clone(), rows[1].get("ticket")), (json!(503), None));
+    assert_eq!(rows[0], json!({"status": 201, "ticket": ticket(1), "etag": "\"1-0000000a\""}));
+    assert_eq!(rows[1]["status"], 503);
+    assert!(rows[1].get("ticket").is_none() && rows[1].get("etag").is_none());
     assert_eq!(rows[1]["problem"]["type"], "urn:tickets:problem:contended");
     assert_eq!(reply::no_content().status(), 204);
     let value = reply::of(&json!({"a": 1})).unwrap();
@@ -571,14 +637,16 @@ async fn a_list_says_how_fresh_it_is_and_where_it_goes_on() {
         };
         asked(&LIST_TICKETS, event, finish).await.unwrap()
     };
-    let more = list(2, ListEnd::More(Continuation::Walk)).await;
-    assert_eq!(json_of(&more), json!([ticket(1), ticket(1)]));
-    assert_eq!((header(&more, "sync-until"), header(&more, "sync-epoch")), (Some(NOW), Some("7f")));
+    let more = |found| ListEnd::More { after: 43, found };
+    let two = list(2, more(Continuation::Walk)).await;
+    assert_eq!(json_of(&two), json!([ticket(1), ticket(1)]));
+    assert_eq!((header(&two, "sync-until"), header(&two, "sync-epoch")), (Some(NOW), Some("7f")));
     let link = "</backend/api/v1/tickets/?limit=2&continuation=w&idAfter=43>; rel=\"next\"";
-    assert_eq!(header(&more, "link"), Some(link));
+    assert_eq!(header(&two, "link"), Some(link));
     assert_eq!(header(&list(2, ListEnd::Complete).await, "link"), None);
-    let none = list(0, ListEnd::More(Continuation::Unknown)).await;
-    assert_eq!((text(&none), header(&none, "link")), ("[]", None), "there is no id to go on after");
+    let none = list(0, more(Continuation::Unknown)).await;
+    let link = "</backend/api/v1/tickets/?limit=2&idAfter=43>; rel=\"next\"";
+    assert_eq!((text(&none), header(&none, "link")), ("[]", Some(link)), "an empty page may not be the last");
     let bad = asked(&LIST_TICKETS, Event::new("GET", "/tickets/"), |request| {
         let listed = Listed { end: ListEnd::Complete, epoch: Epoch::new("a\nb") };
         ListReply::default().finish(&request, &list_query(), &listed, now())
@@ -640,6 +708,48 @@ fn a_history_takes_a_version_and_a_limit_and_nothing_else() {
     }
 }
 
+#[tokio::test]
+async fn the_feed_goes_on_after_its_last_event_or_at_the_time_up_to_which_it_was_read() {
+    let event = |version: u64| feed::Event {
+        id: EventId::new(now(), TicketId::FIRST, Version::new(version)),
+        kind: EventType::Updated,
+        ticket: TicketId::FIRST,
+        customer: None,
+        version: Version::new(version),
+        date: now(),
+        by: "ada".parse().unwrap(),
+        fields: vec!["owner".into()],
+        shown: feed::EventFields::default(),
+        left: None,
+    };
+    let feed = async |query: Vec<(&'static str, &'static str)>, end: EventsEnd| {
+        let finish = move |request: Request| {
+            let mut reply = EventsReply::default();
+            assert_eq!([reply.push(&event(2)), reply.push(&event(3))], [Fit::Added; 2]);
+            let epoch = Epoch::new("7f3a");
+            reply.finish(&request, &events::filter(query)?, end, &epoch, now())
+        };
+        asked(&crate::route::LIST_EVENTS, Event::new("GET", "/events/"), finish).await.unwrap()
+    };
+    let response = feed(vec![], EventsEnd::Complete).await;
+    assert_eq!(json_of(&response), json!([event(2), event(3)]));
+    assert_eq!((header(&response, "sync-until"), header(&response, "sync-epoch")), (Some(NOW), Some("7f3a")));
+    assert_eq!(header(&response, "link"), None);
+    let link = |query: &str| format!("</backend/api/v1/events/?{query}>; rel=\"next\"");
+    let last = event(3).id.to_string();
+    for (query, end, next) in [
+        (vec![], EventsEnd::Full, format!("after={last}")),
+        (vec![], EventsEnd::Paused(now()), format!("since={NOW}")),
+        (
+            vec![("since", "2026-01-01"), ("type", "ticket.updated,ticket.deleted"), ("limit", "2")],
+            EventsEnd::Full,
+            format!("type=ticket.updated%2Cticket.deleted&limit=2&after={last}"),
+        ),
+    ] {
+        assert_eq!(header(&feed(query, end).await, "link"), Some(link(&next).as_str()));
+    }
+}
+
 #[test]
 fn a_record_that_does_not_fit_begins_the_next_page() {
     let large = |characters: usize| {
@@ -652,16 +762,16 @@ fn a_record_that_does_not_fit_begins_the_next_page() {
     // 6 MB hold 23 tickets of slightly more than a quarter of a megabyte.
     assert_eq!(fit, 23);
     assert_eq!(push(&mut reply, &large(1000)), Fit::Added, "a smaller one still fits");
-    let id: TicketId = "43".parse().unwrap();
-    assert!(list_query().next(id, &Continuation::Unknown).ends_with("idAfter=43"));
+    assert!(list_query().next(43, &Continuation::Unknown).ends_with("idAfter=43"));
 }
 
 /// Checks the status, kind and headers of every error.
 #[test]
 fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
-    let cause = || tickets_domain::error::Cause("cause".into());
+    let cause = || tickets_domain::error::Cause::new("cause");
     let other: CustomerId = "7".parse().unwrap();
     let violations = || tickets_domain::Violation::new("subject", "is wrong").into();
+    let unusable = UnusableTag { text: "W/\"1\"".into(), is_weak: true, meant: None };
     let repeat = Some(("retry-after", "1"));
     for (error, status, kind, expected, logged) in [
         (Error::MalformedBody("no".into()), 400, "malformed-body", None, false),
@@ -672,6 +782,8 @@ fn every_error_has_its_status_and_says_when_to_repeat_the_request() {
         (Error::OtherCustomer(other), 403, "other-customer", None, false),
         (Error::NotFound, 404, "not-found", None, false),
         (Error::VersionMismatch, 412, "version-mismatch", None, false),
+        (Error::UnusableTag(unusable), 412, "unusable-tag", None, false),
+        (Error::VersionExcluded, 412, "version-excluded", None, false),
         (Error::IdempotencyKeyReused, 422, "idempotency-key-reused", None, false),
         (Error::IdempotencyKeyInUse, 409, "idempotency-key-in-use", repeat, false),
         (Error::Contended, 503, "contended", repeat, true),

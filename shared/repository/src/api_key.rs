@@ -29,6 +29,15 @@ pub struct Keys {
     leases: Mutex<HashMap<KeyId, Lease>>,
 }
 
+/// The keys of a table.
+#[derive(Debug, Default)]
+pub struct KeyList {
+    /// Sorted by id.
+    pub keys: Vec<ApiKey>,
+    /// The ids of items that are no keys, because attributes are missing or wrong. Nobody gets in with them.
+    pub broken: Vec<String>,
+}
+
 impl Keys {
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock) -> Self {
         Self { dynamodb, table: table.into(), clock, cache: Mutex::default(), leases: Mutex::default() }
@@ -54,21 +63,26 @@ impl Keys {
         Ok(())
     }
 
-    /// Returns every key, sorted by id.
-    pub async fn list(&self) -> Result<Vec<ApiKey>> {
-        let mut keys = Vec::new();
+    /// Returns every key. A broken one does not hide the others.
+    pub async fn list(&self) -> Result<KeyList> {
+        let mut list = KeyList::default();
         let mut start = None;
         loop {
             #[expect(clippy::disallowed_methods, reason = "a person lists a small table; no request does")]
             let scan = self.dynamodb.client().scan().table_name(&self.table).set_exclusive_start_key(start);
             let output = scan.send().await.map_err(Failure::of)?;
             for item in output.items.unwrap_or_default() {
-                keys.push(api_key(item)?);
+                let id = item.get("keyId").and_then(|id| id.as_s().ok()).cloned();
+                match api_key(item) {
+                    Ok(key) => list.keys.push(key),
+                    Err(_) => list.broken.push(id.unwrap_or_default()),
+                }
             }
             start = output.last_evaluated_key;
             if start.is_none() {
-                keys.sort_by(|a, b| a.id.cmp(&b.id));
-                return Ok(keys);
+                list.keys.sort_by(|a, b| a.id.cmp(&b.id));
+                list.broken.sort_unstable();
+                return Ok(list);
             }
         }
     }
@@ -331,6 +345,24 @@ mod tests {
         assert!(rotate(|| ok(json!({}))).await.is_ok());
         assert!(matches!(rotate(|| condition_failed(json!(null))).await, Err(Error::Contended)));
         assert!(matches!(rotate(|| refused("ValidationException")).await, Err(Error::Internal(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_key_is_listed_as_one_beside_the_others() {
+        let key = ApiKey::new(&BearerToken::generate().unwrap(), [Scope::Read], now());
+        let item = api_key_item(&key).unwrap();
+        let item = serde_json::to_value(serde_dynamo::Item::from(item)).unwrap();
+        let broken = |id: &str, attribute: &str, value: serde_json::Value| {
+            let mut item = item.clone();
+            (item["keyId"], item[attribute]) = (json!({"S": id}), value);
+            item
+        };
+        let no_hash = json!({"keyId": {"S": "b"}, "limitWindow": {"N": "1"}});
+        let items = json!([no_hash, item, broken("a", "scopes", json!({"S": "read"}))]);
+        let (keys, _) = keys(move |_| ok(json!({"Items": items})));
+        let list = keys.list().await.unwrap();
+        assert_eq!(list.keys.iter().map(|key| &key.id).collect::<Vec<_>>(), [&key.id]);
+        assert_eq!(list.broken, ["a", "b"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,13 +6,19 @@
 //! its writer is slow or dead: the request puts a *void* under the claimed id if nothing is there. Void and
 //! ticket cannot both exist: one conditional put decides, never a clock. After the void the id is dead for
 //! good, and the claim may be taken over with a new id. So no order of events makes two tickets from one key.
+//!
+//! A claim is looked up before the body is checked against the presets of today, because a deployment may have
+//! changed them since the first request. It keeps what the service had filled in, so that a replay is the first answer.
 
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tickets_domain::idempotency::{self, Fingerprint, Idempotency};
-use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, TicketId, Timestamp, Visibility};
+use tickets_domain::preset::Choices;
+use tickets_domain::{
+    Error, KeyId, NewTicket, Result, TaggedTicket, Ticket, TicketFields, TicketId, Timestamp, Visibility,
+};
 
 use crate::backoff::Backoff;
 use crate::ids::Reservation;
@@ -35,7 +41,7 @@ const SIDE_BY_SIDE: usize = 16;
 #[derive(Debug)]
 pub struct Created {
     /// The ticket, as it was created.
-    pub ticket: Ticket,
+    pub ticket: TaggedTicket,
     /// Whether an earlier request with the same idempotency key created it.
     pub replayed: bool,
 }
@@ -68,6 +74,10 @@ struct ClaimItem {
     #[serde(with = "millis")]
     created: Timestamp,
     fingerprint: Fingerprint,
+    /// What the service filled in. Claims of earlier releases, which are kept for a day, lack it.
+    #[serde(rename = "filledIn", default, skip_serializing_if = "Option::is_none")]
+    filled_in: Option<Choices>,
+    /// The write that puts the ticket.
     writer: WriteId,
     expires: Expiry,
 }
@@ -96,21 +106,22 @@ impl Tickets {
     /// Creates a ticket; with `request`, only if that request did not take effect before.
     ///
     /// # Errors
-    /// [`Error::OtherCustomer`]; [`Error::IdempotencyKeyReused`] if the request took effect with other
-    /// fields. After the write deadline: [`Error::Throttled`], [`Error::Unavailable`] or
-    /// [`Error::IdempotencyKeyInUse`] if there is no ticket; [`Error::Undecided`] if there may be one.
+    /// [`Error::OtherCustomer`]; [`Error::InvalidFields`] if the presets of today refuse it, and it was not created
+    /// before; [`Error::IdempotencyKeyReused`] if the request took effect with other fields. After the write
+    /// deadline: [`Error::Throttled`], [`Error::Unavailable`] or [`Error::IdempotencyKeyInUse`] if there is no ticket;
+    /// [`Error::Undecided`] if there may be one.
     pub async fn create(
         &self,
         by: &KeyId,
         visibility: Visibility,
-        fields: &TicketFields,
+        new: &NewTicket,
         request: Option<&Idempotency>,
     ) -> Result<Created> {
         let mut backoff = Backoff::within(WRITE_DEADLINE);
-        let claim = self.look(visibility, fields, request).await?;
+        let claim = self.look(visibility, new, request).await?;
         match request {
-            Some(request) => self.create_claimed(by, fields, request, claim, None, &mut backoff).await,
-            None => self.create_unclaimed(by, fields, None, &mut backoff).await,
+            Some(request) => self.create_claimed(by, new, request, claim, None, &mut backoff).await,
+            None => self.create_unclaimed(by, new.fields()?, None, &mut backoff).await,
         }
     }
 
@@ -120,26 +131,28 @@ impl Tickets {
         &self,
         by: &KeyId,
         visibility: Visibility,
-        rows: &[(TicketFields, Option<Idempotency>)],
+        rows: &[(NewTicket, Option<Idempotency>)],
     ) -> Vec<Result<Created>> {
         // All rows share one deadline.
         let mut backoff = Backoff::within(WRITE_DEADLINE);
-        let looks = rows.iter().map(|(fields, request)| self.look(visibility, fields, request.as_ref()));
+        let looks = rows.iter().map(|(new, request)| self.look(visibility, new, request.as_ref()));
         let looks = side_by_side(looks.collect()).await;
-        let new = rows.iter().zip(&looks).filter(|(_, look)| matches!(look, Ok(None)));
-        let new: Vec<_> = new.map(|((fields, _), _)| fields).collect();
-        // If this fails, each row reserves its own id, and returns its own error.
-        let mut drafts = self.drafts(by, &new, &mut backoff).await.unwrap_or_default().into_iter();
-        let creates = rows.iter().zip(looks).map(|((fields, request), look)| {
-            let draft = if matches!(look, Ok(None)) { drafts.next() } else { None };
+        let unclaimed = rows.iter().zip(&looks).filter(|(_, look)| matches!(look, Ok(None)));
+        let unclaimed: Vec<_> = unclaimed.filter_map(|((new, _), _)| new.fields().ok()).collect();
+        let mut drafts = self.drafts(by, &unclaimed, &mut backoff).await.map(Vec::into_iter);
+        let creates = rows.iter().zip(looks).map(|((new, request), look)| {
+            let draft = match (&look, &mut drafts) {
+                (Ok(None), Ok(drafts)) => Ok(drafts.next()),
+                // The reservation was made for every new row, and so its error is that of each.
+                (Ok(None), Err(error)) => Err(error.clone()),
+                (Ok(Some(_)) | Err(_), _) => Ok(None),
+            };
             let mut backoff = backoff.clone();
             async move {
-                let claim = look?;
+                let (claim, draft) = (look?, draft?);
                 match request {
-                    Some(request) => {
-                        self.create_claimed(by, fields, request, claim, draft, &mut backoff).await
-                    }
-                    None => self.create_unclaimed(by, fields, draft, &mut backoff).await,
+                    Some(request) => self.create_claimed(by, new, request, claim, draft, &mut backoff).await,
+                    None => self.create_unclaimed(by, new.fields()?, draft, &mut backoff).await,
                 }
             }
         });
@@ -147,18 +160,27 @@ impl Tickets {
     }
 
     /// Reads the claim of a request first, so that a repeated request reserves no id that it does not need.
+    ///
+    /// # Errors
+    /// [`Error::OtherCustomer`]; [`Error::InvalidFields`] if there is no claim, and the presets of today refuse the
+    /// ticket.
     async fn look(
         &self,
         visibility: Visibility,
-        fields: &TicketFields,
+        new: &NewTicket,
         request: Option<&Idempotency>,
     ) -> Result<Option<ClaimItem>> {
-        visibility.admit(fields.customer)?;
-        match request {
-            Some(request) => {
-                self.read_eventually(PrimaryKey::claim(request)).await?.map(claim_of).transpose()
-            }
-            None => Ok(None),
+        visibility.admit(new.customer())?;
+        let refusal = new.fields().err();
+        let found = match (request, &refusal) {
+            (None, _) => None,
+            // A claim that this misses is found when the request puts its own.
+            (Some(request), None) => self.read_eventually(PrimaryKey::claim(request)).await?,
+            (Some(request), Some(_)) => self.read(PrimaryKey::claim(request)).await?,
+        };
+        match (found, refusal) {
+            (None, Some(refusal)) => Err(refusal),
+            (found, _) => found.map(claim_of).transpose(),
         }
     }
 
@@ -172,7 +194,7 @@ impl Tickets {
         loop {
             let draft = self.draft(by, fields, reserved.take(), backoff).await?;
             match self.put_draft(&draft, backoff).await? {
-                Outcome::Written(()) => return Ok(draft.created()),
+                Outcome::Written(()) => return draft.created(),
                 // A fresh id is taken: somebody wrote to the table without the counter. Take the next id.
                 Outcome::Refused(_) if backoff.wait().await => {}
                 Outcome::Refused(_) => return Err(Error::Contended),
@@ -184,7 +206,7 @@ impl Tickets {
     async fn create_claimed(
         &self,
         by: &KeyId,
-        fields: &TicketFields,
+        new: &NewTicket,
         request: &Idempotency,
         claim: Option<ClaimItem>,
         mut reserved: Option<Draft>,
@@ -198,7 +220,7 @@ impl Tickets {
                     Ok(Claimed::Created) => {
                         self.give_up_reserved(reserved).await;
                         self.dynamodb.meter().add_replay();
-                        return replay(&claim, fields);
+                        return replay(claim, new);
                     }
                     Err(error) => {
                         self.give_up_reserved(reserved).await;
@@ -206,8 +228,8 @@ impl Tickets {
                     }
                 },
                 Claiming::Free { dead } => {
-                    let draft = self.draft(by, fields, reserved.take(), backoff).await?;
-                    match self.put_claim(request, &draft, dead.as_ref(), backoff).await {
+                    let draft = self.draft(by, new.fields()?, reserved.take(), backoff).await?;
+                    match self.put_claim(request, new, &draft, dead.as_ref(), backoff).await {
                         Ok(Outcome::Written(())) => Claiming::Held(Box::new(draft)),
                         Ok(Outcome::Refused(found)) => {
                             reserved = Some(draft);
@@ -222,7 +244,7 @@ impl Tickets {
                     }
                 }
                 Claiming::Held(draft) => match self.put_draft(&draft, backoff).await? {
-                    Outcome::Written(()) => return Ok(draft.created()),
+                    Outcome::Written(()) => return draft.created(),
                     // A void refused it: another request waited for this one, and may hold the claim by now.
                     Outcome::Refused(_) => {
                         let found = self.read(PrimaryKey::claim(request)).await?;
@@ -357,6 +379,7 @@ impl Tickets {
     async fn put_claim(
         &self,
         request: &Idempotency,
+        new: &NewTicket,
         draft: &Draft,
         claim: Option<&ClaimItem>,
         backoff: &mut Backoff,
@@ -369,6 +392,7 @@ impl Tickets {
             ticket: draft.ticket.id.get(),
             created,
             fingerprint: request.fingerprint,
+            filled_in: Some(new.filled_in()),
             writer: draft.write_id.clone(),
             expires: Expiry::after(created, idempotency::KEPT),
         };
@@ -421,8 +445,9 @@ impl Draft {
         item::created(found) == Some(self.ticket.created)
     }
 
-    fn created(self) -> Created {
-        Created { ticket: self.ticket, replayed: false }
+    fn created(self) -> Result<Created> {
+        let tag = self.write_id.tag(self.ticket.version)?;
+        Ok(Created { ticket: TaggedTicket { ticket: self.ticket, tag }, replayed: false })
     }
 }
 
@@ -441,10 +466,15 @@ fn claimed(claim: &ClaimItem, found: &Item) -> Claimed {
     if item::created(found) == Some(claim.created) { Claimed::Created } else { Claimed::Void }
 }
 
-/// Answers a repeated request as the first one: the same fields, id and date make the same ticket.
-fn replay(claim: &ClaimItem, fields: &TicketFields) -> Result<Created> {
-    let ticket = Ticket::new(item::ticket_id(claim.ticket)?, fields.clone(), claim.created);
-    Ok(Created { ticket, replayed: true })
+/// Answers a repeated request as the first one: the same body, what was filled in, id and date make the same ticket.
+fn replay(claim: ClaimItem, new: &NewTicket) -> Result<Created> {
+    let fields = match claim.filled_in {
+        Some(filled_in) => new.fields_with(filled_in),
+        None => new.fields()?.clone(),
+    };
+    let ticket = Ticket::new(item::ticket_id(claim.ticket)?, fields, claim.created);
+    let tag = claim.writer.tag(ticket.version)?;
+    Ok(Created { ticket: TaggedTicket { ticket, tag }, replayed: true })
 }
 
 /// Turns "undecided" into "unavailable": the write is now known to have had no effect.
@@ -491,6 +521,15 @@ mod tests {
         put: impl Fn(Putting, &Value) -> Answer + Send + Sync + 'static,
         get: impl Fn(bool) -> Answer + Send + Sync + 'static,
     ) -> (Result<Created>, Calls, Duration) {
+        create_of(&scripted::new_ticket(json!({})), request, put, get).await
+    }
+
+    async fn create_of(
+        new: &NewTicket,
+        request: Option<Idempotency>,
+        put: impl Fn(Putting, &Value) -> Answer + Send + Sync + 'static,
+        get: impl Fn(bool) -> Answer + Send + Sync + 'static,
+    ) -> (Result<Created>, Calls, Duration) {
         let last = Mutex::new(10);
         let (tickets, calls) = scripted::tickets(move |operation, input| match operation {
             "UpdateItem" => {
@@ -503,8 +542,7 @@ mod tests {
         });
         let began = Instant::now();
         let by = "caller".parse().unwrap();
-        let created =
-            tickets.create(&by, Visibility::All, &scripted::fields(json!({})), request.as_ref()).await;
+        let created = tickets.create(&by, Visibility::All, new, request.as_ref()).await;
         (created, calls, Instant::now() - began)
     }
 
@@ -528,7 +566,7 @@ mod tests {
             _ => ok(json!({})),
         };
         let (created, ..) = create(None, taken, nothing).await;
-        assert_eq!(created.unwrap().ticket.id.get(), 13);
+        assert_eq!(created.unwrap().ticket.id().get(), 13);
         let (created, calls, waited) = create(None, |_, _| somebody_s(), nothing).await;
         assert!(matches!(created, Err(Error::Contended)));
         assert!(count(&calls, Putting::Ticket) > 5 && waited <= WRITE_DEADLINE);
@@ -544,7 +582,7 @@ mod tests {
         assert!(matches!(error, Error::Unavailable(_)), "there will never be a ticket: {error:?}");
         assert!(matches!(ends(somebody_s).await, Err(Error::Unavailable(_))), "it is not this ticket");
         let own = || condition_failed(json!({"createdDate": {"N": NOW.to_string()}}));
-        assert_eq!(ends(own).await.unwrap().ticket.id.get(), 11, "the ticket is there");
+        assert_eq!(ends(own).await.unwrap().ticket.id().get(), 11, "the ticket is there");
         assert!(matches!(ends(lost).await, Err(Error::Undecided(_))));
     }
 
@@ -553,12 +591,17 @@ mod tests {
         let own = || condition_failed(json!({"createdDate": {"N": NOW.to_string()}, "version": {"N": "3"}}));
         let (created, calls, _) = create(None, move |_, _| own(), nothing).await;
         let created = created.unwrap();
-        assert_eq!((created.ticket.id.get(), created.replayed), (11, false));
+        assert_eq!((created.ticket.id().get(), created.replayed), (11, false));
         assert_eq!(calls.of("PutItem").len(), 1);
     }
 
     /// A claim of id 7, of this request or another one.
     fn claim(fingerprint: u8) -> Value {
+        claim_with(fingerprint, json!({"status": "open", "ticketPriority": "normal"}))
+    }
+
+    /// A claim of id 7 that keeps this as filled in.
+    fn claim_with(fingerprint: u8, filled_in: Value) -> Value {
         let request = request();
         let key = PrimaryKey::claim(&request);
         let created = Timestamp::from_millis(NOW - 1000).unwrap();
@@ -568,6 +611,7 @@ mod tests {
             ticket: 7,
             created,
             fingerprint: Fingerprint::new([fingerprint; 32]),
+            filled_in: serde_json::from_value(filled_in).unwrap(),
             writer: WriteId::new(&"caller".parse().unwrap()),
             expires: Expiry::after(created, idempotency::KEPT),
         });
@@ -580,8 +624,75 @@ mod tests {
         let get = move |of_claim| ok(json!({"Item": if of_claim { claim(1) } else { created.clone() }}));
         let (answer, calls, _) = create(Some(request()), |_, _| lost(), get).await;
         let answer = answer.unwrap();
-        assert_eq!((answer.ticket.id.get(), answer.replayed), (7, true));
-        assert_eq!((answer.ticket.created.millis(), calls.of("UpdateItem").len()), (NOW - 1000, 0));
+        assert_eq!((answer.ticket.id().get(), answer.replayed), (7, true));
+        assert_eq!((answer.ticket.ticket.created.millis(), calls.of("UpdateItem").len()), (NOW - 1000, 0));
+    }
+
+    /// The item of the claim's ticket.
+    fn of_claim() -> Value {
+        json!({"createdDate": {"N": (NOW - 1000).to_string()}})
+    }
+
+    /// Status and priority of a ticket.
+    fn choices(created: Created) -> Value {
+        let ticket = serde_json::to_value(created.ticket.ticket).unwrap();
+        json!([ticket["status"], ticket["ticketPriority"]])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replay_has_what_was_filled_in_at_first() {
+        let replay = async |filled_in: Value| {
+            let claim = claim_with(1, filled_in);
+            let get = move |claims| ok(json!({"Item": if claims { claim.clone() } else { of_claim() }}));
+            choices(create(Some(request()), |_, _| lost(), get).await.0.unwrap())
+        };
+        assert_eq!(replay(json!({"status": "new"})).await, json!(["new", null]));
+        assert_eq!(replay(json!({})).await, json!([null, null]));
+        // A claim of an earlier release does not say.
+        assert_eq!(replay(Value::Null).await, json!(["open", "normal"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_keeps_what_is_filled_in_and_no_more() {
+        let (created, calls, _) = create(Some(request()), |_, _| ok(json!({})), nothing).await;
+        let tag = created.unwrap().ticket.tag;
+        let puts = calls.of("PutItem");
+        let (claim, ticket) = (&puts[0]["Item"], &puts[1]["Item"]);
+        let filled_in = json!({"M": {"status": {"S": "open"}, "ticketPriority": {"S": "normal"}}});
+        assert_eq!(claim["filledIn"], filled_in);
+        // So the claim tells the tag of the ticket.
+        assert_eq!(claim["writer"], ticket["writer"]);
+        let random = ticket["writer"]["S"].as_str().unwrap().split_once('.').unwrap().1;
+        assert_eq!(tag.to_string(), format!("1-{}", &random[..8]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_that_is_refused_today_is_replayed_if_it_was_created_and_else_not_written() {
+        let new = scripted::new_ticket(json!({"status": "waiting"}));
+        let refused = |created: Result<Created>| match created {
+            Err(Error::InvalidFields(violations)) => {
+                violations.into_iter().map(|v| v.field).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+        let (created, calls, _) = create_of(&new, Some(request()), |_, _| lost(), nothing).await;
+        assert_eq!(refused(created), ["status"]);
+        assert_eq!((calls.of("UpdateItem").len(), calls.of("PutItem").len()), (0, 0));
+        let look = &calls.of("GetItem")[0];
+        assert_eq!(look["ConsistentRead"], true, "a claim must not be missed");
+        assert_eq!(refused(create_of(&new, None, |_, _| lost(), nothing).await.0), ["status"]);
+
+        let claim = || claim_with(1, json!({"ticketPriority": "normal"}));
+        let get = move |claims| ok(json!({"Item": if claims { claim() } else { of_claim() }}));
+        let (created, ..) = create_of(&new, Some(request()), |_, _| lost(), get).await;
+        assert_eq!(choices(created.unwrap()), json!(["waiting", "normal"]));
+
+        // The first writer died. Its id is given up, so that there never will be a ticket.
+        let get = move |claims| ok(if claims { json!({"Item": claim()}) } else { json!({}) });
+        let (created, calls, _) = create_of(&new, Some(request()), |_, _| ok(json!({})), get).await;
+        assert_eq!(refused(created), ["status"]);
+        let kinds: Vec<_> = calls.of("PutItem").iter().map(putting).collect();
+        assert_eq!((kinds, calls.of("UpdateItem").len()), (vec![Putting::Void], 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -589,7 +700,7 @@ mod tests {
         let get = |of_claim| if of_claim { ok(json!({"Item": claim(1)})) } else { ok(json!({})) };
         let (answer, calls, waited) = create(Some(request()), |_, _| ok(json!({})), get).await;
         let answer = answer.unwrap();
-        assert_eq!((answer.ticket.id.get(), answer.replayed), (11, false));
+        assert_eq!((answer.ticket.id().get(), answer.replayed), (11, false));
         assert!(waited >= CLAIM_WAIT && waited < CLAIM_WAIT * 2, "{waited:?}");
         let puts = calls.of("PutItem");
         let kinds: Vec<_> = puts.iter().map(putting).collect();
@@ -627,7 +738,7 @@ mod tests {
         };
         let (answer, calls, _) = create(Some(request()), put, get.clone()).await;
         let answer = answer.unwrap();
-        assert_eq!((answer.ticket.id.get(), answer.replayed), (7, true));
+        assert_eq!((answer.ticket.id().get(), answer.replayed), (7, true));
         let void = |calls: &Calls| calls.of("PutItem").last().unwrap()["Item"].clone();
         assert_eq!(void(&calls)["id"], json!({"N": "11"}));
         assert!(void(&calls).get("voidedDate").is_some());
@@ -683,6 +794,6 @@ mod tests {
         let put = |what, _: &Value| if what == Putting::Ticket { somebody_s() } else { ok(json!({})) };
         let (answer, ..) = create(Some(request()), put, get).await;
         let answer = answer.unwrap();
-        assert_eq!((answer.ticket.id.get(), answer.replayed), (7, true));
+        assert_eq!((answer.ticket.id().get(), answer.replayed), (7, true));
     }
 }

@@ -7,16 +7,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tickets_domain::export::{Part, Pass, Range};
 use tickets_domain::idempotency::Idempotency;
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::{
-    ApiKey, BearerToken, KeyId, KeyStore as _, Meter, Scope, Ticket, TicketFields, TicketId, Timestamp,
-    Visibility,
+    ApiKey, BearerToken, KeyId, KeyStore as _, Meter, NewTicket, Scope, Ticket, TicketFields, TicketId,
+    Timestamp, Visibility,
 };
 
 use crate::checkpoint::ExportKind;
 use crate::history::StreamRecord;
 use crate::item::{self, WriteId, WriteMetadata};
-use crate::scripted::{self, NOW, fields};
+use crate::scripted::{self, NOW, new_ticket};
 use crate::{History, Keys, Tickets, schema};
 
 type Attributes = BTreeMap<String, String>;
@@ -44,8 +44,11 @@ fn kind(item: &item::Item) -> &'static str {
     let has = |name: &str| item.contains_key(name);
     match item.get("bucket").and_then(|bucket| bucket.as_s().ok()) {
         None if has("keyId") => "api key",
+        None if item["ticket"].as_n().unwrap() == "0" => "start",
         None => "entry",
         Some(bucket) if bucket == "counter" => "counter",
+        Some(bucket) if bucket == "ranges" => "ranges",
+        Some(bucket) if bucket == "settings" => "settings",
         Some(bucket) if bucket == "export" => "checkpoint",
         Some(bucket) if bucket.starts_with("claim#") => "claim",
         Some(bucket) if bucket.starts_with("departures#") => "departure",
@@ -88,8 +91,8 @@ fn at(millis: i64) -> Timestamp {
 }
 
 /// Every field of a ticket.
-fn every_field() -> TicketFields {
-    fields(json!({
+fn every_field() -> NewTicket {
+    new_ticket(json!({
         "ticketType": "billing", "customerEmail": "ada@example.com", "ticketContent": "c", "owner": "ada",
         "users": "u", "departments": "d", "ticketSuppliers": "s", "ticketFollowupDate": "2026-12-01",
         "ticketActionRequired": "2026-12-01",
@@ -108,15 +111,17 @@ async fn write_tickets(tickets: &Tickets) {
     };
     for id in [2, 3] {
         let id = TicketId::try_from(id).unwrap();
-        tickets.update(id, &by(), Visibility::All, &Precondition::None, to_customer_2).await.unwrap();
+        tickets.update(id, &by(), Visibility::All, &Preconditions::default(), to_customer_2).await.unwrap();
     }
     let third = TicketId::try_from(3).unwrap();
-    tickets.delete(third, &by(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets.delete(third, &by(), Visibility::All, &Preconditions::default()).await.unwrap();
     let metadata = WriteMetadata::first(WriteId::new(&by()), Some(at(0)));
     let void = item::void_item(9.try_into().unwrap(), &metadata, at(0), Duration::from_secs(1)).unwrap();
     tickets.dynamodb.client().put_item().table_name("Tickets").set_item(Some(void)).send().await.unwrap();
     tickets.start_epoch(100).await.unwrap();
     tickets.reserve_ranges(&[200], at(0)).await.unwrap().unwrap();
+    scripted::append(tickets, 1).await;
+    tickets.note_configuration(&[("TOMBSTONE_DAYS".to_owned(), "90".to_owned())].into()).await.unwrap();
     let mut saved = tickets.checkpoint(ExportKind::Scheduled).await.unwrap();
     saved.checkpoint.watermark = Some(at(0));
     let range = Range { after: 0, last: 1 };
@@ -146,7 +151,8 @@ async fn write_keys(tickets: &Tickets) {
 /// Records every version of the deleted ticket in the history.
 async fn write_history(tickets: &Tickets, puts: &[Value]) {
     schema::create_history_table(&tickets.dynamodb, "History").await.unwrap();
-    let history = History::new(tickets.dynamodb.clone(), "History");
+    let (dynamodb, clock) = (tickets.dynamodb.clone(), tickets.clock.clone());
+    let history = History::new(dynamodb, "History", clock, tickets.settings.clone());
     let of_two: Vec<_> = puts.iter().filter(|put| put["Item"]["id"]["N"] == "2").collect();
     let of_three: Vec<_> = puts.iter().filter(|put| put["Item"]["id"]["N"] == "3").collect();
     for versions in [of_two, of_three] {
@@ -155,7 +161,7 @@ async fn write_history(tickets: &Tickets, puts: &[Value]) {
         for put in versions {
             let record = json!({"SequenceNumber": "1", "NewImage": put["Item"], "OldImage": before});
             let record: StreamRecord = serde_json::from_value(record).unwrap();
-            history.record(record.version().unwrap().unwrap()).await.unwrap();
+            history.record(record.version().unwrap().unwrap(), None).await.unwrap();
             before = put["Item"].clone();
         }
     }

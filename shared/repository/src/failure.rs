@@ -1,7 +1,11 @@
-//! Classifies the SDK's errors by their effect. Only here is a failed condition told from other errors.
+//! Classifies the SDK's errors by their effect, and says of them what may be logged. Only here is a failed
+//! condition told from other errors.
+
+use std::error::Error as StdError;
+use std::iter;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
@@ -30,12 +34,15 @@ impl Failure {
     {
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code).map(str::to_owned);
         let lost = match &error {
-            SdkError::ServiceError(service) => service.raw().status().is_server_error(),
+            // A success that cannot be read may have had its effect.
+            SdkError::ServiceError(service) => {
+                let status = service.raw().status();
+                status.is_server_error() || status.is_success()
+            }
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
             _ => false,
         };
-        // Join the chain of sources into one text: the log needs it on one line.
-        let cause = Cause(DisplayErrorContext(error).to_string().into());
+        let cause = cause(&error);
         match code.as_deref() {
             Some(
                 "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded",
@@ -45,13 +52,51 @@ impl Failure {
             _ => Self::Fault(cause),
         }
     }
+}
 
-    pub(crate) fn into_cause(self) -> Cause {
-        match self {
-            Self::Throttled(cause) | Self::Unknown(cause) | Self::Fault(cause) => cause,
-            Self::Conflict => Cause("a transaction had the item".into()),
+/// What the log may have of an error: of an answer its status, code, message and length. Its body may hold
+/// tickets, keys and histories, and so may the text of a parser that fails in it.
+fn cause<E>(error: &SdkError<E, HttpResponse>) -> Cause
+where
+    E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(answered) if answered.raw().status().is_success() => {
+            unreadable(answered.raw())
+        }
+        SdkError::ServiceError(answered) => {
+            let status = answered.raw().status();
+            let code = answered.err().code().filter(|code| is_code(code)).unwrap_or("no code");
+            let message = answered.err().message().map(unquoted).unwrap_or_default();
+            Cause::new(format!("{status} {code}, {}: {message}", length(answered.raw())))
+        }
+        SdkError::ResponseError(answered) => unreadable(answered.raw()),
+        // Nothing was answered: the errors are those of this process.
+        error => {
+            let chain = iter::successors(Some(error as &(dyn StdError + 'static)), |error| (*error).source());
+            Cause::new(chain.map(ToString::to_string).collect::<Vec<_>>().join(": "))
         }
     }
+}
+
+fn unreadable(answer: &HttpResponse) -> Cause {
+    Cause::new(format!("an answer that cannot be read: {}, {}", answer.status(), length(answer)))
+}
+
+/// The length of an answer's body.
+fn length(answer: &HttpResponse) -> String {
+    answer.body().bytes().map_or("cut short".to_owned(), |body| format!("{} bytes", body.len()))
+}
+
+/// Whether a text looks like the name of an error.
+fn is_code(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A message up to where it quotes something: the refusal of a value repeats it, as in `Value 'Ada' at 'item'
+/// failed to satisfy constraint`.
+fn unquoted(message: &str) -> &str {
+    message.split(['\'', '"', '`', '[', '{', '(', '<']).next().unwrap_or_default()
 }
 
 /// For reads: a failed read never has an effect, so an unknown outcome is just "unavailable".
@@ -144,7 +189,7 @@ mod tests {
         for code in ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"]
         {
             let failure = Failure::of(answered(code, 400));
-            assert!(matches!(&failure, Failure::Throttled(cause) if cause.0.to_string().contains("why")));
+            assert!(matches!(&failure, Failure::Throttled(cause) if cause.as_str().contains("why")));
             let attempt = attempt(failure);
             assert!(matches!(attempt, Ok(Attempt::Retry(Error::Throttled(_)))), "{code}");
             assert!(matches!(Error::from(Failure::of(answered(code, 400))), Error::Throttled(_)));
@@ -156,12 +201,43 @@ mod tests {
 
     #[test]
     fn the_effect_of_an_unanswered_write_is_unknown() {
-        for error in unanswered().into_iter().chain([answered("InternalServerError", 500)]) {
+        let unclear = [answered("InternalServerError", 500), answered("", 200)];
+        for error in unanswered().into_iter().chain(unclear) {
             assert!(matches!(attempt(Failure::of(error)), Ok(Attempt::Unknown(_))));
         }
         for error in unanswered() {
             assert!(matches!(Error::from(Failure::of(error)), Error::Unavailable(_)), "a read has none");
         }
+    }
+
+    #[test]
+    fn of_an_answer_the_log_has_status_code_message_and_length_only() {
+        let cause = |body: &'static str, error: ErrorMetadata| {
+            let raw = HttpResponse::new(400.try_into().unwrap(), SdkBody::from(body));
+            let error = SdkError::service_error(PutItemError::generic(error), raw);
+            cause(&error).as_str().to_owned()
+        };
+        let message = |message: &str| ErrorMetadata::builder().code("ValidationException").message(message);
+        assert_eq!(
+            cause("a secret", message("The table does not have the specified index: byStatus").build()),
+            "400 ValidationException, 8 bytes: The table does not have the specified index: byStatus"
+        );
+        for quotes in
+            ["Value 'a secret' at 'item'", "Value \"a secret\"", "Value [a secret]", "Value {S=a secret}"]
+        {
+            let cause = cause("", message(quotes).build());
+            assert_eq!(cause, "400 ValidationException, 0 bytes: Value ", "{quotes}");
+        }
+        for code in ["a secret", "<secret>", &"x".repeat(65)] {
+            assert_eq!(cause("", ErrorMetadata::builder().code(code).build()), "400 no code, 0 bytes: ");
+        }
+        let long = cause("", message(&"why ".repeat(1000)).build());
+        assert_eq!(long.chars().count(), 300);
+        let raw = HttpResponse::new(200.try_into().unwrap(), SdkBody::from("{\"a secret"));
+        let unread: SdkError<PutItemError, _> = SdkError::response_error("expected \" of a secret", raw);
+        assert_eq!(super::cause(&unread).as_str(), "an answer that cannot be read: 200, 10 bytes");
+        let late: SdkError<PutItemError, HttpResponse> = SdkError::timeout_error("a second");
+        assert_eq!(super::cause(&late).as_str(), "request has timed out: a second");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! id is *open* while its ticket may still come, and *closed* once its reservation is older than any write
 //! can last. The next ticket stores when it was reserved.
 
+use std::sync::Arc;
+
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::Deserialize;
@@ -15,6 +17,7 @@ use crate::failure::WriteError;
 use crate::item::{self, millis};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
+use crate::ranges::{FreeRange, IdRange, Ranges};
 use crate::tickets::Tickets;
 use crate::write::{Attempt, Outcome, until_known};
 
@@ -26,11 +29,19 @@ pub(crate) fn new_epoch() -> Epoch {
 #[derive(Debug, Deserialize)]
 struct CounterItem {
     last: u64,
+    #[serde(default, with = "millis::optional")]
+    reserved: Option<Timestamp>,
     #[serde(rename = "firstMonth")]
     first_month: Month,
     epoch: Epoch,
+    /// The id of its list of ranges.
     #[serde(default)]
-    skipped: Vec<(u64, u64)>,
+    ranges: Option<u64>,
+    /// Ranges that an earlier version put here, until the counter is moved the next time.
+    #[serde(default)]
+    skipped: Vec<IdRange>,
+    #[serde(default)]
+    moved: Vec<FreeRange>,
 }
 
 /// The state of the counter.
@@ -41,8 +52,8 @@ pub(crate) struct Counter {
     /// The month of the earliest change; `None` before the first.
     pub(crate) first_month: Option<Month>,
     pub(crate) epoch: Epoch,
-    /// Ranges of ids that were never given out, as first and last id. A walk skips them.
-    pub(crate) skipped: Vec<(u64, u64)>,
+    /// Ranges of ids that were never given out. A walk skips them.
+    pub(crate) skipped: Vec<IdRange>,
 }
 
 impl Counter {
@@ -53,6 +64,15 @@ impl Counter {
         }
         id
     }
+}
+
+/// The state of the counter for whoever moves it.
+#[derive(Debug)]
+pub(crate) struct Position {
+    pub(crate) last: u64,
+    /// When `last` was reserved; `None` if it never was.
+    pub(crate) reserved: Option<Timestamp>,
+    pub(crate) ranges: Arc<Ranges>,
 }
 
 /// Ids reserved for one writer.
@@ -68,13 +88,36 @@ pub(crate) struct Reservation {
 impl Tickets {
     /// Reads the counter consistently.
     pub(crate) async fn counter(&self) -> Result<Counter> {
-        let item = self.read(PrimaryKey::counter()).await?.map(item::from_item::<CounterItem>).transpose()?;
-        Ok(match item {
-            Some(CounterItem { last, first_month, epoch, skipped }) => {
-                Counter { last, first_month: Some(first_month), epoch, skipped }
-            }
-            None => Counter { last: 0, first_month: None, epoch: Epoch::none(), skipped: Vec::new() },
-        })
+        let Some(item) = self.counter_item().await? else {
+            return Ok(Counter { last: 0, first_month: None, epoch: Epoch::none(), skipped: Vec::new() });
+        };
+        let CounterItem { last, first_month, epoch, ranges, skipped, moved, .. } = item;
+        let ranges = self.ranges(ranges, Ranges { skipped, moved }).await?;
+        Ok(Counter { last, first_month: Some(first_month), epoch, skipped: ranges.skipped.clone() })
+    }
+
+    /// The table's epoch, which changes when the table goes back in time, or gets records with dates in the past. Reads
+    /// the counter's item alone, and no ranges: whoever asks only for this may read nothing else.
+    pub async fn epoch(&self) -> Result<Epoch> {
+        Ok(self.counter_item().await?.map_or_else(Epoch::none, |item| item.epoch))
+    }
+
+    /// Reads the counter to move it; `None` before the first id.
+    pub(crate) async fn position(&self) -> Result<Option<Position>> {
+        let Some(item) = self.counter_item().await? else { return Ok(None) };
+        let CounterItem { last, reserved, ranges, skipped, moved, .. } = item;
+        let ranges = self.ranges(ranges, Ranges { skipped, moved }).await?;
+        Ok(Some(Position { last, reserved, ranges }))
+    }
+
+    /// When the last id was reserved, if that lies ahead of now by more than clocks may differ.
+    pub async fn reserved_ahead(&self) -> Result<Option<Timestamp>> {
+        let latest = self.clock.now().plus(self.settings.settle);
+        Ok(self.position().await?.and_then(|found| found.reserved).filter(|reserved| *reserved > latest))
+    }
+
+    async fn counter_item(&self) -> Result<Option<CounterItem>> {
+        self.read(PrimaryKey::counter()).await?.map(item::from_item).transpose()
     }
 
     /// Reserves `count` ids. If the answer is lost, the ids stay missing, and close when the reservation is
@@ -218,6 +261,20 @@ mod tests {
         Counter { last: 50, first_month: None, epoch: Epoch::none(), skipped: skipped.to_vec() }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_epoch_is_read_from_the_counter_alone_though_it_names_ranges() {
+        let (tickets, calls) = scripted::engine(1).await;
+        let restored = tickets.start_epoch(10).await.unwrap();
+        let before = calls.of("GetItem").len();
+        let (dynamodb, clock) = (tickets.dynamodb.clone(), tickets.clock.clone());
+        let instance = Tickets::new(dynamodb, "Tickets", clock, Settings::default());
+        assert_eq!(instance.epoch().await.unwrap().to_string(), restored.epoch.to_string());
+        let reads = &calls.of("GetItem")[before..];
+        assert_eq!(reads.len(), 1);
+        assert_eq!(reads[0]["Key"]["bucket"], json!({"S": "counter"}));
+        assert_eq!(instance.counter().await.unwrap().skipped, [(2, 11)], "there are ranges");
+    }
+
     #[test]
     fn a_missing_id_is_open_until_its_reservation_is_old() {
         let counter = counter(&[]);
@@ -300,6 +357,20 @@ mod tests {
         assert_eq!(tickets.reserve(1, &mut backoff).await.unwrap().first, 8);
         let (tickets, _) = scripted::tickets(|_, _| lost());
         assert!(matches!(tickets.reserve(1, &mut backoff).await, Err(Error::Unavailable(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_id_reserved_ahead_of_now_by_more_than_the_settle_window_is_told() {
+        let ahead = async |millis: i64| {
+            let item = json!({
+                "last": {"N": "1"}, "reserved": {"N": (NOW + millis).to_string()},
+                "firstMonth": {"S": "2026-01"}, "epoch": {"S": "e"},
+            });
+            let (tickets, _) = scripted::tickets(move |_, _| ok(json!({"Item": item})));
+            tickets.reserved_ahead().await.unwrap()
+        };
+        assert_eq!((ahead(-1).await, ahead(10_000).await), (None, None));
+        assert_eq!(ahead(10_001).await, Some(time(NOW + 10_001)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use tickets_domain::key::KeyId;
 use tickets_domain::preset::Choice;
 use tickets_domain::work_queue::QueueFields;
 use tickets_domain::{
-    Departure, Error, Record, RecordKey, RecordState, Result, Ticket, TicketFields, Timestamp, Tombstone,
+    Departure, Error, Record, RecordKey, RecordState, Result, Tag, Ticket, TicketFields, Timestamp, Tombstone,
 };
 
 use crate::month::Month;
@@ -31,14 +31,25 @@ pub(crate) fn from_item<'de, T: Deserialize<'de>>(item: Item) -> Result<T> {
     if !item.values().all(is_known) {
         return Err(unknown_type());
     }
-    serde_dynamo::from_item(item).map_err(Error::internal)
+    let id = item.get("id").and_then(|id| id.as_n().ok()?.parse().ok());
+    serde_dynamo::from_item(item).map_err(|_| unreadable::<T>(id))
 }
 
 pub(crate) fn from_attribute<'de, T: Deserialize<'de>>(value: AttributeValue) -> Result<T> {
     if !is_known(&value) {
         return Err(unknown_type());
     }
-    serde_dynamo::from_attribute_value(value).map_err(Error::internal)
+    serde_dynamo::from_attribute_value(value).map_err(|_| unreadable::<T>(None))
+}
+
+/// Names the type that was expected, and the item's id. Serde's error would quote the value that is there.
+fn unreadable<T>(id: Option<u64>) -> Error {
+    let name = std::any::type_name::<T>();
+    let name = name.rsplit("::").next().unwrap_or(name);
+    match id {
+        Some(id) => Error::unreadable(&format!("a stored {name} with the id {id}")),
+        None => Error::unreadable(&format!("a stored {name}")),
+    }
 }
 
 /// Whether the SDK knows the type of an attribute, and of all in it. `serde_dynamo` panics over one that it
@@ -122,7 +133,14 @@ impl WriteId {
     /// The key that made the write.
     pub(crate) fn key(&self) -> Result<KeyId> {
         let (key, _) = self.0.split_once('.').unwrap_or((&self.0, ""));
-        key.parse().map_err(Error::internal)
+        key.parse().map_err(|_| Error::unreadable("the writer of a version"))
+    }
+
+    /// The tag of the version that the write made. It shows nothing of the key.
+    pub(crate) fn tag(&self, version: Version) -> Result<Tag> {
+        let random = self.0.rsplit('.').next().unwrap_or_default();
+        let shown = random.get(..8).unwrap_or(random);
+        Ok(Tag::new(version, u32::from_str_radix(shown, 16).map_err(Error::internal)?))
     }
 
     /// The write id in an item.
@@ -157,12 +175,29 @@ pub(crate) struct WriteMetadata {
     /// The version that moved the ticket to its customer; absent if it has always been that customer's.
     #[serde(rename = "customerSince", default, skip_serializing_if = "Option::is_none")]
     pub(crate) customer_since: Option<Version>,
+    /// Where this version came from; absent if somebody wrote it through the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Source>,
+}
+
+/// Where a version came from that is no event, because nobody changed a ticket. As text: lists read only texts and
+/// numbers quickly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Source {
+    Import,
+    Seed,
 }
 
 impl WriteMetadata {
     /// The metadata of a first version.
     pub(crate) fn first(writer: WriteId, previous_reserved: Option<Timestamp>) -> Self {
-        Self { writer, previous_writer: None, previous_reserved, customer_since: None }
+        Self { writer, previous_writer: None, previous_reserved, customer_since: None, source: None }
+    }
+
+    /// The same, for a record with dates of its own.
+    pub(crate) fn with_source(self, source: Source) -> Self {
+        Self { source: Some(source), ..self }
     }
 }
 
@@ -172,6 +207,8 @@ pub(crate) struct Stored {
     pub(crate) id: TicketId,
     /// The ticket or its tombstone; `None` for a void: there will never be a ticket.
     pub(crate) record: Option<Record>,
+    /// The write that made this version; every item has one.
+    pub(crate) writer: Option<WriteId>,
     /// When the id before this one was reserved, if its writer knew.
     pub(crate) previous_reserved: Option<Timestamp>,
     /// The version that moved the ticket to its customer; `None` if it has always been that customer's.
@@ -291,7 +328,7 @@ pub(crate) fn ticket_item(ticket: &Ticket, metadata: &WriteMetadata) -> Result<I
         created: ticket.created,
         updated: ticket.updated,
         month: updated_month(ticket.id, ticket.updated),
-        status_shard: status_shard(ticket.fields.status.as_ref().map(Choice::as_str), shard(id)),
+        status_shard: status_shard(ticket.fields.status.as_ref().map(Choice::folded).as_ref(), shard(id)),
         version: ticket.version,
         metadata,
     })
@@ -342,6 +379,7 @@ pub(crate) fn departure_item(departure: &Departure, writer: &WriteId, keep: Dura
 
 /// Reads an item under a ticket's id.
 pub(crate) fn stored(mut item: Item) -> Result<Stored> {
+    let writer = WriteId::of(&item);
     if item.contains_key("deletedDate") {
         let item: TombstoneItem = from_item(item)?;
         let tombstone = Tombstone {
@@ -355,6 +393,7 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
         return Ok(Stored {
             id: tombstone.id,
             record: Some(Record::Deleted(tombstone)),
+            writer,
             previous_reserved: item.metadata.previous_reserved,
             customer_since: item.metadata.customer_since,
         });
@@ -365,7 +404,7 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
         .then(|| taken_millis(&mut item, "previousReserved"))
         .transpose()?;
     if item.contains_key("voidedDate") {
-        return Ok(Stored { id, record: None, previous_reserved, customer_since: None });
+        return Ok(Stored { id, record: None, writer, previous_reserved, customer_since: None });
     }
     let customer_since =
         item.contains_key("customerSince").then(|| taken(&mut item, "customerSince")).transpose()?;
@@ -378,7 +417,7 @@ pub(crate) fn stored(mut item: Item) -> Result<Stored> {
         version: taken(&mut item, "version")?,
         fields: from_item(item)?,
     };
-    Ok(Stored { id, record: Some(Record::Live(ticket)), previous_reserved, customer_since })
+    Ok(Stored { id, record: Some(Record::Live(ticket)), writer, previous_reserved, customer_since })
 }
 
 /// The version of a ticket or a tombstone.
@@ -473,6 +512,7 @@ mod tests {
             previous_writer: Some(WriteId::new(&"eve".parse().unwrap())),
             previous_reserved: Some(time(77)),
             customer_since: Some(Version::new(2)),
+            source: None,
         }
     }
 

@@ -60,6 +60,12 @@ impl Lease {
         self.window >= Some(window) && self.held == 0 && self.unleased == 0
     }
 
+    /// Whether the window is later than this one. Then this instance's clock, or the one that opened the window, was
+    /// ahead.
+    pub(crate) fn is_ahead(&self, latest: Timestamp) -> bool {
+        self.window > Some(latest)
+    }
+
     /// The size of the next lease, and whether it is to open the window.
     pub(crate) fn next(&mut self, limit: RateLimit, window: Timestamp, now: Timestamp) -> (u32, bool) {
         self.size = self.next_size(limit, now);
@@ -137,6 +143,8 @@ mod tests {
         assert_eq!(lease.take(at(0)), Some(0));
         assert!(lease.is_used_up(at(0)) && lease.is_used_up(at(-MINUTE)));
         assert!(!lease.is_used_up(at(MINUTE)));
+        assert!(!lease.is_ahead(at(0)) && lease.is_ahead(at(-1)));
+        assert!(!Lease::none(limit("600/m")).is_ahead(at(0)), "no window is known");
     }
 
     #[test]

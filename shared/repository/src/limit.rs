@@ -7,7 +7,10 @@
 //! ends: a greedy caller costs nothing more.
 //!
 //! If the database does not answer, requests are let in without a lease. A limit keeps callers out of each
-//! other's way; it protects no secret. If the database fails, the requests themselves fail too.
+//! other's way; it protects no secret. If the database fails, the requests themselves fail too. If it throttles
+//! the lease, requests are refused: many instances that lease of one small limit throttle its item themselves.
+//!
+//! A window more than one ahead of now was stored by a clock that was wrong. It counts as none.
 
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use tickets_domain::{ApiKey, Error, Meter, Quota, RateLimit, Result, Timestamp};
 use tokio::time::timeout;
 
 use crate::api_key::Keys;
-use crate::failure::WriteError;
+use crate::failure::{Failure, WriteError};
 use crate::item::Item;
 use crate::lease::{Lease, Leased};
 
@@ -46,6 +49,9 @@ impl Keys {
         let (size, opened) = {
             let mut leases = self.leases();
             let lease = leases.entry(key.id.clone()).or_insert_with(|| Lease::none(limit));
+            if lease.is_ahead(limit.next_window(window)) {
+                *lease = Lease::none(limit);
+            }
             if let Some(remaining) = lease.take(window) {
                 return Ok(quota(remaining, None));
             }
@@ -55,10 +61,14 @@ impl Keys {
             lease.next(limit, window, now)
         };
         let leased = timeout(LEASE_DEADLINE, self.lease(key, limit, window, (size, opened), meter)).await;
-        let (leased, uncounted) = match leased.unwrap_or_else(|elapsed| Err(Cause(elapsed.into()))) {
+        let leased = leased.unwrap_or_else(|elapsed| Err(Failure::Unknown(Cause::new(elapsed))));
+        let (leased, uncounted) = match leased {
             Ok(leased) => (leased, None),
+            Err(failure @ (Failure::Throttled(_) | Failure::Conflict)) => return Err(failure.into()),
             // It is unknown whether anything is left: the next lease tells.
-            Err(cause) => (Leased { window, count: size, unleased: 1, opened: false }, Some(cause)),
+            Err(Failure::Unknown(cause) | Failure::Fault(cause)) => {
+                (Leased { window, count: size, unleased: 1, opened: false }, Some(cause))
+            }
         };
         let mut leases = self.leases();
         let lease = leases.entry(key.id.clone()).or_insert_with(|| Lease::none(limit));
@@ -77,8 +87,9 @@ impl Keys {
         mut window: Timestamp,
         (mut size, mut opens): (u32, bool),
         meter: &Meter,
-    ) -> Result<Leased, Cause> {
+    ) -> Result<Leased, Failure> {
         let none = |window, unleased| Leased { window, count: 0, unleased, opened: false };
+        let ahead = limit.next_window(window);
         for _ in 0..ATTEMPTS {
             let found = match self.lease_once(key, limit, window, (size, opens), meter).await {
                 Ok(leased) => return Ok(leased),
@@ -88,11 +99,12 @@ impl Keys {
                     Ok(Some(found)) => found,
                     // The key is gone; its next lookup tells.
                     Ok(None) => return Ok(none(window, 0)),
-                    Err(failure) => return Err(failure.into_cause()),
+                    Err(failure) => return Err(failure),
                 },
-                Err(WriteError::Failed(failure)) => return Err(failure.into_cause()),
+                Err(WriteError::Failed(failure)) => return Err(failure),
             };
             let begun = integer(&found, WINDOW).and_then(|millis| Timestamp::from_millis(millis).ok());
+            let begun = begun.filter(|begun| *begun <= ahead);
             opens = begun.is_none_or(|begun| begun < window);
             if let Some(begun) = begun.filter(|begun| *begun >= window) {
                 window = begun;
@@ -133,8 +145,10 @@ impl Keys {
                 .update_expression("SET #window = :window, #leased = :size, #used = :now")
                 // A deleted key must not come back as an item with only these attributes.
                 .condition_expression(
-                    "attribute_exists(keyId) AND (attribute_not_exists(#window) OR #window < :window)",
+                    "attribute_exists(keyId) \
+                     AND (attribute_not_exists(#window) OR #window < :window OR #window > :ahead)",
                 )
+                .expression_attribute_values(":ahead", number(limit.next_window(window).millis()))
         } else {
             update
                 .update_expression("SET #used = :now ADD #leased :size")

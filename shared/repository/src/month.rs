@@ -1,4 +1,4 @@
-//! Calendar months: the partitions of the index by last change.
+//! Calendar months: the partitions of the indexes by time.
 
 use std::fmt;
 
@@ -15,6 +15,12 @@ impl Month {
     /// The month an instant falls in.
     pub(crate) fn of(time: Timestamp) -> Self {
         Self(time.year() * 12 + time.month() - 1)
+    }
+
+    /// Its first instant.
+    pub(crate) fn begins(self) -> Timestamp {
+        // Only the month after the last one that there is has none.
+        format!("{self}-01").parse().unwrap_or(Timestamp::MAX)
     }
 
     pub(crate) fn next(self) -> Self {
@@ -52,5 +58,7 @@ mod tests {
         assert_eq!(month("2026-03").to_string(), "2026-03");
         assert_eq!(Month::of("2026-11-30T23:59:59.999Z".parse().unwrap()), month("2026-11"));
         assert!(Month::try_from("2026-13".to_owned()).is_err());
+        assert_eq!(month("2026-03").begins(), "2026-03-01T00:00:00Z".parse().unwrap());
+        assert_eq!(month("9999-12").next().begins(), Timestamp::MAX);
     }
 }

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tickets_domain::TicketId;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::Idempotency;
+use tickets_domain::preset::Folded;
 
 use crate::month::Month;
 
@@ -16,11 +17,17 @@ pub const SHARDS: u64 = 4;
 /// Tickets per bucket, over all its shards.
 pub(crate) const BUCKET_SIZE: u64 = 1000;
 
-/// The partition of exports' checkpoints. The export function may write to no other.
+/// The partition of exports' checkpoints. The export function may write to it and [`SETTINGS`] only.
 pub const CHECKPOINTS: &str = "export";
 
 /// The partition of the counter.
 pub const COUNTER: &str = "counter";
+
+/// The partition of the functions' configuration.
+pub const SETTINGS: &str = "settings";
+
+/// The partition of the ranges that the counter was moved past.
+pub const RANGES: &str = "ranges";
 
 /// The prefix of the partitions of departures.
 const DEPARTURES: &str = "departures#";
@@ -50,6 +57,16 @@ impl PrimaryKey {
     /// The key of the counter, the one item from which ids are reserved.
     pub(crate) fn counter() -> Self {
         Self { bucket: COUNTER.into(), id: 0 }
+    }
+
+    /// The key of the functions' configuration.
+    pub(crate) fn settings() -> Self {
+        Self { bucket: SETTINGS.into(), id: 0 }
+    }
+
+    /// The key of a list of ranges.
+    pub(crate) fn ranges(id: u64) -> Self {
+        Self { bucket: RANGES.into(), id }
     }
 
     /// The key of a request's claim, which keeps the request from taking effect twice.
@@ -89,15 +106,15 @@ pub(crate) fn bucket(number: u64, shard: u64) -> String {
     format!("{number}#{shard}")
 }
 
-/// The partition of `byUpdated` that holds one shard of a month's changes.
+/// The partition of `byUpdated` or `byRecorded` that holds one shard of a month's changes.
 pub(crate) fn month_shard(month: Month, shard: u64) -> String {
     format!("{month}#{shard}")
 }
 
-/// The partition of `byStatus` that holds one shard of the tickets with a status. In lower case, so that a
-/// status keeps its partition when its configured spelling changes.
-pub(crate) fn status_shard(status: Option<&str>, shard: u64) -> String {
-    format!("{}#{shard}", status.unwrap_or_default().to_lowercase())
+/// The partition of `byStatus` that holds one shard of the tickets with a status. Named as statuses are compared, so
+/// that a status keeps its partition when its configured spelling changes.
+pub(crate) fn status_shard(status: Option<&Folded>, shard: u64) -> String {
+    format!("{}#{shard}", status.map(Folded::as_str).unwrap_or_default())
 }
 
 /// Whether items of this partition are departures.
@@ -127,6 +144,8 @@ mod tests {
         let address = |key: PrimaryKey| (key.bucket, key.id);
         assert_eq!(address(PrimaryKey::ticket(id)), ("0#3".into(), 43));
         assert_eq!(address(PrimaryKey::counter()), ("counter".into(), 0));
+        assert_eq!(address(PrimaryKey::settings()), ("settings".into(), 0));
+        assert_eq!(address(PrimaryKey::ranges(7)), ("ranges".into(), 7));
         assert_eq!(address(PrimaryKey::claim(&request)), (format!("claim#{}", request.scoped_name()), 0));
         assert_eq!(address(PrimaryKey::departure(id, customer)), ("departures#42".into(), 43));
         assert_eq!(address(PrimaryKey::checkpoint(ExportKind::Scheduled)), ("export".into(), 0));
@@ -143,7 +162,8 @@ mod tests {
         assert_eq!((0..8).map(shard).collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1, 2, 3]);
         let month = Month::of("2026-11-23".parse().unwrap());
         assert_eq!((month_shard(month, 2), bucket(42, 3)), ("2026-11#2".into(), "42#3".into()));
-        assert_eq!(status_shard(Some("In Progress"), 1), "in progress#1", "however it is spelled");
+        let status = Folded::of("In Progress");
+        assert_eq!(status_shard(Some(&status), 1), "in progress#1", "however it is spelled");
         assert_eq!(status_shard(None, 1), "#1");
     }
 }

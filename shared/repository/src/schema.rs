@@ -26,6 +26,12 @@ pub const BY_CUSTOMER: &str = "byCustomer";
 pub const BY_UPDATED: &str = "byUpdated";
 /// Only tickets, by status, then by id: no tombstones, no departures.
 pub const BY_STATUS: &str = "byStatus";
+/// Entries of the history by the month in which they were recorded, then by the time: the feed of events.
+pub const BY_RECORDED: &str = "byRecorded";
+/// The partition key of [`BY_RECORDED`]. What is no event does not have it.
+pub const RECORDED_MONTH: &str = "recordedMonth";
+/// The sort key of [`BY_RECORDED`].
+pub const RECORDED: &str = "recorded";
 /// The attribute that TTL uses.
 pub const EXPIRES: &str = "expires";
 
@@ -71,6 +77,25 @@ pub const INDEXES: [Index; 3] = [
         includes: &INDEXED_FIELDS,
     },
 ];
+
+/// The history's index.
+pub const HISTORY_INDEXES: [Index; 1] = [Index {
+    name: BY_RECORDED,
+    key: [(RECORDED_MONTH, ScalarAttributeType::S), (RECORDED, ScalarAttributeType::N)],
+    // What an event shows.
+    includes: &[
+        "date",
+        "change",
+        "by",
+        "names",
+        "customerID",
+        "leftCustomerID",
+        "status",
+        "ticketType",
+        "ticketPriority",
+        "owner",
+    ],
+}];
 
 /// Creates the missing tables of a local database, and waits until they can be used. A deployment's tables
 /// come from the template.
@@ -124,10 +149,22 @@ pub async fn enable_expiry(dynamodb: &DynamoDb, table: &str) -> Result<()> {
 }
 
 fn ticket_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
-    let mut attributes: Vec<KeyAttribute> = TICKETS_KEY.to_vec();
-    let mut table = with_key(CreateTableInput::builder().table_name(name), &TICKETS_KEY)?;
-    for index in INDEXES {
-        attributes.extend(index.key.iter().filter(|attribute| !TICKETS_KEY.contains(attribute)).cloned());
+    with_indexes(name, &TICKETS_KEY, &INDEXES)
+}
+
+fn history_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
+    with_indexes(name, &HISTORY_KEY, &HISTORY_INDEXES)
+}
+
+fn with_indexes(
+    name: &str,
+    key: &[KeyAttribute],
+    indexes: &[Index],
+) -> Result<CreateTableInputBuilder, BuildError> {
+    let mut attributes: Vec<KeyAttribute> = key.to_vec();
+    let mut table = with_key(CreateTableInput::builder().table_name(name), key)?;
+    for index in indexes {
+        attributes.extend(index.key.iter().filter(|attribute| !key.contains(attribute)).cloned());
         let projection = Projection::builder()
             .projection_type(ProjectionType::Include)
             .set_non_key_attributes(Some(index.includes.iter().copied().map(String::from).collect()))
@@ -143,10 +180,6 @@ fn ticket_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
 
 fn key_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
     with_attributes(with_key(CreateTableInput::builder().table_name(name), &API_KEYS_KEY)?, &API_KEYS_KEY)
-}
-
-fn history_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
-    with_attributes(with_key(CreateTableInput::builder().table_name(name), &HISTORY_KEY)?, &HISTORY_KEY)
 }
 
 fn key_schema(key: &[KeyAttribute]) -> Result<Vec<KeySchemaElement>, BuildError> {

@@ -12,9 +12,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_types::body::SdkBody;
 use serde_json::value::Serializer;
 use serde_json::{Value, json};
-use tickets_domain::{
-    Clock, JsonObject, PresetLists, Presets, Settings, TicketFields, TicketInput, Timestamp,
-};
+use tickets_domain::{Clock, JsonObject, NewTicket, PresetLists, Presets, Settings, TicketFields, Timestamp};
 use tickets_engine::Database;
 
 use crate::backoff::Backoff;
@@ -122,10 +120,15 @@ pub(crate) async fn skip(tickets: &Tickets, count: u64) {
 
 /// The fields of a ticket of customer 1, and these.
 pub(crate) fn fields(more: Value) -> TicketFields {
+    new_ticket(more).fields().unwrap().clone()
+}
+
+/// A new ticket of customer 1 with these fields.
+pub(crate) fn new_ticket(more: Value) -> NewTicket {
     let mut body = json!({"customerID": 1, "subject": "s"});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let presets = Presets::parse(&PresetLists::default()).unwrap();
-    TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets).unwrap()
+    NewTicket::parse(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets).unwrap()
 }
 
 /// A response with this status and body.

@@ -1,10 +1,13 @@
 //! The tickets' table: what its calls share, and the simplest calls.
 
-use tickets_domain::{Clock, Error, Meter, Result, Settings, Ticket, TicketId, Visibility};
+use std::sync::{Arc, Mutex};
+
+use tickets_domain::{Clock, Error, Meter, Result, Settings, TaggedTicket, TicketId, Visibility};
 
 use crate::dynamodb::DynamoDb;
 use crate::item::{self, Item, Stored};
 use crate::primary_key::PrimaryKey;
+use crate::ranges::NamedRanges;
 
 /// The tickets' table.
 #[derive(Debug, Clone)]
@@ -13,11 +16,13 @@ pub struct Tickets {
     pub(crate) table: String,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
+    /// The list of ranges that was read last: a list never changes.
+    pub(crate) known_ranges: Arc<Mutex<Option<NamedRanges>>>,
 }
 
 impl Tickets {
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Clock, settings: Settings) -> Self {
-        Self { dynamodb, table: table.into(), clock, settings }
+        Self { dynamodb, table: table.into(), clock, settings, known_ranges: Arc::default() }
     }
 
     /// The same table, with a meter that counts what its calls consume.
@@ -38,7 +43,7 @@ impl Tickets {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is none, or the caller may not see it.
-    pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<Ticket> {
+    pub async fn get(&self, id: TicketId, visibility: Visibility) -> Result<TaggedTicket> {
         let found = self.read(PrimaryKey::ticket(id)).await?.ok_or(Error::NotFound)?;
         visible(item::stored(found)?, visibility)
     }
@@ -61,7 +66,10 @@ impl Tickets {
 }
 
 /// The ticket, if there is one and the caller may see it.
-pub(crate) fn visible(stored: Stored, visibility: Visibility) -> Result<Ticket> {
+pub(crate) fn visible(stored: Stored, visibility: Visibility) -> Result<TaggedTicket> {
     let ticket = stored.record.and_then(|record| record.live());
-    ticket.filter(|ticket| visibility.includes(ticket.fields.customer)).ok_or(Error::NotFound)
+    let ticket =
+        ticket.filter(|ticket| visibility.includes(ticket.fields.customer)).ok_or(Error::NotFound)?;
+    let writer = stored.writer.ok_or_else(|| Error::internal("a ticket without its writer"))?;
+    Ok(TaggedTicket { tag: writer.tag(ticket.version)?, ticket })
 }

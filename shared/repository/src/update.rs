@@ -1,7 +1,9 @@
 //! Updates and deletions: read, decide, and write if the version has not changed since.
 
-use tickets_domain::precondition::Precondition;
-use tickets_domain::{Departure, Error, KeyId, Record, Result, Ticket, TicketId, Timestamp, Visibility};
+use tickets_domain::precondition::Preconditions;
+use tickets_domain::{
+    Departure, Error, KeyId, Record, Result, Tag, TaggedTicket, Ticket, TicketId, Timestamp, Visibility,
+};
 
 use crate::backoff::Backoff;
 use crate::item::{self, WriteId, WriteMetadata};
@@ -10,21 +12,21 @@ use crate::tickets::{Tickets, visible};
 use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
 
 impl Tickets {
-    /// Changes a ticket that the caller may see and that `precondition` admits. `change` returns the new
+    /// Changes a ticket that the caller may see and that the preconditions admit. `change` returns the new
     /// ticket, or `None` to leave it as it is; it may be called several times.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::VersionMismatch`], [`Error::OtherCustomer`], the errors of `change`.
-    /// After the write deadline: [`Error::Contended`] or [`Error::Throttled`]; [`Error::Undecided`] if it may
+    /// [`Error::NotFound`], those of [`Preconditions::check_change`], [`Error::OtherCustomer`], the errors of
+    /// `change`. After the write deadline: [`Error::Contended`] or [`Error::Throttled`]; [`Error::Undecided`] if it may
     /// have taken effect.
     pub async fn update(
         &self,
         id: TicketId,
         by: &KeyId,
         visibility: Visibility,
-        precondition: &Precondition,
+        preconditions: &Preconditions,
         change: impl Fn(&Ticket, Timestamp) -> Result<Option<Ticket>>,
-    ) -> Result<Ticket> {
+    ) -> Result<TaggedTicket> {
         let changed = |ticket: &Ticket, now| {
             let changed = change(ticket, now)?;
             if let Some(changed) = &changed {
@@ -32,39 +34,41 @@ impl Tickets {
             }
             Ok(Record::Live(changed.unwrap_or_else(|| ticket.clone())))
         };
-        self.replace(id, by, visibility, precondition, changed).await?.live().ok_or(Error::NotFound)
+        let (record, tag) = self.replace(id, by, visibility, preconditions, changed).await?;
+        Ok(TaggedTicket { ticket: record.live().ok_or(Error::NotFound)?, tag })
     }
 
-    /// Deletes a ticket that the caller may see and that `precondition` admits. Fails as [`Tickets::update`]
+    /// Deletes a ticket that the caller may see and that the preconditions admit. Fails as [`Tickets::update`]
     /// does.
     pub async fn delete(
         &self,
         id: TicketId,
         by: &KeyId,
         visibility: Visibility,
-        precondition: &Precondition,
+        preconditions: &Preconditions,
     ) -> Result<()> {
         let deleted = |ticket: &Ticket, now| Ok(Record::Deleted(ticket.delete(now)));
-        self.replace(id, by, visibility, precondition, deleted).await.map(drop)
+        self.replace(id, by, visibility, preconditions, deleted).await.map(drop)
     }
 
+    /// Returns the record as it is then, and the tag of that version.
     async fn replace(
         &self,
         id: TicketId,
         by: &KeyId,
         visibility: Visibility,
-        precondition: &Precondition,
+        preconditions: &Preconditions,
         decide: impl Fn(&Ticket, Timestamp) -> Result<Record>,
-    ) -> Result<Record> {
+    ) -> Result<(Record, Tag)> {
         let mut backoff = Backoff::within(WRITE_DEADLINE);
         let mut found = self.read(PrimaryKey::ticket(id)).await?;
         loop {
             let found_item = found.ok_or(Error::NotFound)?;
-            let previous_writer = WriteId::of(&found_item);
             let stored = item::stored(found_item)?;
+            let previous_writer = stored.writer.clone();
             let (previous_reserved, customer_since) = (stored.previous_reserved, stored.customer_since);
-            let current = visible(stored, visibility)?;
-            precondition.check(current.version)?;
+            let TaggedTicket { ticket: current, tag } = visible(stored, visibility)?;
+            preconditions.check_change(tag)?;
             let next = decide(&current, self.clock.now())?;
             let write_id = WriteId::new(by);
             let moves = next.key().customer != current.fields.customer;
@@ -73,9 +77,10 @@ impl Tickets {
                 previous_writer,
                 previous_reserved,
                 customer_since: if moves { Some(current.version.next()) } else { customer_since },
+                source: None,
             };
             let item = match &next {
-                Record::Live(next) if *next == current => return Ok(Record::Live(current)),
+                Record::Live(next) if *next == current => return Ok((Record::Live(current), tag)),
                 Record::Live(next) => {
                     self.announce_departure(by, &current, next, &mut backoff).await?;
                     item::ticket_item(next, &metadata)?
@@ -85,10 +90,11 @@ impl Tickets {
                 }
                 Record::Departed(_) => return Err(Error::internal("a departure is no version of a ticket")),
             };
+            let tag = write_id.tag(current.version.next())?;
             let condition = Condition::Version(current.version);
             let put = Put { key: PrimaryKey::ticket(id), item, write_id, condition };
             match self.put(&put, &mut backoff).await? {
-                Outcome::Written(()) => return Ok(next),
+                Outcome::Written(()) => return Ok((next, tag)),
                 // The item that refused the write is the current one: no need to read it again.
                 Outcome::Refused(now_there) => found = now_there,
             }
@@ -145,7 +151,7 @@ mod tests {
     }
 
     /// Moves ticket 1, in version 3, to customer 2.
-    async fn moved(put: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> (Result<Ticket>, Calls) {
+    async fn moved(put: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> (Result<TaggedTicket>, Calls) {
         let (tickets, calls) = scripted::tickets(move |operation, input| match operation {
             "PutItem" => put(&input["Item"]),
             _ => ok(json!({"Item": ticket(3)})),
@@ -157,14 +163,14 @@ mod tests {
         };
         let by = "writer".parse().unwrap();
         let updated =
-            tickets.update(TicketId::FIRST, &by, Visibility::All, &Precondition::None, change).await;
+            tickets.update(TicketId::FIRST, &by, Visibility::All, &Preconditions::default(), change).await;
         (updated, calls)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_move_is_announced_and_keeps_what_is_known_of_the_ticket() {
         let (updated, calls) = moved(|_| ok(json!({}))).await;
-        assert_eq!(updated.unwrap().version.get(), 4);
+        assert_eq!(updated.unwrap().tag.version().get(), 4);
         let puts = calls.of("PutItem");
         assert_eq!(puts.len(), 2);
         assert_eq!(puts[0]["Item"]["customerID"], json!({"N": "1"}), "it leaves this one");

@@ -91,7 +91,7 @@ where
             }
             Ok(Err(error)) => break error,
             Err(elapsed) => {
-                unknown = Some(Cause(elapsed.into()));
+                unknown = Some(Cause::new(elapsed));
                 Error::Contended
             }
         };
@@ -181,7 +181,7 @@ impl Tickets {
             // Not every engine returns the item that refused.
             (Outcome::Refused(None), lost) => match self.read(put.key.clone()).await {
                 Ok(found) => (found, lost),
-                Err(error) => return Err(Error::Undecided(Cause(error.into()))),
+                Err(error) => return Err(Error::Undecided(Cause::new(error))),
             },
             (Outcome::Refused(found), lost) => (found, lost),
         };
@@ -218,7 +218,7 @@ mod tests {
     use crate::scripted::{self, Answer, condition_failed, lost, ok};
 
     fn cause() -> Cause {
-        Cause("lost".into())
+        Cause::new("lost")
     }
 
     /// How a write ends, and after how many attempts, if its attempts end like this in turn; the last

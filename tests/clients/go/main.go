@@ -101,7 +101,7 @@ func main() {
 
 	// Problems: each refused field is named.
 	bad := tickets.TicketUpdate{}
-	bad.SetCustomerEmail("ada")
+	bad.SetCustomerEmail("ada@@example.com")
 	_, _, err = api.PatchTicket(ctx, first.Id).TicketUpdate(bad).Execute()
 	problem := refused(err)
 	check(problem.GetStatus() == 422 && problem.Errors[0].Field == "customerEmail", problem)

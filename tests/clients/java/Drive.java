@@ -84,7 +84,7 @@ public final class Drive {
 
         // Problems: each refused field is named.
         Problem problem =
-            refused(() -> api.patchTicket(first.getId(), new TicketUpdate().customerEmail("ada"), null));
+            refused(() -> api.patchTicket(first.getId(), new TicketUpdate().customerEmail("ada@@example.com"), null));
         check(problem.getStatus() == 422, problem);
         check(problem.getErrors().get(0).getField().equals("customerEmail"), problem);
 

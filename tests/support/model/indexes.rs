@@ -7,7 +7,7 @@ use std::ops::Bound;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
-use tickets_repository::schema::{INDEXES, Index};
+use tickets_repository::schema::{HISTORY_INDEXES, HISTORY_KEY, INDEXES, Index, KeyAttribute, TICKETS_KEY};
 use tokio::time::Instant;
 
 use super::Item;
@@ -19,6 +19,8 @@ type Place = (i64, String, u64);
 /// An index, as far as it has caught up.
 struct Known {
     index: Index,
+    /// The key of its table.
+    table: [KeyAttribute; 2],
     partitions: BTreeMap<String, BTreeMap<Place, Entry>>,
     /// The partition and position of each item's entry.
     places: HashMap<(String, u64), (String, Place)>,
@@ -51,7 +53,7 @@ struct Answer<'a> {
     consumed_capacity: Option<Value>,
 }
 
-/// The indexes of the tickets' table.
+/// The indexes of the tickets' table, and of the history's.
 pub(super) struct Indexes {
     known: Vec<Known>,
     count: u64,
@@ -61,15 +63,20 @@ fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?["N"].as_str()?.parse().ok()
 }
 
-fn base(item: &Item) -> (String, u64) {
-    let bucket = item["bucket"]["S"].as_str().expect("a bucket").to_owned();
-    (bucket, number(item, "id").expect("an id").unsigned_abs())
+/// An item's key in its table.
+fn base(item: &Item, [(partition, _), (sort, _)]: &[KeyAttribute; 2]) -> (String, u64) {
+    (item[*partition].to_string(), number(item, sort).expect("a sort key").unsigned_abs())
 }
 
 impl Indexes {
     pub(super) fn new() -> Self {
-        let known = INDEXES.iter().cloned().map(|index| Known {
+        let of = |table: [KeyAttribute; 2], indexes: &[Index]| {
+            indexes.iter().cloned().map(|index| (table.clone(), index)).collect::<Vec<_>>()
+        };
+        let indexes = [of(TICKETS_KEY, &INDEXES), of(HISTORY_KEY, &HISTORY_INDEXES)].concat();
+        let known = indexes.into_iter().map(|(table, index)| Known {
             index,
+            table,
             partitions: BTreeMap::new(),
             places: HashMap::new(),
             last: HashMap::new(),
@@ -82,8 +89,11 @@ impl Indexes {
     /// Notes a written item. Each index shows it at its own time, which `when` draws.
     pub(super) fn learn(&mut self, item: &Item, mut when: impl FnMut() -> Instant) {
         for known in &mut self.known {
+            if !known.table.iter().all(|(name, _)| item.contains_key(*name)) {
+                continue;
+            }
             self.count += 1;
-            let last = known.last.entry(base(item)).or_insert_with(Instant::now);
+            let last = known.last.entry(base(item, &known.table)).or_insert_with(Instant::now);
             // Changes of one item become visible in their order.
             *last = when().max(*last);
             known.coming.push(Reverse((*last, self.count)));
@@ -107,7 +117,7 @@ impl Known {
         {
             self.coming.pop();
             let item = self.changes.remove(&change).expect("a change");
-            let base = base(&item);
+            let base = base(&item, &self.table);
             if let Some((partition, place)) = self.places.remove(&base) {
                 self.partitions.get_mut(&partition).map(|entries| entries.remove(&place));
             }
@@ -117,7 +127,8 @@ impl Known {
             };
             let partition = partition.to_string();
             let place = (sort, base.0.clone(), base.1);
-            let projected = ["bucket", "id", partition_key, sort_key];
+            let [(table_partition, _), (table_sort, _)] = &self.table;
+            let projected = [*table_partition, *table_sort, *partition_key, *sort_key];
             let names = projected.iter().chain(self.index.includes.iter());
             let entry: Item =
                 names.filter_map(|name| Some(((*name).to_owned(), item.get(*name)?.clone()))).collect();
@@ -150,7 +161,7 @@ impl Known {
         let entries = self.partitions.get(&value(words[2]).to_string()).unwrap_or(&empty);
         let [_, (sort_key, _)] = &self.index.key;
         let place = |key: &Map<String, Value>| {
-            let (bucket, id) = base(key);
+            let (bucket, id) = base(key, &self.table);
             (number(key, sort_key).expect("a sort key"), bucket, id)
         };
         let first = (from, String::new(), 0);

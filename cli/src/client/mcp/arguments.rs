@@ -41,6 +41,21 @@ impl Arguments {
         number
     }
 
+    /// Takes an optional list of names. One name may come without the list around it.
+    pub(super) fn names(&mut self, name: &str) -> Vec<String> {
+        let given = match self.given.remove(name) {
+            Some(Value::Array(given)) => given,
+            given => given.into_iter().collect(),
+        };
+        match given.into_iter().filter_map(scalar).collect() {
+            Ok(names) => names,
+            Err(detail) => {
+                self.refuse(name, detail);
+                Vec::new()
+            }
+        }
+    }
+
     /// Takes an argument that the call cannot do without.
     pub(super) fn required<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Result<T, ToolError> {
         let refused = |detail: String| ToolError::Arguments(vec![Violation::new(name, detail)]);

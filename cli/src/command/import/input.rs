@@ -1,12 +1,13 @@
-//! Import files: gzipped or not, in UTF-8 or UTF-16, from a path or standard input. An opened [`Input`] is
-//! UTF-8 and can be read again from its beginning.
+//! Import files: gzipped or not, in UTF-8 or UTF-16, from a path or standard input. An [`Input`] can be read any
+//! number of times, as UTF-8. It is decompressed while it is read, so a small file that unpacks to a huge one
+//! fills neither the memory nor the disk.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use encoding_rs::{DecoderResult, Encoding, UTF_16BE, UTF_16LE};
+use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8};
 use flate2::read::MultiGzDecoder;
 
 use crate::error::CommandError;
@@ -25,6 +26,8 @@ const FOREIGN: [(&[u8], &str); 7] = [
 ];
 /// How many bytes are enough to recognize a file.
 const HEAD: u64 = 512;
+/// How many bytes of UTF-16 are decoded at a time.
+const DECODED: usize = 16 * 1024;
 
 /// The formats of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,11 +40,15 @@ pub(super) enum Format {
     Json,
 }
 
-/// An open file, in UTF-8.
+/// An open file.
 pub(super) struct Input {
+    path: PathBuf,
+    /// The file as it is; a copy of standard input, which cannot be read twice.
     file: File,
-    /// Where the text begins: after a byte order mark.
-    start: u64,
+    is_gzipped: bool,
+    encoding: &'static Encoding,
+    /// The length of its byte order mark.
+    mark: u64,
     pub(super) format: Format,
 }
 
@@ -50,69 +57,78 @@ impl Input {
     pub(super) fn open(path: &Path, said: Option<Format>) -> Result<Self, CommandError> {
         let unreadable = |source| CommandError::File { path: path.to_owned(), source };
         let refused = |reason: &str| unreadable(io::Error::other(reason.to_owned()));
-        let is_stdin = path == Path::new(STANDARD_INPUT);
-        let (raw, can_rewind): (Box<dyn Read>, bool) = if is_stdin {
-            (Box::new(io::stdin()), false)
+        let file = if path == Path::new(STANDARD_INPUT) {
+            copied(io::stdin()).map_err(unreadable)?
         } else {
             let file = File::open(path).map_err(unreadable)?;
-            let is_file = file.metadata().map_err(unreadable)?.is_file();
-            (Box::new(file), is_file)
+            let can_rewind = file.metadata().map_err(unreadable)?.is_file();
+            if can_rewind { file } else { copied(file).map_err(unreadable)? }
         };
-        let (mut head, mut reader) = peeked(raw).map_err(unreadable)?;
-        let is_compressed = head.starts_with(b"\x1f\x8b");
-        if is_compressed {
-            (head, reader) = peeked(MultiGzDecoder::new(BufReader::new(reader))).map_err(unreadable)?;
+        // The format is found when the text can be read.
+        let format = said.unwrap_or(Format::Ndjson);
+        let mut input =
+            Self { path: path.to_owned(), file, is_gzipped: false, encoding: UTF_8, mark: 0, format };
+        let mut head = input.head()?;
+        if head.starts_with(b"\x1f\x8b") {
+            input.is_gzipped = true;
+            head = input.head()?;
         }
         if let Some((_, reason)) = FOREIGN.iter().find(|(begins, _)| head.starts_with(begins)) {
             return Err(refused(reason));
         }
-        let (encoding, mark) = match Encoding::for_bom(&head) {
-            Some((encoding, length)) => (encoding, length as u64),
+        match Encoding::for_bom(&head) {
+            Some((encoding, length)) => (input.encoding, input.mark) = (encoding, length as u64),
             // Text has no NUL at its very beginning; UTF-16 has one in every ASCII character.
             None if head.iter().take(2).any(|byte| *byte == 0) => {
                 return Err(refused("it is no text, or UTF-16 without a byte order mark; save it as UTF-8"));
             }
-            None => (encoding_rs::UTF_8, 0),
-        };
-        let is_wide = encoding == UTF_16LE || encoding == UTF_16BE;
-        let (file, start) = if can_rewind && !is_compressed && !is_wide {
-            (File::open(path).map_err(unreadable)?, mark)
-        } else {
-            let mut copy = tempfile::tempfile()?;
-            io::copy(&mut reader.by_ref().take(mark), &mut io::sink()).map_err(unreadable)?;
-            if is_wide {
-                to_utf8(reader, encoding, &mut copy).map_err(unreadable)?;
-            } else {
-                io::copy(&mut reader, &mut copy).map_err(unreadable)?;
-            }
-            (copy, 0)
-        };
-        let mut input = Self { file, start, format: Format::Ndjson };
-        input.format = match said {
-            Some(format) => format,
-            None => input.guess(path)?,
-        };
+            None => {}
+        }
+        if said.is_none() {
+            input.format = input.guess()?;
+        }
         Ok(input)
     }
 
     /// The text, from its beginning. Only one reader at a time: they share a file position.
-    pub(super) fn read(&self) -> io::Result<File> {
+    pub(super) fn read(&self) -> Result<Box<dyn Read>, CommandError> {
+        self.decoded().map_err(self.unreadable())
+    }
+
+    /// Makes the error for a text that cannot be read, or is not what it should be.
+    pub(super) fn unreadable(&self) -> impl Fn(io::Error) -> CommandError + use<> {
+        let path = self.path.clone();
+        move |source| CommandError::File { path: path.clone(), source }
+    }
+
+    fn decoded(&self) -> io::Result<Box<dyn Read>> {
         let mut file = self.file.try_clone()?;
-        file.seek(SeekFrom::Start(self.start))?;
-        Ok(file)
+        file.rewind()?;
+        let mut bytes: Box<dyn Read> = match self.is_gzipped {
+            true => Box::new(MultiGzDecoder::new(BufReader::new(file))),
+            false => Box::new(file),
+        };
+        io::copy(&mut bytes.by_ref().take(self.mark), &mut io::sink())?;
+        Ok(if self.encoding == UTF_8 { bytes } else { Box::new(Transcoder::new(bytes, self.encoding)) })
+    }
+
+    /// The first bytes.
+    fn head(&self) -> Result<Vec<u8>, CommandError> {
+        let mut head = Vec::new();
+        self.read()?.take(HEAD).read_to_end(&mut head).map_err(self.unreadable())?;
+        Ok(head)
     }
 
     /// The format by the file's name, or else by its first bytes.
-    fn guess(&self, path: &Path) -> io::Result<Format> {
+    fn guess(&self) -> Result<Format, CommandError> {
+        let path = &self.path;
         let is_gz = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
         let name = if is_gz { path.file_stem().map(PathBuf::from) } else { Some(path.to_owned()) };
         let ending = name.and_then(|name| Some(name.extension()?.to_str()?.to_ascii_lowercase()));
         if matches!(ending.as_deref(), Some("csv" | "tsv" | "tab")) {
             return Ok(Format::Csv);
         }
-        let mut head = Vec::new();
-        self.read()?.take(HEAD).read_to_end(&mut head)?;
-        Ok(match (head.trim_ascii_start().first(), ending.as_deref()) {
+        Ok(match (self.head()?.trim_ascii_start().first(), ending.as_deref()) {
             (Some(b'['), _) => Format::Json,
             (Some(b'{') | None, _) | (_, Some("ndjson" | "jsonl" | "json")) => Format::Ndjson,
             (Some(_), _) => Format::Csv,
@@ -120,41 +136,85 @@ impl Input {
     }
 }
 
-/// The first bytes, and a reader of the whole file.
-fn peeked(mut reader: impl Read + 'static) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
-    let mut head = Vec::new();
-    reader.by_ref().take(HEAD).read_to_end(&mut head)?;
-    Ok((head.clone(), Box::new(io::Cursor::new(head).chain(reader))))
+/// A copy that can be read twice, removed when it is closed.
+fn copied(mut from: impl Read) -> io::Result<File> {
+    let mut copy = tempfile::tempfile()?;
+    io::copy(&mut from, &mut copy)?;
+    Ok(copy)
 }
 
-fn to_utf8(mut from: impl Read, encoding: &'static Encoding, to: impl Write) -> io::Result<()> {
-    let mut to = io::BufWriter::new(to);
-    let mut decoder = encoding.new_decoder_without_bom_handling();
-    let (mut read, mut decoded) = ([0; 16 * 1024], [0; 64 * 1024]);
-    loop {
-        let count = from.read(&mut read)?;
-        let mut left = &read[..count];
+/// Reads UTF-16 as UTF-8.
+struct Transcoder {
+    from: Box<dyn Read>,
+    encoding: &'static Encoding,
+    decoder: Decoder,
+    decoded: Cursor<String>,
+    is_at_end: bool,
+}
+
+impl Transcoder {
+    fn new(from: Box<dyn Read>, encoding: &'static Encoding) -> Self {
+        let decoder = encoding.new_decoder_without_bom_handling();
+        Self { from, encoding, decoder, decoded: Cursor::default(), is_at_end: false }
+    }
+}
+
+impl Read for Transcoder {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let (result, used, written) =
-                decoder.decode_to_utf8_without_replacement(left, &mut decoded, count == 0);
-            to.write_all(&decoded[..written])?;
-            left = &left[used..];
-            match result {
-                DecoderResult::InputEmpty => break,
-                DecoderResult::OutputFull => {}
-                DecoderResult::Malformed(..) => {
-                    return Err(io::Error::other(format!("it is not valid {}", encoding.name())));
-                }
+            let count = self.decoded.read(buffer)?;
+            if count > 0 || self.is_at_end || buffer.is_empty() {
+                return Ok(count);
             }
+            let mut bytes = [0; DECODED];
+            let count = self.from.read(&mut bytes)?;
+            self.is_at_end = count == 0;
+            // Three bytes of UTF-8 for each unit, and one that was left over from before.
+            let mut text = String::with_capacity(2 * DECODED + 16);
+            let (result, _) =
+                self.decoder.decode_to_string_without_replacement(&bytes[..count], &mut text, self.is_at_end);
+            if result != DecoderResult::InputEmpty {
+                return Err(io::Error::other(format!("it is not valid {}", self.encoding.name())));
+            }
+            self.decoded = Cursor::new(text);
         }
-        if count == 0 {
-            return to.flush();
+    }
+}
+
+/// The bytes of a text one by one, and the line on which the last one is.
+pub(super) struct Bytes<R> {
+    bytes: io::Bytes<BufReader<R>>,
+    last: Option<u8>,
+    line: u64,
+}
+
+impl<R: Read> Bytes<R> {
+    pub(super) fn new(from: R) -> Self {
+        Self { bytes: BufReader::new(from).bytes(), last: None, line: 1 }
+    }
+
+    /// The next byte; `None` at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<u8>> {
+        let next = self.bytes.next().transpose()?;
+        // What ends a line is on that line itself.
+        match (self.last, next) {
+            (Some(b'\r'), Some(b'\n')) => {}
+            (Some(b'\n' | b'\r'), _) => self.line += 1,
+            _ => {}
         }
+        self.last = next;
+        Ok(next)
+    }
+
+    pub(super) fn line(&self) -> u64 {
+        self.line
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn text(bytes: &[u8], name: &str) -> Result<(String, Format), String> {
@@ -165,7 +225,7 @@ mod tests {
         let mut text = String::new();
         for _ in 0..2 {
             text.clear();
-            input.read().unwrap().read_to_string(&mut text).unwrap();
+            input.read().unwrap().read_to_string(&mut text).map_err(|error| error.to_string())?;
         }
         Ok((text, input.format))
     }
@@ -204,6 +264,17 @@ mod tests {
         ] {
             let error = text(bytes, "some.csv").unwrap_err();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_many_buffers_is_decoded_as_one() {
+        let plain = "aü🎉\n".repeat(DECODED);
+        for shift in ["", "x"] {
+            let text_of = format!("{shift}{plain}");
+            let wide =
+                format!("\u{feff}{text_of}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+            assert!(text(&wide, "some.csv").unwrap().0 == text_of);
         }
     }
 

@@ -1,32 +1,20 @@
 //! The column map: a small TOML file that says which column of another system fills which field.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
 
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
-use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::Value;
-use tickets_domain::ticket::{FieldKind, GONE_FIELDS, TEXT_FIELDS, field_names};
+use tickets_domain::text::breaks_line;
+use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Error, JsonObject, Presets, Record, Timestamp, Violation};
 
+use super::date::{DateFormat, Dates, is_date};
+use super::rows::visible;
 use crate::error::CommandError;
-
-/// Whether a field is a date or a time.
-fn is_date(field: &str) -> bool {
-    may_be_a_day(field) || ["createdDate", "updatedDate", "deletedDate"].contains(&field)
-}
-
-/// Whether a field may be a date without a time.
-fn may_be_a_day(field: &str) -> bool {
-    TEXT_FIELDS.iter().any(|(name, kind)| *name == field && *kind == FieldKind::DateOrTime)
-}
-
-/// Formats of local times, tried if the map names no format.
-const LOCAL: [&str; 4] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
 
 /// The map as written in TOML.
 #[derive(Debug, Deserialize)]
@@ -57,6 +45,9 @@ struct FieldMap {
     empty: Option<Text>,
     /// The format of dates, as for `strftime`.
     format: Option<String>,
+    /// Whether line breaks and other control characters are replaced by a space.
+    #[serde(default)]
+    one_line: bool,
 }
 
 /// A text, or a number as a text.
@@ -78,8 +69,9 @@ impl From<Text> for String {
 
 /// A checked column map.
 pub(super) struct ColumnMap {
-    ignored: BTreeSet<String>,
-    zone: Tz,
+    /// The columns that fill fields, and those that are left out on purpose.
+    named: BTreeSet<String>,
+    dates: Dates,
     rules: Vec<Rule>,
 }
 
@@ -95,7 +87,8 @@ enum Origin {
         values: BTreeMap<String, String>,
         otherwise: Option<String>,
         empty: Option<String>,
-        format: Option<String>,
+        format: Option<DateFormat>,
+        one_line: bool,
     },
 }
 
@@ -106,11 +99,17 @@ pub(super) struct Losses {
     pub(super) columns: BTreeMap<Rc<str>, u64>,
     /// For each field: the rows whose value was replaced because the field does not accept it.
     pub(super) replaced: BTreeMap<&'static str, u64>,
+    /// For each field: the rows whose value was written on one line.
+    pub(super) one_line: BTreeMap<&'static str, u64>,
+    /// The rows in which every cell is empty.
+    pub(super) empty_rows: u64,
+    /// The rows that have fewer cells than the header.
+    pub(super) short_rows: u64,
 }
 
 /// The form in which names of columns and values are compared.
 fn folded(name: &str) -> String {
-    name.trim().to_lowercase()
+    visible(name).to_lowercase()
 }
 
 impl ColumnMap {
@@ -126,8 +125,7 @@ impl ColumnMap {
 
     fn parse(text: &str) -> Result<Self, String> {
         let file: MapFile = toml::from_str(text).map_err(|error| error.to_string())?;
-        let zone = file.zone.as_deref().unwrap_or("UTC");
-        let zone = zone.parse().map_err(|_| format!("zone: there is no time zone {zone}"))?;
+        let dates = Dates::in_zone(file.zone.as_deref().unwrap_or("UTC"))?;
         let known: Vec<&'static str> =
             field_names().chain(GONE_FIELDS).filter(|field| *field != "movedDate").collect();
         let rules = file.fields.into_iter().map(|(name, field)| {
@@ -137,8 +135,10 @@ impl ColumnMap {
             };
             field.rule(known).map_err(|reason| format!("fields.{known}: {reason}"))
         });
-        let ignored = file.ignore.iter().map(|name| folded(name)).collect();
-        Ok(Self { ignored, zone, rules: rules.collect::<Result<_, _>>()? })
+        let rules = rules.collect::<Result<Vec<_>, _>>()?;
+        let ignored = file.ignore.iter().map(|name| folded(name));
+        let named = rules.iter().filter_map(Rule::column).chain(ignored).collect();
+        Ok(Self { named, dates, rules })
     }
 
     /// Refuses a map whose columns the file does not have, and names them.
@@ -155,11 +155,11 @@ impl ColumnMap {
         Err(CommandError::Columns(format!(
             "the map names columns that the file does not have: {}; it has {}",
             missing.join(", "),
-            columns.join(", ")
+            listed(columns)
         )))
     }
 
-    /// The JSON of the ticket that a row's cells make.
+    /// The JSON of the ticket that a row's cells make. Cells of one column name are joined.
     ///
     /// # Errors
     /// If a date is not in the map's format.
@@ -170,21 +170,27 @@ impl ColumnMap {
         now: Timestamp,
         losses: &mut Losses,
     ) -> Result<String, Vec<Violation>> {
-        let by_name: BTreeMap<String, &str> =
-            cells.iter().map(|(name, cell)| (folded(name), cell.as_str())).collect();
+        let by_name = joined(cells);
         let mut members = serde_json::Map::new();
         let mut violations = Vec::new();
         for Rule { field, from } in &self.rules {
             let text = match from {
                 Origin::Constant(text) => text.clone(),
-                Origin::Column { name, values, otherwise, empty, format } => {
-                    let cell = by_name.get(&folded(name)).copied().unwrap_or_default();
+                Origin::Column { name, values, otherwise, empty, format, one_line } => {
+                    let cell = by_name.get(&folded(name)).map_or("", |(_, cell)| &**cell);
+                    let cell = match on_one_line(cell).filter(|_| *one_line) {
+                        Some(cell) => {
+                            *losses.one_line.entry(field).or_default() += 1;
+                            Cow::Owned(cell)
+                        }
+                        None => Cow::Borrowed(cell),
+                    };
                     if cell.trim().is_empty() {
                         empty.clone().unwrap_or_default()
                     } else {
-                        let mapped = values.get(&folded(cell)).map_or(cell, String::as_str);
+                        let mapped = values.get(&folded(&cell)).map_or(&*cell, String::as_str);
                         let text = if is_date(field) {
-                            self.date(field, mapped.trim(), format.as_deref())
+                            self.dates.read(field, mapped.trim(), format.as_ref())
                         } else {
                             Ok(mapped.to_owned())
                         };
@@ -211,48 +217,55 @@ impl ColumnMap {
                 members.insert((*field).to_owned(), member(field, &text));
             }
         }
-        let used: BTreeSet<String> = self.rules.iter().filter_map(Rule::column).collect();
-        for (name, cell) in cells {
-            let folded = folded(name);
-            if !cell.trim().is_empty() && !used.contains(&folded) && !self.ignored.contains(&folded) {
+        for (folded, (name, cell)) in &by_name {
+            if !cell.trim().is_empty() && !self.named.contains(folded) {
                 *losses.columns.entry(Rc::clone(name)).or_default() += 1;
             }
         }
         if violations.is_empty() { Ok(Value::from(members).to_string()) } else { Err(violations) }
     }
+}
 
-    /// A date or time in a format that the service accepts.
-    fn date(&self, field: &str, text: &str, format: Option<&str>) -> Result<String, String> {
-        let written = |format: &str| format!("must be written like {format}: {text:?}");
-        if let Some(format) = format {
-            if let Ok(time) = DateTime::parse_from_str(text, format) {
-                return Ok(time.to_rfc3339());
+/// The cells by the name of their column, with the name as it is first written. A system that has several values for a
+/// column repeats the column (Jira's `Labels`), so cells of one name are joined.
+fn joined(cells: &[(Rc<str>, String)]) -> BTreeMap<String, (&Rc<str>, Cow<'_, str>)> {
+    let mut by_name = BTreeMap::new();
+    for (name, cell) in cells {
+        match by_name.entry(folded(name)) {
+            btree_map::Entry::Vacant(entry) => {
+                entry.insert((name, Cow::Borrowed(cell.as_str())));
             }
-            if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
-                return self.local(time);
-            }
-            let day = NaiveDate::parse_from_str(text, format).map_err(|_| written(format))?;
-            return self.day(field, day);
-        }
-        if let Some(time) = LOCAL.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()) {
-            return self.local(time);
-        }
-        match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-            Ok(day) => self.day(field, day),
-            // Either it has a zone, or the service refuses it with a reason.
-            Err(_) => Ok(text.to_owned()),
+            btree_map::Entry::Occupied(mut entry) => match &mut entry.get_mut().1 {
+                _ if cell.trim().is_empty() => {}
+                before if before.trim().is_empty() => *before = cell.into(),
+                before => {
+                    let before = before.to_mut();
+                    before.push_str(", ");
+                    before.push_str(cell);
+                }
+            },
         }
     }
+    by_name
+}
 
-    fn day(&self, field: &str, day: NaiveDate) -> Result<String, String> {
-        if may_be_a_day(field) { Ok(day.to_string()) } else { self.local(day.and_time(NaiveTime::MIN)) }
-    }
+/// A text of several lines on one, for the fields that are one line; `None` if it is one already.
+fn on_one_line(text: &str) -> Option<String> {
+    text.trim().contains(breaks_line).then(|| {
+        let parts = text.split(breaks_line).map(str::trim).filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join(" ")
+    })
+}
 
-    fn local(&self, time: NaiveDateTime) -> Result<String, String> {
-        match self.zone.from_local_datetime(&time) {
-            MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => Ok(time.to_rfc3339()),
-            MappedLocalTime::None => Err(format!("there was no {time} in {}", self.zone)),
-        }
+/// The most names of columns in a message.
+const MOST_LISTED: usize = 50;
+
+/// The names of columns for a message.
+pub(super) fn listed(names: &[impl AsRef<str>]) -> String {
+    let first = names.iter().take(MOST_LISTED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST_LISTED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 
@@ -267,34 +280,48 @@ impl Rule {
 
 impl FieldMap {
     fn rule(self, field: &'static str) -> Result<Rule, String> {
-        let Self { column, constant, values, otherwise, empty, format } = self;
-        if let Some(format) = &format {
-            if !is_date(field) {
-                return Err("is no date; format does not belong to it".into());
-            }
-            if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) {
-                return Err(format!("the format {format:?} is not understood"));
-            }
+        let Self { column, constant, values, otherwise, empty, format, one_line } = self;
+        if format.is_some() && !is_date(field) {
+            return Err("is no date; format does not belong to it".into());
         }
+        let format = format.as_deref().map(DateFormat::new).transpose()?;
         let from = match (column, constant) {
             (Some(name), None) => Origin::Column {
                 name,
-                values: values.into_iter().map(|(value, text)| (folded(&value), text.into())).collect(),
+                values: replacements(values)?,
                 otherwise: otherwise.map(Text::into),
                 empty: empty.map(Text::into),
                 format,
+                one_line,
             },
             (None, Some(text))
-                if values.is_empty() && otherwise.is_none() && empty.is_none() && format.is_none() =>
+                if values.is_empty()
+                    && otherwise.is_none()
+                    && empty.is_none()
+                    && format.is_none()
+                    && !one_line =>
             {
                 Origin::Constant(text.into())
             }
-            (None, Some(_)) => return Err("values, otherwise, empty and format belong to a column".into()),
+            (None, Some(_)) => {
+                return Err("values, otherwise, empty, format and one_line belong to a column".into());
+            }
             (Some(_), Some(_)) => return Err("has a column and a constant; it needs one of them".into()),
             (None, None) => return Err("needs a column or a constant".into()),
         };
         Ok(Rule { field, from })
     }
+}
+
+/// The replacements of values, by the form in which values are compared.
+fn replacements(values: BTreeMap<String, Text>) -> Result<BTreeMap<String, String>, String> {
+    let mut replacements = BTreeMap::new();
+    for (value, text) in values {
+        if replacements.insert(folded(&value), text.into()).is_some() {
+            return Err(format!("values has {value:?} twice; values are compared without case"));
+        }
+    }
+    Ok(replacements)
 }
 
 /// A text as the field's JSON value.
@@ -385,11 +412,56 @@ mod tests {
     }
 
     #[test]
+    fn a_text_of_several_lines_is_put_on_one_where_the_map_says_so_and_counted() {
+        let map = "[fields]\nsubject = { column = \"S\", one_line = true }\nusers = { column = \"S\" }";
+        let (made, losses) = apply(map, &[("S", " wrong \r\n\r\n\tkey\u{2028}again\n")]);
+        let made = made.unwrap();
+        assert_eq!(made["subject"], "wrong key again");
+        assert_eq!(made["users"], " wrong \r\n\r\n\tkey\u{2028}again\n");
+        assert_eq!(losses.one_line.into_iter().collect::<Vec<_>>(), [("subject", 1)]);
+        let (made, losses) = apply(map, &[("S", "wrong  key\n")]);
+        assert_eq!((&made.unwrap()["subject"], losses.one_line.len()), (&Value::from("wrong  key\n"), 0));
+    }
+
+    #[test]
     fn a_date_that_is_written_otherwise_or_never_was_is_refused() {
         let (refused, _) = apply(MAP, &[("Due", "12/31/2024"), ("Made", "2024-03-31 02:30")]);
         let refused = refused.unwrap_err();
         assert_eq!(refused[0].detail, "there was no 2024-03-31 02:30:00 in Europe/Berlin");
         assert!(refused[1].detail.starts_with("must be written like %d.%m.%Y"), "{refused:?}");
+    }
+
+    #[test]
+    fn cells_of_one_column_name_are_joined_and_counted_once() {
+        let map = r#"
+            ignore = ["comment"]
+            [fields]
+            subject = { column = "Labels" }
+            createdDate = { column = "Made" }
+        "#;
+        let cells = [
+            ("Labels", " "),
+            ("labels", "a"),
+            ("Labels", ""),
+            (" LABELS\u{200b}", "b, c"),
+            ("Made", "2024-01-01"),
+            ("Made", ""),
+            ("Comment", "x"),
+            ("Comment", "y"),
+            ("Brand", "x"),
+            ("brand", "y"),
+        ];
+        let (ticket, losses) = apply(map, &cells);
+        let expected = serde_json::json!({"subject": "a, b, c", "createdDate": "2024-01-01T00:00:00+00:00"});
+        assert_eq!(ticket.unwrap(), expected);
+        assert_eq!(losses.columns.into_iter().collect::<Vec<_>>(), [("Brand".into(), 1)]);
+    }
+
+    #[test]
+    fn a_message_lists_only_so_many_columns() {
+        let names = |count: usize| vec!["a"; count];
+        assert!(listed(&names(MOST_LISTED)).ends_with(", a, a"));
+        assert!(listed(&names(MOST_LISTED + 1)).ends_with(", a, a and 1 more"));
     }
 
     #[test]
@@ -406,6 +478,14 @@ mod tests {
             ("[fields]\nsubject = { column = \"a\", format = \"%Y\" }", "is no date"),
             ("[fields]\ncreatedDate = { column = \"a\", format = \"%Q\" }", "is not understood"),
             ("[fields]\nstatus = { column = \"a\", values = { x = true } }", "a text or a whole number"),
+            (
+                "[fields]\nstatus = { column = \"a\", values = { x = \"b\", X = \"c\" } }",
+                "values has \"x\" twice",
+            ),
+            (
+                "[fields]\ncreatedDate = { column = \"a\", format = \"%d.%m. %H:%M\" }",
+                "fields.createdDate: the format \"%d.%m. %H:%M\" does not say a whole date",
+            ),
         ] {
             let error = ColumnMap::parse(map).err().unwrap();
             assert!(error.contains(says), "{map}: {error}");

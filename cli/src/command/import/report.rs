@@ -8,6 +8,9 @@ use crate::output::{note, sanitize};
 /// The most messages printed; further ones are only counted.
 const MOST: u64 = 100;
 
+/// In place of a field's name, where a whole row is refused.
+pub(super) const ROW: &str = "";
+
 /// Prints messages, and counts the rows that are refused.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -22,8 +25,8 @@ impl Report {
         for Violation { field, detail } in violations {
             self.messages += 1;
             if self.messages <= MOST {
-                let text = format!("line {line}: {}: {}", sanitize(field), sanitize(detail));
-                progress.suspend(|| note(text));
+                let field = if field == ROW { String::new() } else { format!("{}: ", sanitize(field)) };
+                progress.suspend(|| note(format!("line {line}: {field}{}", sanitize(detail))));
             }
         }
     }

@@ -1,16 +1,14 @@
-//! The rows of a file, each with the line it begins on.
+//! The rows of a file, each with the line it begins on. Of a row only as much is kept as is allowed.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tickets_domain::{Violation, json};
 
-use super::input::{Format, Input};
+use super::csv::{Fault, MAX_CELLS, MAX_ROW, Reader, Record};
+use super::input::{Bytes, Format, Input};
+use super::report::ROW;
 use crate::error::CommandError;
 
 pub(super) enum Content {
@@ -32,274 +30,406 @@ pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, CommandError>>>;
 
 /// The rows of a file, and its column names if it has a header.
 pub(super) fn rows(input: &Input, delimiter: Option<u8>) -> Result<(Rows, Option<Columns>), CommandError> {
-    let file = input.read()?;
-    Ok(match input.format {
-        Format::Ndjson => (Box::new(ndjson(file)), None),
-        Format::Json => (Box::new(array(file)?), None),
+    let unreadable = input.unreadable();
+    let (rows, columns): (Box<dyn Iterator<Item = io::Result<Row>>>, _) = match input.format {
+        Format::Ndjson => (Box::new(ndjson(BufReader::new(input.read()?))), None),
+        Format::Json => (Box::new(Elements::new(input.read()?)), None),
         Format::Csv => {
-            let delimiter = match delimiter {
-                Some(delimiter) => delimiter,
-                None => detect(input.read()?)?,
-            };
-            let (rows, columns) = csv(input.read()?, delimiter)?;
-            (rows, Some(columns))
+            let dialect = Dialect::of(input.read()?, delimiter).map_err(&unreadable)?;
+            let (header, rows) = csv(input.read()?, dialect).map_err(&unreadable)?;
+            let columns = header.map_err(CommandError::Columns)?;
+            (Box::new(rows), Some(columns))
         }
-    })
+    };
+    Ok((Box::new(rows.map(move |row| row.map_err(&unreadable))), columns))
+}
+
+fn refused(line: u64, fault: impl ToString) -> Row {
+    Row { line, content: Err(Violation::new(ROW, fault)) }
+}
+
+/// A row of JSON.
+fn json_row(line: u64, bytes: Vec<u8>) -> Row {
+    match String::from_utf8(bytes) {
+        Ok(text) => Row { line, content: Ok(Content::Json(text.trim().to_owned())) },
+        Err(error) => refused(line, Fault::from(error.utf8_error())),
+    }
 }
 
 /// NDJSON, without blank lines.
-fn ndjson(file: File) -> impl Iterator<Item = Result<Row, CommandError>> {
-    let lines = BufReader::new(file).split(b'\n').zip(1..);
-    lines.filter_map(|(bytes, line)| match bytes {
-        Err(error) => Some(Err(error.into())),
-        Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => None,
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes).map_err(not_utf8);
-            Some(Ok(Row { line, content: text.map(|text| Content::Json(text.trim().to_owned())) }))
-        }
-    })
-}
-
-fn not_utf8(error: impl ToString) -> Violation {
-    Violation::new("line", format!("is not UTF-8: {}; save the file as UTF-8", error.to_string()))
-}
-
-/// The objects of a JSON array. The array is read as a whole.
-fn array(mut file: File) -> Result<impl Iterator<Item = Result<Row, CommandError>>, CommandError> {
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    let values: Vec<&RawValue> = serde_json::from_str(&text)
-        .map_err(|error| CommandError::Io(io::Error::other(format!("not a JSON array: {error}"))))?;
-    let (mut line, mut counted) = (1, 0);
-    let mut rows = Vec::with_capacity(values.len());
-    for value in values {
-        // A raw value borrows from the text, so its address gives its line.
-        let at = value.get().as_ptr() as usize - text.as_ptr() as usize;
-        line += text[counted..at].bytes().filter(|byte| *byte == b'\n').count() as u64;
-        counted = at;
-        rows.push(Ok(Row { line, content: Ok(Content::Json(value.get().to_owned())) }));
-    }
-    Ok(rows.into_iter())
-}
-
-/// The delimiter that occurs most often in the header, outside quotes: comma, semicolon or tab.
-fn detect(file: File) -> io::Result<u8> {
-    let (mut counts, mut quoted) = ([(b',', 0), (b';', 0), (b'\t', 0)], false);
-    for byte in BufReader::new(file).bytes() {
-        match byte? {
-            b'"' => quoted = !quoted,
-            b'\n' | b'\r' if !quoted => break,
-            byte if !quoted => {
-                counts.iter_mut().filter(|(of, _)| *of == byte).for_each(|(_, count)| *count += 1)
+fn ndjson(mut text: impl BufRead) -> impl Iterator<Item = io::Result<Row>> {
+    let mut lines = 0;
+    let mut next = move || -> io::Result<Option<Row>> {
+        loop {
+            let mut bytes = Vec::new();
+            if text.by_ref().take(MAX_ROW as u64 + 1).read_until(b'\n', &mut bytes)? == 0 {
+                return Ok(None);
             }
-            _ => {}
+            lines += 1;
+            if bytes.len() > MAX_ROW && !bytes.ends_with(b"\n") {
+                text.skip_until(b'\n')?;
+                return Ok(Some(refused(lines, Fault::TooLong)));
+            }
+            if !bytes.iter().all(u8::is_ascii_whitespace) {
+                return Ok(Some(json_row(lines, bytes)));
+            }
+        }
+    };
+    std::iter::from_fn(move || next().transpose())
+}
+
+/// The elements of a JSON array. Only its commas and brackets are looked at here: each element is parsed later, as a
+/// line of NDJSON is.
+struct Elements<R> {
+    bytes: Bytes<R>,
+    part: Part,
+}
+
+/// What comes next in an array.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Begin,
+    /// The first element, or the end.
+    First,
+    Element,
+    End,
+}
+
+impl<R: Read> Elements<R> {
+    fn new(text: R) -> Self {
+        Self { bytes: Bytes::new(text), part: Part::Begin }
+    }
+
+    /// The next byte that is no white space; `None` at the end.
+    fn next_visible(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            match self.bytes.next()? {
+                Some(byte) if byte.is_ascii_whitespace() => {}
+                next => return Ok(next),
+            }
         }
     }
-    // `rev`, because `max_by_key` returns the last of equals.
-    Ok(counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(delimiter, _)| delimiter))
-}
 
-/// Finds the line of a byte offset. Holds the starts of lines with text that were read but not asked for yet.
-///
-/// The `csv` crate counts lines too, but after `\r\n` or an empty line it reports the line on which the row
-/// before ended.
-#[derive(Default)]
-struct LineStarts {
-    starts: VecDeque<(u64, u64)>,
-    /// Bytes read and lines begun so far.
-    read: u64,
-    lines: u64,
-    at_start: bool,
-}
+    fn no_array(&self, why: &str) -> io::Error {
+        io::Error::other(format!("not a JSON array: {why} on line {}", self.bytes.line()))
+    }
 
-impl LineStarts {
-    fn note(&mut self, bytes: &[u8]) {
-        if self.lines == 0 {
-            (self.lines, self.at_start) = (1, true);
+    fn row(&mut self) -> io::Result<Option<Row>> {
+        if self.part == Part::Begin {
+            if self.next_visible()? != Some(b'[') {
+                return Err(self.no_array("it does not begin with ["));
+            }
+            self.part = Part::First;
         }
-        for (byte, at) in bytes.iter().zip(self.read..) {
+        if self.part == Part::End {
+            return match self.next_visible()? {
+                None => Ok(None),
+                Some(_) => Err(self.no_array("something follows its end")),
+            };
+        }
+        let mut next = self.next_visible()?;
+        let line = self.bytes.line();
+        if next == Some(b']') && self.part == Part::First {
+            self.part = Part::End;
+            return self.row();
+        }
+        let mut element = Vec::new();
+        let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+        loop {
+            let Some(byte) = next else { return Err(self.no_array("it ends too early")) };
             match byte {
-                b'\n' => (self.lines, self.at_start) = (self.lines + 1, true),
-                b'\r' => {}
-                _ if self.at_start => {
-                    self.starts.push_back((at, self.lines));
-                    self.at_start = false;
+                b',' | b']' if depth == 0 && !is_text => {
+                    self.part = if byte == b',' { Part::Element } else { Part::End };
+                    break;
                 }
+                _ if is_escaped => is_escaped = false,
+                b'\\' if is_text => is_escaped = true,
+                b'"' => is_text = !is_text,
+                b'[' | b'{' if !is_text => depth += 1,
+                b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
                 _ => {}
             }
+            // One more than is allowed tells that it is too long.
+            if element.len() <= MAX_ROW {
+                element.push(byte);
+            }
+            next = self.bytes.next()?;
         }
-        self.read += bytes.len() as u64;
-    }
-
-    /// The line of the first text at or after a byte offset. Calls must be in ascending order.
-    fn line_at(&mut self, byte: u64) -> u64 {
-        while self.starts.front().is_some_and(|(at, _)| *at < byte) {
-            self.starts.pop_front();
-        }
-        self.starts.front().map_or(self.lines, |(_, line)| *line)
+        Ok(Some(if element.len() > MAX_ROW {
+            refused(line, Fault::TooLong)
+        } else {
+            json_row(line, element)
+        }))
     }
 }
 
-/// A reader that records where lines begin.
-struct Noting(File, Rc<RefCell<LineStarts>>);
+impl<R: Read> Iterator for Elements<R> {
+    type Item = io::Result<Row>;
 
-impl Read for Noting {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.read(buffer)?;
-        self.1.borrow_mut().note(&buffer[..count]);
-        Ok(count)
+    fn next(&mut self) -> Option<Self::Item> {
+        self.row().transpose()
     }
 }
 
-/// The rows of a CSV file, with the column names of its header.
-fn csv(file: File, delimiter: u8) -> Result<(Rows, Columns), CommandError> {
-    let starts = Rc::new(RefCell::new(LineStarts::default()));
-    let noting = Noting(file, Rc::clone(&starts));
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(noting);
-    let columns: Columns = reader.headers()?.iter().map(|name| name.trim().into()).collect();
-    for (at, name) in columns.iter().enumerate() {
-        if !name.is_empty() && columns[..at].contains(name) {
-            return Err(CommandError::Columns(format!("the column {name} is there twice")));
+/// How a CSV file is written.
+#[derive(Debug, PartialEq, Eq)]
+struct Dialect {
+    delimiter: u8,
+    /// Whether its first line only names the delimiter, for Excel: `sep=;`.
+    has_sep: bool,
+}
+
+impl Dialect {
+    /// The dialect of a text, with the delimiter that is given or named, or else the one that occurs most often in
+    /// the header, outside quotes: comma, semicolon or tab.
+    fn of(text: impl Read, given: Option<u8>) -> io::Result<Self> {
+        let (mut line, mut is_quoted) = (Vec::new(), false);
+        let mut bytes = BufReader::new(text).take(MAX_ROW as u64).bytes();
+        while let Some(byte) = bytes.next().transpose()? {
+            match byte {
+                b'\n' | b'\r' if line.is_empty() => {}
+                b'\n' | b'\r' if !is_quoted => break,
+                byte => {
+                    is_quoted ^= byte == b'"';
+                    line.push(byte);
+                }
+            }
         }
-    }
-    let names = columns.clone();
-    let rows = reader.into_records().map(move |record| {
-        let line_of = |position: Option<&csv::Position>| {
-            position.map_or(0, |position| starts.borrow_mut().line_at(position.byte()))
+        let unquoted = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(&line);
+        if let [name @ .., b'=', named] = unquoted
+            && name.eq_ignore_ascii_case(b"sep")
+        {
+            return Ok(Self { delimiter: given.unwrap_or(*named), has_sep: true });
+        }
+        let count = |delimiter: u8| {
+            let (mut count, mut is_quoted) = (0_u64, false);
+            for byte in &line {
+                is_quoted ^= *byte == b'"';
+                count += u64::from(*byte == delimiter && !is_quoted);
+            }
+            count
         };
-        match record {
-            Ok(record) => {
-                let line = line_of(record.position());
-                let cells = names.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
-                Ok(Row { line, content: Ok(Content::Cells(cells)) })
-            }
-            Err(error) => {
-                let line = line_of(error.position());
-                let violation = match error.kind() {
-                    csv::ErrorKind::Io(_) => return Err(error.into()),
-                    csv::ErrorKind::Utf8 { err, .. } => not_utf8(err),
-                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                        Violation::new("line", format!("has {len} cells, but the header has {expected_len}"))
-                    }
-                    _ => Violation::new("line", &error),
-                };
-                Ok(Row { line, content: Err(violation) })
-            }
+        // `rev`, because `max_by_key` returns the last of equals.
+        let frequent = [b',', b';', b'\t'].into_iter().rev().max_by_key(|delimiter| count(*delimiter));
+        Ok(Self { delimiter: given.or(frequent).unwrap_or(b','), has_sep: false })
+    }
+}
+
+/// The names of a CSV file's columns, or why there are none, and its rows. A row may have fewer cells than the header:
+/// spreadsheets leave out delimiters at the end of a line.
+fn csv(
+    text: impl Read,
+    dialect: Dialect,
+) -> io::Result<(Result<Columns, String>, impl Iterator<Item = io::Result<Row>>)> {
+    let mut reader = Reader::new(text, dialect.delimiter);
+    if dialect.has_sep {
+        reader.skip_line()?;
+    }
+    let header = match reader.record()? {
+        Some(Record { line, cells }) => cells.map_err(|fault| format!("line {line}: {fault}")),
+        None => Err("the file is empty; CSV begins with the names of its columns".to_owned()),
+    };
+    let columns: Result<Columns, String> =
+        header.map(|names| (1..).zip(&names).map(|(at, name)| column_name(name, at)).collect());
+    let names: Columns = columns.clone().unwrap_or_default();
+    let row = move |Record { line, cells }: Record| match cells {
+        Ok(cells) if cells.iter().skip(names.len()).all(String::is_empty) => {
+            Row { line, content: Ok(Content::Cells(names.iter().cloned().zip(cells).collect())) }
         }
-    });
-    Ok((Box::new(rows), columns))
+        Ok(cells) => refused(line, format!("has {} cells, but the header has {}", cells.len(), names.len())),
+        Err(fault) => refused(line, fault),
+    };
+    let records = std::iter::from_fn(move || reader.record().transpose());
+    Ok((columns, records.map(move |record| record.map(&row))))
+}
+
+/// The name of a column without what nobody sees; `unnamed column 2` if nothing is left.
+fn column_name(written: &str, at: usize) -> Rc<str> {
+    let name = visible(written);
+    if name.is_empty() { format!("unnamed column {at}").into() } else { name.into() }
+}
+
+/// A name without white space around it, and without characters of no width (a copied header often has some).
+pub(super) fn visible(name: &str) -> String {
+    let is_seen = |c: &char| !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
+    name.chars().filter(is_seen).collect::<String>().trim().to_owned()
 }
 
 /// The cells of a JSON object. A member of an inner object is named `outer.inner`; the texts of an array are
 /// joined.
 ///
 /// # Errors
-/// If it is not a JSON object.
+/// If it is not a JSON object, or if its cells and their names would be larger than a row may be.
 pub(super) fn flattened(json: &str) -> Result<Vec<(Rc<str>, String)>, Violation> {
-    fn add(cells: &mut Vec<(Rc<str>, String)>, name: &str, value: Value) {
-        let text = match value {
-            Value::Null => String::new(),
-            Value::String(text) => text,
-            Value::Object(members) => {
-                for (inner, value) in members {
-                    add(cells, &format!("{name}.{inner}"), value);
+    #[derive(Default)]
+    struct Cells {
+        cells: Vec<(Rc<str>, String)>,
+        size: usize,
+    }
+
+    impl Cells {
+        fn add(&mut self, name: &str, value: Value) -> Result<(), Fault> {
+            let text = match value {
+                Value::Null => String::new(),
+                Value::String(text) => text,
+                Value::Object(members) => {
+                    return members
+                        .into_iter()
+                        .try_for_each(|(inner, value)| self.add(&format!("{name}.{inner}"), value));
                 }
-                return;
+                Value::Array(values)
+                    if values.iter().all(|value| !value.is_object() && !value.is_array()) =>
+                {
+                    let texts = values.into_iter().map(|value| match value {
+                        Value::String(text) => text,
+                        other => other.to_string(),
+                    });
+                    texts.collect::<Vec<_>>().join(", ")
+                }
+                other => other.to_string(),
+            };
+            // Each member of an inner object repeats the names of the outer ones.
+            self.size += name.len() + text.len();
+            if self.size > MAX_ROW {
+                return Err(Fault::TooLong);
             }
-            Value::Array(values) if values.iter().all(|value| !value.is_object() && !value.is_array()) => {
-                let texts = values.into_iter().map(|value| match value {
-                    Value::String(text) => text,
-                    other => other.to_string(),
-                });
-                texts.collect::<Vec<_>>().join(", ")
+            if self.cells.len() == MAX_CELLS {
+                return Err(Fault::TooManyCells);
             }
-            other => other.to_string(),
-        };
-        cells.push((name.into(), text));
+            self.cells.push((name.into(), text));
+            Ok(())
+        }
     }
+
     let members = json::object(json.as_bytes())
-        .map_err(|error| Violation::new("line", format!("is not a JSON object: {error}")))?;
-    let mut cells = Vec::new();
+        .map_err(|error| Violation::new(ROW, format!("cannot be read as a JSON object: {error}")))?;
+    let mut cells = Cells::default();
     for (name, value) in members {
-        add(&mut cells, name.trim(), value);
+        cells.add(name.trim(), value).map_err(|fault| Violation::new(ROW, fault))?;
     }
-    Ok(cells)
+    Ok(cells.cells)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek, Write};
-
     use super::*;
 
-    fn file(text: &str) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        file.rewind().unwrap();
-        file
+    fn dialect(text: &str, given: Option<u8>) -> (u8, bool) {
+        let Dialect { delimiter, has_sep } = Dialect::of(text.as_bytes(), given).unwrap();
+        (delimiter, has_sep)
     }
 
-    fn lines(text: &str) -> Vec<(u64, String)> {
-        let (rows, _) = csv(file(text), b',').unwrap();
-        let shown = |row: Row| match row.content {
+    /// The columns, or why there are none, and each row's line and cells, or why it is refused.
+    fn csv_rows(text: &str) -> (Result<Columns, String>, Vec<(u64, String)>) {
+        let (columns, rows) = csv(text.as_bytes(), Dialect::of(text.as_bytes(), None).unwrap()).unwrap();
+        (columns, rows.map(|row| shown(row.unwrap())).collect())
+    }
+
+    fn shown(row: Row) -> (u64, String) {
+        let text = match row.content {
             Ok(Content::Cells(cells)) => {
-                cells.into_iter().map(|(_, cell)| cell).collect::<Vec<_>>().join("|")
+                cells.into_iter().map(|(name, cell)| format!("{name}={cell}")).collect::<Vec<_>>().join("|")
             }
             Ok(Content::Json(json)) => json,
             Err(violation) => violation.detail,
         };
-        rows.map(|row| row.unwrap()).map(|row| (row.line, shown(row))).collect()
+        (row.line, text)
     }
 
     #[test]
-    fn a_row_is_on_the_line_it_begins_on_whatever_ends_lines() {
-        for end in ["\n", "\r\n"] {
-            let text = ["a,b", "1,x", "", "2,\"two", "lines, and \"\"more\"\"", "\"", "3,y,z", "", "", "4,w"]
-                .join(end);
-            let expected = [
-                (2, "1|x".to_owned()),
-                (4, format!("2|two{end}lines, and \"more\"{end}")),
-                (7, "has 3 cells, but the header has 2".to_owned()),
-                (10, "4|w".to_owned()),
-            ];
-            assert_eq!(lines(&text), expected);
-            assert_eq!(
-                lines(&format!("{end}{text}{end}{end}")).iter().map(|(line, _)| *line).collect::<Vec<_>>(),
-                [3, 5, 8, 11]
-            );
-        }
-    }
-
-    #[test]
-    fn lines_are_counted_right_over_the_reader_s_buffer() {
-        let text = format!("a,b\r\n{}", "1,\"x\r\n\r\ny\"\r\n\r\n".repeat(20_000));
-        for (at, (line, _)) in lines(&text).into_iter().enumerate() {
-            assert_eq!(line, 2 + 4 * at as u64);
-        }
-    }
-
-    #[test]
-    fn the_delimiter_is_what_the_header_has_most_of() {
+    fn the_delimiter_is_the_one_named_or_what_the_header_has_most_of() {
         for (header, delimiter) in [
             ("a,b,c", b','),
             ("a;b", b';'),
-            ("a\tb\tc,d", b'\t'),
-            ("\"a,b,c\";d\n,,,", b';'),
+            ("\na\tb\tc,d\n;;;;", b'\t'),
+            ("\"a,b,\nc\";d\n,,,", b';'),
             ("a", b','),
             ("", b','),
         ] {
-            assert_eq!(detect(file(header)).unwrap(), delimiter, "{header}");
+            assert_eq!(dialect(header, None), (delimiter, false), "{header}");
+            assert_eq!(dialect(header, Some(b'|')), (b'|', false), "{header}");
+        }
+        for (line, delimiter) in
+            [("sep=;", b';'), ("SEP=,", b','), ("sep=\t", b'\t'), ("\"sep=;\"", b';'), ("sep=|", b'|')]
+        {
+            assert_eq!(dialect(&format!("{line}\r\na,b,c\r\n"), None), (delimiter, true), "{line}");
+        }
+        assert_eq!(dialect("sep=;\na|b", Some(b'|')), (b'|', true));
+        assert_eq!(dialect("sep=;;\na", None), (b';', false));
+    }
+
+    #[test]
+    fn a_row_may_leave_out_empty_cells_at_its_end_and_have_more_of_them() {
+        let (columns, rows) = csv_rows("sep=;\r\na;b;c\r\n1\r\n1;2;3;;\r\n;;\r\n\r\n1;2;3;;x\r\n");
+        assert_eq!(columns.unwrap().len(), 3);
+        let expected =
+            [(3, "a=1"), (4, "a=1|b=2|c=3"), (5, "a=|b=|c="), (7, "has 5 cells, but the header has 3")];
+        assert_eq!(rows, expected.map(|(line, row)| (line, row.to_owned())));
+    }
+
+    #[test]
+    fn a_column_s_name_is_what_people_see_of_it() {
+        let (columns, rows) = csv_rows(" a\u{200b} ,\u{feff}b,,\"c\nd\"\n1,2,3,4\n");
+        let names: Vec<String> = columns.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a", "b", "unnamed column 3", "c\nd"]);
+        assert_eq!(rows, [(3, "a=1|b=2|unnamed column 3=3|c\nd=4".to_owned())]);
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_refused() {
+        for empty in ["", "\n\r\n", "sep=;\n"] {
+            assert!(csv_rows(empty).0.unwrap_err().starts_with("the file is empty"), "{empty:?}");
+        }
+        assert_eq!(
+            csv_rows("a,\"b\n1,2").0.unwrap_err(),
+            "line 1: the quote that opens on line 1 is never closed"
+        );
+    }
+
+    #[test]
+    fn a_line_of_ndjson_is_kept_up_to_the_most_bytes() {
+        let most = "1".repeat(MAX_ROW);
+        let text = format!("{most}\n{most}1\n\n \t\r\n2 \r\n{most}1");
+        let rows: Vec<_> = ndjson(text.as_bytes()).map(|row| shown(row.unwrap())).collect();
+        let too_long = Fault::TooLong.to_string();
+        assert_eq!(rows, [(1, most), (2, too_long.clone()), (5, "2".into()), (6, too_long)]);
+    }
+
+    fn elements(text: &str) -> Result<Vec<(u64, String)>, String> {
+        let rows = Elements::new(text.as_bytes());
+        rows.map(|row| row.map(shown)).collect::<Result<_, _>>().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn elements_of_an_array_are_on_their_lines() {
+        let expected =
+            |rows: &[(u64, &str)]| Ok(rows.iter().map(|(line, text)| (*line, (*text).into())).collect());
+        let text = "\n[\n{\"a\":\n1},\n\n  {\"b\": \"]\\\"},{\\\\\"}, [{},[1]] ,7\n]\n";
+        let rows = [(3, "{\"a\":\n1}"), (6, r#"{"b": "]\"},{\\"}"#), (6, "[{},[1]]"), (6, "7")];
+        assert_eq!(elements(text), expected(&rows));
+        assert_eq!(elements(" [ ] "), expected(&[]));
+        // What is no value stays for the one who parses it.
+        assert_eq!(elements("[{} {},\n]"), expected(&[(1, "{} {}"), (2, "")]));
+    }
+
+    #[test]
+    fn what_is_no_array_is_refused_by_line() {
+        for (text, why) in [
+            ("", "it does not begin with [ on line 1"),
+            ("{}", "it does not begin with [ on line 1"),
+            ("[{}\n", "it ends too early on line 2"),
+            ("[{}, \"]", "it ends too early on line 1"),
+            ("[{}]\n\n]", "something follows its end on line 3"),
+        ] {
+            assert_eq!(elements(text).unwrap_err(), format!("not a JSON array: {why}"), "{text}");
         }
     }
 
     #[test]
-    fn objects_of_an_array_are_on_their_lines() {
-        let rows: Vec<Row> = array(file("[\n{\"a\":\n1},\n\n  {\"b\": \"]\\n\"}, {}]\n"))
-            .unwrap()
-            .map(|row| row.unwrap())
-            .collect();
-        assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 5, 5]);
-        assert!(array(file("[{}")).is_err() && array(file("{}")).is_err());
+    fn an_element_is_kept_up_to_the_most_bytes() {
+        let most = "1".repeat(MAX_ROW);
+        let rows = elements(&format!("[{most},{most}1,2]")).unwrap();
+        assert_eq!(rows, [(1, most), (1, Fault::TooLong.to_string()), (1, "2".into())]);
     }
 
     #[test]
@@ -317,5 +447,15 @@ mod tests {
             ("via.source.from", ""),
         ];
         assert_eq!(cells, expected.map(|(name, cell)| (name.to_owned(), cell.to_owned())));
+    }
+
+    #[test]
+    fn names_that_are_repeated_for_each_inner_member_count() {
+        let members = |count: usize| (0..count).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",");
+        assert_eq!(flattened(&format!("{{{}}}", members(MAX_CELLS))).unwrap().len(), MAX_CELLS);
+        let many = flattened(&format!("{{{}}}", members(MAX_CELLS + 1))).unwrap_err();
+        assert_eq!(many.detail, Fault::TooManyCells.to_string());
+        let long = format!("{{\"{}\":{{{}}}}}", "x".repeat(MAX_ROW / 2), members(3));
+        assert_eq!(flattened(&long).unwrap_err().detail, Fault::TooLong.to_string());
     }
 }

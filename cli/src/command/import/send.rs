@@ -17,7 +17,7 @@ use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::{Timestamp, Violation};
 use tickets_http::request::MAX_BODY;
 
-use super::report::Report;
+use super::report::{ROW, Report};
 use crate::client::{Client, ClientError};
 use crate::error::CommandError;
 
@@ -123,11 +123,11 @@ pub(super) async fn send(
                 // Compared with this machine's clock: the count only informs people.
                 Ok(created) if created < began => sent.replayed += 1,
                 Ok(_) => sent.new += 1,
-                Err(ClientError::Refused { status, violations, detail, problem: _ })
+                Err(ClientError::Refused { status, violations, detail })
                     if matches!(status.as_u16(), 400 | 413 | 422) =>
                 {
                     let said =
-                        if violations.is_empty() { vec![Violation::new("line", detail)] } else { violations };
+                        if violations.is_empty() { vec![Violation::new(ROW, detail)] } else { violations };
                     report.refuse(line, &said, progress);
                 }
                 Err(error) => return Err(error.into()),

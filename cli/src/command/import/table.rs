@@ -171,6 +171,8 @@ fn is_temporary(error: &Error) -> bool {
         | Error::OtherCustomer(_)
         | Error::NotFound
         | Error::VersionMismatch
+        | Error::UnusableTag(_)
+        | Error::VersionExcluded
         | Error::IdempotencyKeyReused
         | Error::IdempotencyKeyInUse
         | Error::Internal(_) => false,

@@ -9,6 +9,7 @@ use tickets_domain::preset::Preset;
 /// A parameter of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parameter {
+    Id,
     IdAfter,
     CreatedSince,
     UpdatedSince,
@@ -47,6 +48,8 @@ pub enum Value {
     Flag,
     /// `true` or `false`; absent means both.
     TrueOrFalse,
+    /// One or more ids of tickets.
+    Ids,
     /// One or more values of a preset.
     AnyOf(fn(&Presets) -> Cow<'_, Preset>),
     /// A text that only the service understands.
@@ -56,6 +59,8 @@ pub enum Value {
 /// What a parameter is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
+    /// Tickets whose ids the caller knows.
+    Known,
     /// A page, or a pass of a sync.
     Paging,
     /// A work queue that an index of statuses can find.
@@ -66,7 +71,8 @@ pub enum Purpose {
 
 impl Parameter {
     /// All parameters, in the order in which they are described and repeated.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
+        Self::Id,
         Self::IdAfter,
         Self::CreatedSince,
         Self::UpdatedSince,
@@ -91,13 +97,19 @@ impl Parameter {
     /// Whether it is one of the work-queue filters.
     pub const fn is_filter(self) -> bool {
         match self.spec().purpose {
-            Purpose::Paging => false,
+            Purpose::Known | Purpose::Paging => false,
             Purpose::Status | Purpose::Queue => true,
         }
     }
 
     pub const fn spec(self) -> Spec {
         match self {
+            Self::Id => Spec {
+                name: "id",
+                value: Value::Ids,
+                purpose: Purpose::Known,
+                description: "Only these tickets; one that does not exist, or may not be seen, is absent",
+            },
             Self::IdAfter => Spec {
                 name: "idAfter",
                 value: Value::Integer,

@@ -1,7 +1,7 @@
 //! The response of a list. Records are added as they arrive, until no more fit.
 
 use lambda_http::http::header::LINK;
-use tickets_domain::{Fit, ListEnd, Listed, Row, TicketId, Timestamp};
+use tickets_domain::{Fit, ListEnd, Listed, Row, Timestamp};
 
 use crate::array::JsonArray;
 use crate::headers::{SYNC_EPOCH, SYNC_UNTIL};
@@ -13,17 +13,12 @@ use crate::{Problem, Request, Response, reply};
 #[derive(Debug, Default)]
 pub struct ListReply {
     array: JsonArray,
-    last: Option<TicketId>,
 }
 
 impl ListReply {
     /// Adds a record if it still fits. The first always fits.
     pub fn push(&mut self, row: &Row) -> Fit {
-        let fit = self.array.push_json(&row.json);
-        if fit == Fit::Added {
-            self.last = Some(row.key.id);
-        }
-        fit
+        self.array.push_json(&row.json)
     }
 
     /// The response. If there are more records, it has a `Link` to the next page.
@@ -38,8 +33,8 @@ impl ListReply {
         let headers = response.headers_mut();
         headers.insert(SYNC_UNTIL, header(&sync_until.to_string())?);
         headers.insert(SYNC_EPOCH, header(&listed.epoch.to_string())?);
-        if let (ListEnd::More(found), Some(last)) = (&listed.end, self.last) {
-            let next = format!("{}{}", request.path(), query.next(last, found));
+        if let ListEnd::More { after, found } = &listed.end {
+            let next = format!("{}{}", request.path(), query.next(*after, found));
             headers.insert(LINK, header(&format!("<{next}>; rel=\"next\""))?);
         }
         Ok(response)

@@ -43,14 +43,23 @@ pub(super) fn json(description: &str, schema: Value, examples: Value) -> Value {
 
 /// A page of a list.
 pub(super) fn list(description: &str, examples: Value) -> Value {
-    let mut list = page(description, schema::LISTED, "idAfter", examples);
-    list["headers"]["Sync-Until"] =
-        header("Every change up to it is in this pass", schema::of::<Timestamp>());
-    list["headers"]["Sync-Epoch"] = header(
-        "Changes only when the table was restored from an earlier state: a copy then starts over",
+    synced(page(description, schema::LISTED, "idAfter", examples), "Every change up to it is in this pass")
+}
+
+/// A page of the feed of events.
+pub(super) fn events(description: &str, examples: Value) -> Value {
+    let page = page(description, schema::EVENT, "after", examples);
+    synced(page, "Every event recorded up to it is in this pass, and none recorded later")
+}
+
+/// A page with the headers of a sync.
+fn synced(mut page: Value, until: &str) -> Value {
+    page["headers"]["Sync-Until"] = header(until, schema::of::<Timestamp>());
+    page["headers"]["Sync-Epoch"] = header(
+        "Changes only when the table was restored from an earlier state, or got tickets with dates in the past: a copy then starts over",
         json!({"type": "string"}),
     );
-    list
+    page
 }
 
 /// A ticket's history.
@@ -70,10 +79,7 @@ fn page(description: &str, items: &str, after: &str, examples: Value) -> Value {
 }
 
 fn etag() -> Value {
-    header(
-        "The ticket's version",
-        json!({"type": "string", "pattern": "^\"[1-9][0-9]*\"$", "examples": ["\"1\""]}),
-    )
+    header("The ticket's version, to send back in `If-Match` or `If-None-Match`", schema::etag())
 }
 
 pub(super) fn header(description: &str, schema: Value) -> Value {

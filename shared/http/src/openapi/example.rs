@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tickets_domain::preset::Preset;
 use tickets_domain::{Error, JsonObject, Presets, TicketId, TicketInput, Timestamp, Violation, Visibility};
 
 use crate::{ListQuery, Problem, TicketConfiguration};
 
+/// The ticket of the examples.
+pub(super) const TICKET: &str = "43";
 /// The customer of the examples.
 pub(super) const CUSTOMER: u64 = 42;
 
@@ -38,7 +40,7 @@ pub(super) fn batch_results(presets: &Presets) -> Value {
     let refused = object.and_then(|object| TicketInput::create(object, presets)).err().map(Problem::from);
     let refused =
         refused.map(|problem| json!({"status": problem.status().as_u16(), "problem": problem.body()}));
-    let created = json!({"status": 201, "ticket": ticket(presets)});
+    let created = json!({"status": 201, "ticket": ticket(presets), "etag": "\"1-0c5fe1a2\""});
     [created].into_iter().chain(refused).collect()
 }
 
@@ -51,9 +53,10 @@ pub(super) fn patch(presets: &Presets) -> Value {
     })
 }
 
-/// The body of an update: a whole ticket with a change.
+/// The body of an update: all that a ticket's callers set, with a change.
 pub(super) fn put(presets: &Presets) -> Value {
-    let mut ticket = ticket(presets);
+    let mut ticket = create(presets);
+    ticket["status"] = json!(presets.new_status());
     ticket["ticketPriority"] = a_value(&presets.priority, "high").into();
     ticket
 }
@@ -61,7 +64,7 @@ pub(super) fn put(presets: &Presets) -> Value {
 /// The ticket that [`create`] makes.
 pub(super) fn ticket(presets: &Presets) -> Value {
     let mut ticket = create(presets);
-    ticket["id"] = "43".into();
+    ticket["id"] = TICKET.into();
     ticket["status"] = json!(presets.new_status());
     ticket["ticketPriority"] = json!(presets.new_priority());
     ticket["createdDate"] = "2026-11-23T17:45:00.123Z".into();
@@ -114,6 +117,24 @@ pub(super) fn history(presets: &Presets) -> Value {
     let created = entry(1, "2026-11-23T17:45:00.123Z", "created", fields);
     let updated = entry(2, "2026-11-24T08:00:00.000Z", "updated", patch(presets));
     json!({"history": {"summary": "A ticket that was assigned", "value": [created, updated]}})
+}
+
+/// Events: those of the entries of [`history`].
+pub(super) fn events(presets: &Presets) -> Value {
+    let history = history(presets);
+    let event = |at: usize, id: &str| {
+        let entry = &history["history"]["value"][at];
+        let change = entry["change"].as_str().unwrap_or_default();
+        let names: Vec<_> = entry["fields"].as_object().into_iter().flat_map(Map::keys).collect();
+        json!({
+            "id": id, "type": format!("ticket.{change}"), "ticket": TICKET, "customerID": CUSTOMER,
+            "version": entry["version"], "date": entry["date"], "by": entry["by"], "fields": names,
+            "status": entry["fields"]["status"], "ticketPriority": presets.new_priority(),
+        })
+    };
+    let events =
+        [event(0, "01a20982dcc90000000000002b0000000001"), event(1, "01a20c91a2820000000000002b0000000002")];
+    json!({"events": {"summary": "A ticket that was created, and assigned", "value": events}})
 }
 
 /// The problem of a query with mistakes.
@@ -170,7 +191,7 @@ mod tests {
             let object = JsonObject::parse(create(&presets).to_string().as_bytes()).unwrap();
             let fields = TicketInput::create(object, &presets).unwrap();
             let created =
-                Ticket::new("43".parse().unwrap(), fields, "2026-11-23T17:45:00.123Z".parse().unwrap());
+                Ticket::new(TICKET.parse().unwrap(), fields, "2026-11-23T17:45:00.123Z".parse().unwrap());
             assert_eq!(serde_json::to_value(created).unwrap(), ticket(&presets));
         }
     }
@@ -180,7 +201,12 @@ mod tests {
         for presets in every_presets() {
             for body in [put(&presets), patch(&presets)] {
                 let object = JsonObject::parse(body.to_string().as_bytes()).unwrap();
-                assert!(TicketInput::change(object, &presets).is_ok(), "{body}");
+                let change = TicketInput::change(object, &presets).unwrap();
+                let object = JsonObject::parse(create(&presets).to_string().as_bytes()).unwrap();
+                let fields = TicketInput::create(object, &presets).unwrap();
+                // Whatever its id and dates are.
+                let other = Ticket::new(TicketId::FIRST, fields, Timestamp::MAX);
+                assert!(change.apply(&other, Timestamp::MAX).is_ok(), "{body}");
             }
         }
     }

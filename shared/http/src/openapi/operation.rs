@@ -8,7 +8,7 @@ use tickets_domain::json_object::MOST_ROWS;
 use super::refusal::{self, Refusal};
 use super::{TICKETS, answer, example, parameter, schema};
 use crate::route::{
-    CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS,
+    CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS, LIST_EVENTS,
     LIST_TICKET_HISTORY, LIST_TICKETS, Route, UPDATE_TICKET,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Operation {
 }
 
 /// Every operation.
-pub(super) fn all(presets: &Presets) -> [Operation; 10] {
+pub(super) fn all(presets: &Presets) -> [Operation; 11] {
     [
         get_ticket(presets),
         list_tickets(presets),
@@ -42,12 +42,13 @@ pub(super) fn all(presets: &Presets) -> [Operation; 10] {
         delete_ticket(),
         get_ticket_configuration(presets),
         get_ticket_history(presets),
+        list_events(presets),
     ]
 }
 
 impl Operation {
-    /// Its description in the document.
-    pub(super) fn into_json(self) -> Value {
+    /// Its description in the document, with a sentence about its path.
+    pub(super) fn into_json(self, path: &str) -> Value {
         let refusals = self.refusals.iter().map(|refusal| (refusal.status, refusal.reference()));
         let responses = self.success.into_iter().chain(refusals);
         let responses: Map<_, _> =
@@ -55,7 +56,7 @@ impl Operation {
         let mut operation = json!({
             "operationId": self.id,
             "summary": self.summary,
-            "description": format!("{} Needs a key with the scope `{}`.", self.description, self.route.scope),
+            "description": format!("{} Needs a key with the scope `{}`. {path}", self.description, self.route.scope),
             "tags": [TICKETS],
             "responses": responses,
         });
@@ -94,8 +95,9 @@ fn list_tickets(presets: &Presets) -> Operation {
         id: "listTickets",
         summary: "List tickets",
         description: "Returns tickets, ascending by id: all of them, or those that every parameter given lets \
-            through. A response that does not hold everything carries a `Link` to the next page. Without `limit` \
-            a page can be 6 MB long.",
+            through. A response that does not hold everything carries a `Link` to the next page. In a work queue in \
+            which little matches, such a page may be empty: follow the `Link` until there is none. Without `limit` a \
+            page can be 6 MB long.",
         parameters: parameter::of_lists(presets),
         body: None,
         at_other_form: false,
@@ -114,7 +116,8 @@ fn list_customer_tickets(presets: &Presets) -> Operation {
         summary: "List a customer's tickets",
         description: "Returns the tickets of one customer, ascending by id: all of them, or those that every \
             parameter given lets through. A response that does not hold everything carries a `Link` to the next \
-            page. A customer without tickets, or one that the key may not see, has an empty list.",
+            page. In a work queue in which little matches, such a page may be empty: follow the `Link` until there is \
+            none. A customer without tickets, or one that the key may not see, has an empty list.",
         parameters,
         body: None,
         at_other_form: false,
@@ -181,7 +184,7 @@ fn put_ticket(presets: &Presets) -> Operation {
         summary: "Send back a ticket with changes",
         description: "Updates a ticket and returns it. It does what PATCH does: fields that are left out stay as \
             they are, `null` clears one. A ticket may be sent back whole, as it was fetched.",
-        body: Some(body(schema::UPDATE, "A ticket as it was fetched, changed", example::put(presets))),
+        body: Some(body(schema::UPDATE, "A whole ticket, with another priority", example::put(presets))),
         ..patch_ticket(presets)
     }
 }
@@ -201,7 +204,7 @@ fn patch_ticket(presets: &Presets) -> Operation {
         refusals: refused(&[
             refusal::INVALID_REQUEST,
             refusal::NOT_FOUND,
-            refusal::VERSION_MISMATCH,
+            refusal::PRECONDITION_FAILED,
             refusal::TOO_LARGE,
             refusal::NOT_JSON,
             refusal::INVALID_FIELDS,
@@ -220,7 +223,7 @@ fn delete_ticket() -> Operation {
         body: None,
         at_other_form: false,
         success: vec![("204", json!({"description": "The ticket is deleted"}))],
-        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND, refusal::VERSION_MISMATCH]),
+        refusals: refused(&[refusal::INVALID_PARAMETERS, refusal::NOT_FOUND, refusal::PRECONDITION_FAILED]),
     }
 }
 
@@ -258,6 +261,24 @@ fn get_ticket_history(presets: &Presets) -> Operation {
         at_other_form: false,
         success: vec![("200", answer::history("A page of the history", example::history(presets)))],
         refusals: refused(&[refusal::INVALID_QUERY, refusal::NOT_FOUND]),
+    }
+}
+
+fn list_events(presets: &Presets) -> Operation {
+    Operation {
+        route: LIST_EVENTS,
+        method: Method::GET,
+        id: "listEvents",
+        summary: "List events",
+        description: "Returns what changed, over all tickets: one event for each version of each ticket, in the order \
+            in which they were recorded. Keep the `id` of the last one and pass it as `after`: nothing ever appears \
+            before it. An event is shown once it is as old as the settle window, ten seconds by default. A page can \
+            be empty and still have a `Link`.",
+        parameters: parameter::of_events().to_vec(),
+        body: None,
+        at_other_form: false,
+        success: vec![("200", answer::events("A page of events", example::events(presets)))],
+        refusals: refused(&[refusal::INVALID_QUERY]),
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tickets_domain::error::Cause;
-use tickets_domain::{Error, Presets, Quota, Scope};
+use tickets_domain::precondition::UnusableTag;
+use tickets_domain::{Error, Presets, Quota, Scope, Tag, Version};
 
 use super::{answer, example, schema};
-use crate::Problem;
+use crate::{Problem, etag};
 
 /// The headers of an error response.
 #[derive(Clone, Copy)]
@@ -140,12 +141,17 @@ pub(super) const KEY_IN_USE: Refusal = Refusal {
     problems: |_| vec![Error::IdempotencyKeyInUse.into()],
 };
 
-pub(super) const VERSION_MISMATCH: Refusal = Refusal {
-    name: "VersionMismatch",
+pub(super) const PRECONDITION_FAILED: Refusal = Refusal {
+    name: "PreconditionFailed",
     status: "412",
-    description: "The ticket is at another version than `If-Match` says",
+    description: "The ticket is not at a version that `If-Match` names, or a change finds it at one of `If-None-Match`",
     headers: Headers::None,
-    problems: |_| vec![Error::VersionMismatch.into()],
+    problems: |_| {
+        let tag = Tag::new(Version::FIRST, 0x0c5f_e1a2);
+        let weak = UnusableTag { text: format!("W/{}", etag::text(tag)), is_weak: true, meant: Some(tag) };
+        let errors = [Error::VersionMismatch, Error::UnusableTag(weak), Error::VersionExcluded];
+        errors.map(Problem::from).into()
+    },
 };
 
 pub(super) const TOO_LARGE: Refusal = Refusal {
@@ -214,5 +220,5 @@ const UNAVAILABLE: Refusal = Refusal {
 
 /// A placeholder: causes are for the log, and no problem shows one.
 fn no_cause() -> Cause {
-    Cause("an example".into())
+    Cause::new("an example")
 }

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use tickets_domain::preset::Preset;
 use tickets_domain::ticket::FieldKind;
-use tickets_domain::{Departure, HistoryEntry, Presets, Ticket, TicketFields, Tombstone};
+use tickets_domain::{Departure, Event, HistoryEntry, Presets, Ticket, TicketFields, Tombstone};
 
 use crate::configuration::FieldLimits;
 use crate::{TicketConfiguration, problem};
@@ -16,6 +16,8 @@ use crate::{TicketConfiguration, problem};
 pub(super) const LISTED: &str = "TicketOrTombstone";
 /// The name of the schema of a history's entries.
 pub(super) const HISTORY_ENTRY: &str = "HistoryEntry";
+/// The name of the schema of the feed's events.
+pub(super) const EVENT: &str = "Event";
 /// The name of the schema of a create's body.
 pub(super) const CREATE: &str = "TicketCreate";
 /// The name of the schema of an update's body.
@@ -66,6 +68,7 @@ fn answered(presets: &Presets) -> Map<String, Value> {
         schemas.insert("Problem".into(), problem);
     }
     schemas.insert(HISTORY_ENTRY.into(), of::<HistoryEntry>());
+    schemas.insert(EVENT.into(), never_null(of::<Event>()));
     schemas.insert(LISTED.into(), listed(&ticket, [&tombstone, &departure]));
     schemas.insert("Ticket".into(), ticket);
     schemas
@@ -124,8 +127,8 @@ fn create(presets: &Presets) -> Value {
 fn update(presets: &Presets) -> Value {
     let mut update = of::<Ticket>();
     update["description"] =
-        "The fields to change; `null` clears one. `id`, `createdDate` and `updatedDate` may be \
-        sent back as they were fetched."
+        "The fields to change; `null` clears one. A ticket may be sent back as it was fetched: `createdDate` and \
+        `updatedDate` are ignored, whatever they are, and `id` must be the ticket's."
             .into();
     optional(&mut update, |_| true);
     given(update, presets)
@@ -134,7 +137,7 @@ fn update(presets: &Presets) -> Value {
 /// The result of a row of a batch.
 fn batch_result() -> Value {
     json!({
-        "description": "What became of a row: 201 and its ticket, or another status and its problem.",
+        "description": "What became of a row: 201, its ticket and the `ETag` of that; or another status and its problem.",
         "type": "object",
         "properties": {
             "status": {
@@ -142,9 +145,20 @@ fn batch_result() -> Value {
                 "description": "The status code that the row alone would have been answered",
             },
             "ticket": reference("Ticket"),
+            "etag": etag(),
             "problem": reference("Problem"),
         },
         "required": ["status"],
+    })
+}
+
+/// A ticket's version as an entity tag.
+pub(super) fn etag() -> Value {
+    json!({
+        "type": "string",
+        "description": "The ticket's version, as `If-Match` and `If-None-Match` take it",
+        "pattern": "^\"[1-9][0-9]*-[0-9a-f]{8}\"$",
+        "examples": ["\"1-0c5fe1a2\""],
     })
 }
 

@@ -53,7 +53,7 @@ impl FromItem for Entry {
         for (name, kind) in TEXT_FIELDS {
             if let Some(attribute) = attributes.get(name) {
                 let text = attribute.json_text()?;
-                if !kind.accepts(&text.decoded) {
+                if !kind.is_written(&text.decoded) {
                     return None;
                 }
                 json.extend([",\"", name, "\":", &text.json]);

@@ -26,8 +26,8 @@ const LARGEST_WAVE: usize = 4 * BATCH;
 pub(super) enum Fetched {
     /// The page took all candidates that match.
     All,
-    /// The page is full: the candidate at this index begins the next one.
-    Full { at: usize },
+    /// The page is full, or has spent what it may: the candidate at this index begins the next one.
+    Ended { at: usize },
 }
 
 /// The entries found under some ids.
@@ -51,8 +51,9 @@ impl Found {
 }
 
 impl Tickets {
-    /// Fetches the candidates in order until the page is full. Each wave is as large as the page has room
-    /// for, by the sizes known so far, and at most four times the one before.
+    /// Fetches the candidates in order until the page ends. Each wave is as large as the page has room for, by
+    /// the sizes known so far, and at most four times the one before. Where nothing matches, waves grow beyond the
+    /// room.
     pub(super) async fn fetch<F: FnMut(&Row) -> Fit>(
         &self,
         candidates: &[Candidate],
@@ -60,9 +61,11 @@ impl Tickets {
     ) -> Result<Fetched> {
         let customer = page.filter.customer;
         let done = candidates.partition_point(|candidate| candidate.id.get() <= page.done);
-        let (mut at, mut wave) = (done, FIRST_WAVE);
+        let (mut at, mut wave, mut ahead) = (done, FIRST_WAVE, 1_usize);
         while at < candidates.len() {
-            let wanted = &candidates[at..candidates.len().min(at + wave.min(page.room()))];
+            let taken = page.taken;
+            let most = wave.min(page.room().saturating_mul(ahead)).min(page.units_left() as usize).max(1);
+            let wanted = &candidates[at..candidates.len().min(at + most)];
             let keys = wanted.iter().flat_map(|Candidate { id, departed }| {
                 let departure = customer.filter(|_| *departed).map(|from| PrimaryKey::departure(*id, from));
                 [Some(PrimaryKey::ticket(*id)), departure].into_iter().flatten()
@@ -72,11 +75,16 @@ impl Tickets {
                 if let Some(row) = found.row(candidate.id)
                     && page.push(&row)? == Fit::Full
                 {
-                    return Ok(Fetched::Full { at });
+                    return Ok(Fetched::Ended { at });
                 }
                 at += 1;
             }
+            if at < candidates.len() && page.is_spent() {
+                page.skip_to(candidates[at - 1].id.get());
+                return Ok(Fetched::Ended { at });
+            }
             wave = (wave * 4).min(LARGEST_WAVE);
+            ahead = if page.taken == taken { ahead.saturating_mul(2) } else { 1 };
         }
         Ok(Fetched::All)
     }
@@ -127,7 +135,7 @@ impl Tickets {
 
 /// The error if keys are still unprocessed at the deadline.
 pub(crate) fn left_unprocessed() -> Error {
-    Error::Throttled(Cause("keys were left unprocessed".into()))
+    Error::Throttled(Cause::new("keys were left unprocessed"))
 }
 
 #[cfg(test)]
@@ -136,7 +144,7 @@ mod tests {
 
     use serde_json::{Value, json};
     use tickets_domain::id::CustomerId;
-    use tickets_domain::precondition::Precondition;
+    use tickets_domain::precondition::Preconditions;
     use tickets_domain::{Filter, Visibility};
     use tokio::time::Instant;
 
@@ -161,7 +169,7 @@ mod tests {
     }
 
     fn page(filter: Filter) -> Page<impl FnMut(&Row) -> Fit> {
-        Page { done: filter.id_after, filter, take: |_: &Row| Fit::Added, taken: 0, bytes: 0 }
+        Page::new(filter, |_: &Row| Fit::Added)
     }
 
     #[tokio::test(start_paused = true)]
@@ -178,7 +186,7 @@ mod tests {
         let (tickets, calls) = scripted::engine(20).await;
         let mut page = page(Filter { limit: Some(3), id_after: 5, ..Filter::default() });
         let fetched = tickets.fetch(&candidates(1..=20), &mut page).await.unwrap();
-        assert!(matches!(fetched, Fetched::Full { at: 8 }), "the ninth begins the next page");
+        assert!(matches!(fetched, Fetched::Ended { at: 8 }), "the ninth begins the next page");
         assert_eq!((page.taken, page.done, sizes(&calls)), (3, 8, vec![4]));
     }
 
@@ -222,7 +230,7 @@ mod tests {
             Ok(Some(tickets_domain::Ticket { fields, version: ticket.version.next(), ..ticket.clone() }))
         };
         let by = "writer".parse().unwrap();
-        tickets.update(ticket(1), &by, Visibility::All, &Precondition::None, moved).await.unwrap();
+        tickets.update(ticket(1), &by, Visibility::All, &Preconditions::default(), moved).await.unwrap();
         let all = [
             PrimaryKey::ticket(ticket(1)),
             PrimaryKey::departure(ticket(1), one),

@@ -1,6 +1,6 @@
 //! Erasure: removes a ticket's content from the table and the history for good.
 
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp, Visibility};
 
 use crate::history::History;
@@ -33,7 +33,7 @@ impl Tickets {
     /// deleted, and removes the values from its history entries, including those that the stream has not
     /// delivered yet. After an error, call it again: what is done stays done.
     pub async fn erase(&self, id: TicketId, by: &KeyId, history: &History) -> Result<ErasedRecord> {
-        let deleted = match self.delete(id, by, Visibility::All, &Precondition::None).await {
+        let deleted = match self.delete(id, by, Visibility::All, &Preconditions::default()).await {
             Ok(()) => true,
             Err(Error::NotFound) => false,
             Err(error) => return Err(error),

@@ -2,8 +2,8 @@
 //! export. The API may run meanwhile.
 //!
 //! First the counter moves past all of their ids, in one step, on the condition that it has not changed since
-//! it was read. So no writer reserves these ids, and none has before. The counter keeps the ranges, so that
-//! an import that died can be repeated. An id that was given out before is not used, even if nothing is under
+//! it was read. So no writer reserves these ids, and none has before. The ranges are kept, so that an import
+//! that died can be repeated. An id that was given out before is not used, even if nothing is under
 //! it: its ticket may still come. Every record is put if nothing is under its id, and never overwrites
 //! anything.
 //!
@@ -13,36 +13,30 @@
 //! between ids are left out of the range, and noted as ids that were never given out. A new epoch at the end
 //! tells copies that poll for changes to start over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde::Deserialize;
 use tickets_domain::{Error, KeyId, Record, Result, TicketId, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::ids::new_epoch;
-use crate::item::{self, Item, WriteId, WriteMetadata};
+use crate::ids::{Position, new_epoch};
+use crate::item::{self, Item, Source, WriteId, WriteMetadata};
 use crate::month::Month;
 use crate::primary_key::PrimaryKey;
+use crate::ranges::{FreeRange, IdRange};
 use crate::tickets::Tickets;
 use crate::write::{Attempt, Condition, Outcome, Put, WRITE_DEADLINE};
 
 /// A gap of so many ids is left out of the range: a list would read ten empty buckets to cross it.
 const LEAP: u64 = 10_000;
-/// The most gaps that one import leaves out, so that the counter's item stays small.
+/// The most gaps that one import leaves out, so that the list of ranges stays small.
 const MOST_RANGES: usize = 100;
 /// The most ids in the ranges for each record: lists by id read buckets, and nearly empty ones cost without
 /// end.
 const SPARSE: u64 = 100;
 /// A range of fewer ids than this is never too sparse.
 const FEW: u64 = 1_000_000;
-
-/// A range of ids, first and last.
-type IdRange = (u64, u64);
-
-/// A range of ids that are free for moved records, first and last; and when the last id ahead of it was
-/// reserved, in milliseconds, or 0.
-type FreeRange = (u64, u64, i64);
 
 /// The ranges of ids that imported records may have.
 #[derive(Debug, Clone)]
@@ -73,18 +67,6 @@ pub struct TooSparse {
     pub last: u64,
 }
 
-/// What the counter stores about ids.
-#[derive(Debug, Default, Deserialize)]
-struct Numbers {
-    last: u64,
-    #[serde(default)]
-    reserved: i64,
-    #[serde(default)]
-    skipped: Vec<(u64, u64)>,
-    #[serde(default)]
-    moved: Vec<FreeRange>,
-}
-
 impl ReservedRanges {
     /// Whether a record may be put under this id if nothing is there: it is free, or above every reserved id.
     pub fn admits(&self, id: TicketId) -> bool {
@@ -96,9 +78,12 @@ impl ReservedRanges {
     }
 }
 
-impl From<Numbers> for ReservedRanges {
-    fn from(Numbers { last, moved, .. }: Numbers) -> Self {
-        Self { last, ranges: moved }
+impl From<Option<&Position>> for ReservedRanges {
+    fn from(found: Option<&Position>) -> Self {
+        found.map_or(Self { last: 0, ranges: Vec::new() }, |found| Self {
+            last: found.last,
+            ranges: found.ranges.moved.clone(),
+        })
     }
 }
 
@@ -131,11 +116,7 @@ fn ranges(last: u64, ids: &[u64]) -> (Vec<IdRange>, Vec<IdRange>) {
 impl Tickets {
     /// The ranges as the table has them now.
     pub async fn reserved_ranges(&self) -> Result<ReservedRanges> {
-        Ok(self.numbers().await?.unwrap_or_default().into())
-    }
-
-    async fn numbers(&self) -> Result<Option<Numbers>> {
-        self.read(PrimaryKey::counter()).await?.map(item::from_item).transpose()
+        Ok(self.position().await?.as_ref().into())
     }
 
     /// Reserves ranges for records with these ids, in ascending order, that were changed no earlier than
@@ -151,18 +132,17 @@ impl Tickets {
     ) -> Result<Result<ReservedRanges, TooSparse>> {
         let mut backoff = Backoff::within(Duration::from_secs(10));
         let ranges = loop {
-            let found = self.numbers().await?;
-            let is_new = found.is_none();
-            let found = found.unwrap_or_default();
-            let Some(highest) = ids.last().copied().filter(|highest| *highest > found.last) else {
-                break ReservedRanges::from(found);
+            let found = self.position().await?;
+            let last = found.as_ref().map_or(0, |found| found.last);
+            let Some(highest) = ids.last().copied().filter(|highest| *highest > last) else {
+                break ReservedRanges::from(found.as_ref());
             };
-            let (free, leaps) = ranges(found.last, ids);
+            let (free, leaps) = ranges(last, ids);
             let size: u64 = free.iter().map(|(from, to)| to - from + 1).sum();
             if size > FEW.max(SPARSE * ids.len() as u64) {
                 return Ok(Err(TooSparse { first: ids[0], last: highest }));
             }
-            if self.move_counter(&found, is_new, highest, free, leaps, earliest).await? {
+            if self.move_past(found, highest, free, leaps, earliest).await? {
                 continue; // Read the moved counter.
             }
             if !backoff.wait().await {
@@ -178,45 +158,27 @@ impl Tickets {
     }
 
     /// Moves the counter to `highest`, if it has not changed since it was read. `true` if it surely moved.
-    async fn move_counter(
+    async fn move_past(
         &self,
-        found: &Numbers,
-        is_new: bool,
+        found: Option<Position>,
         highest: u64,
         free: Vec<IdRange>,
         leaps: Vec<IdRange>,
         earliest: Timestamp,
     ) -> Result<bool> {
-        let number = |number: u64| AttributeValue::N(number.to_string());
-        let free = free.into_iter().map(|(from, to)| (from, to, found.reserved));
-        let moved = found.moved.iter().copied().chain(free).map(|(from, to, reserved)| {
-            AttributeValue::L(vec![number(from), number(to), AttributeValue::N(reserved.to_string())])
-        });
-        let skipped = found.skipped.iter().copied().chain(leaps);
-        let skipped = skipped.map(|(from, to)| AttributeValue::L(vec![number(from), number(to)]));
+        let last = found.as_ref().map(|found| found.last);
+        let reserved = found.as_ref().and_then(|found| found.reserved).map_or(0, Timestamp::millis);
+        let mut ranges = found.map(|found| Arc::unwrap_or_clone(found.ranges)).unwrap_or_default();
+        ranges.skipped.extend(leaps);
+        ranges.moved.extend(free.into_iter().map(|(from, to)| (from, to, reserved)));
+        let sets = "#month = if_not_exists(#month, :month), #epoch = if_not_exists(#epoch, :epoch)";
         let update = self
-            .update_counter()
-            .update_expression(
-                "SET #last = :next, #moved = :moved, #skipped = :skipped, \
-                 #month = if_not_exists(#month, :month), #epoch = if_not_exists(#epoch, :epoch)",
-            )
-            .expression_attribute_names("#last", "last")
-            .expression_attribute_names("#moved", "moved")
-            .expression_attribute_names("#skipped", "skipped")
+            .move_counter(last, highest, &ranges, sets)
+            .await?
             .expression_attribute_names("#month", "firstMonth")
             .expression_attribute_names("#epoch", "epoch")
-            .expression_attribute_values(":next", number(highest))
-            .expression_attribute_values(":moved", AttributeValue::L(moved.collect()))
-            .expression_attribute_values(":skipped", AttributeValue::L(skipped.collect()))
             .expression_attribute_values(":month", AttributeValue::S(Month::of(earliest).to_string()))
             .expression_attribute_values(":epoch", AttributeValue::S(new_epoch().to_string()));
-        let update = if is_new {
-            update.condition_expression("attribute_not_exists(#last)")
-        } else {
-            update
-                .condition_expression("#last = :last")
-                .expression_attribute_values(":last", number(found.last))
-        };
         match Attempt::of(self.dynamodb.wrote(update.send().await))? {
             Attempt::Written(_) => Ok(true),
             // If it was moved, the next attempt finds it so.
@@ -233,7 +195,7 @@ impl Tickets {
         }
         let write_id = WriteId::new(by);
         // Without a time of reservation: the ids before it are closed.
-        let metadata = WriteMetadata::first(write_id.clone(), None);
+        let metadata = WriteMetadata::first(write_id.clone(), None).with_source(Source::Import);
         let item = match record {
             Record::Live(ticket) => item::ticket_item(ticket, &metadata)?,
             Record::Deleted(tombstone) => {
@@ -322,7 +284,10 @@ mod tests {
     /// The counter's item.
     fn counter(last: u64, reserved: i64, moved: Value) -> Answer {
         let reserved = json!({"N": reserved.to_string()});
-        ok(json!({"Item": {"last": {"N": last.to_string()}, "reserved": reserved, "moved": {"L": moved}}}))
+        ok(json!({"Item": {
+            "last": {"N": last.to_string()}, "reserved": reserved, "firstMonth": {"S": "2026-01"},
+            "epoch": {"S": "e"}, "moved": {"L": moved},
+        }}))
     }
 
     fn earliest() -> Timestamp {
@@ -349,6 +314,7 @@ mod tests {
                 1 => lost(),
                 _ => ok(json!({})),
             },
+            "PutItem" => ok(json!({})),
             _ => refused("ValidationException"),
         });
         let began = Instant::now();
@@ -362,7 +328,9 @@ mod tests {
         assert_eq!(updates.len(), 3, "two moves, and the first month");
         let values = &updates[1]["ExpressionAttributeValues"];
         let range = [7, 20, NOW - 3000].map(|number: i64| json!({"N": number.to_string()}));
-        assert_eq!(values[":moved"], json!({"L": [{"L": range}]}));
+        let lists = calls.of("PutItem");
+        assert_eq!(lists[1]["Item"]["moved"], json!({"L": [{"L": range}]}));
+        assert_eq!(values[":ranges"], lists[1]["Item"]["id"], "the counter names its list");
         assert_eq!((&values[":last"], &values[":next"]), (&json!({"N": "6"}), &json!({"N": "20"})));
         assert_eq!(values[":month"], json!({"S": "2025-03"}));
         assert_eq!(updates[2]["ExpressionAttributeValues"][":month"], json!({"S": "2025-03"}));
@@ -381,12 +349,13 @@ mod tests {
         assert!(Instant::now() - began < Duration::from_secs(1), "nobody had reserved an id");
         let update = &calls.of("UpdateItem")[0];
         assert_eq!(update["ConditionExpression"], "attribute_not_exists(#last)");
-        let ranges = |name: &str| update["ExpressionAttributeValues"][name].to_string();
+        let list = &calls.of("PutItem")[0]["Item"];
+        let ranges = |name: &str| list[name].to_string();
         assert_eq!(
-            ranges(":moved"),
+            ranges("moved"),
             r#"{"L":[{"L":[{"N":"1"},{"N":"2"},{"N":"0"}]},{"L":[{"N":"50000"},{"N":"50000"},{"N":"0"}]}]}"#
         );
-        assert_eq!(ranges(":skipped"), r#"{"L":[{"L":[{"N":"3"},{"N":"49999"}]}]}"#);
+        assert_eq!(ranges("skipped"), r#"{"L":[{"L":[{"N":"3"},{"N":"49999"}]}]}"#);
     }
 
     #[tokio::test(start_paused = true)]
@@ -394,6 +363,7 @@ mod tests {
         let make = async |update: fn() -> Answer| {
             let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
                 "GetItem" => counter(5, 0, json!([])),
+                "PutItem" => ok(json!({})),
                 _ => update(),
             });
             (tickets.reserve_ranges(&[10], earliest()).await.unwrap_err(), calls.of("UpdateItem").len())

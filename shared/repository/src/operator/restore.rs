@@ -1,5 +1,6 @@
 //! New epochs: for a table that was restored from an earlier state, or that got records with dates in the past.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -7,7 +8,7 @@ use tickets_domain::{Epoch, Error, Result};
 
 use crate::backoff::Backoff;
 use crate::failure::WriteError;
-use crate::ids::{Counter, new_epoch};
+use crate::ids::{Position, new_epoch};
 use crate::tickets::Tickets;
 
 /// The result of [`Tickets::start_epoch`].
@@ -47,25 +48,15 @@ impl Tickets {
     pub async fn start_epoch(&self, ahead: u64) -> Result<Restored> {
         let mut backoff = Backoff::within(Duration::from_secs(10));
         loop {
-            let Counter { last, first_month, skipped, .. } = self.counter().await?;
-            if first_month.is_none() {
-                return Err(Error::NotFound);
-            }
+            let Position { last, ranges, .. } = self.position().await?.ok_or(Error::NotFound)?;
             let (skipped_to, epoch) = (last + ahead, new_epoch());
-            let number = |number: u64| AttributeValue::N(number.to_string());
-            let range = |(from, to): (u64, u64)| AttributeValue::L(vec![number(from), number(to)]);
-            let skipped = skipped.into_iter().chain([(last + 1, skipped_to)]).map(range).collect();
+            let mut ranges = Arc::unwrap_or_clone(ranges);
+            ranges.skipped.push((last + 1, skipped_to));
             let update = self
-                .update_counter()
-                .update_expression("SET #last = :next, #epoch = :epoch, #skipped = :skipped")
-                .condition_expression("#last = :last")
-                .expression_attribute_names("#last", "last")
+                .move_counter(Some(last), skipped_to, &ranges, "#epoch = :epoch")
+                .await?
                 .expression_attribute_names("#epoch", "epoch")
-                .expression_attribute_names("#skipped", "skipped")
-                .expression_attribute_values(":last", number(last))
-                .expression_attribute_values(":next", number(skipped_to))
-                .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()))
-                .expression_attribute_values(":skipped", AttributeValue::L(skipped));
+                .expression_attribute_values(":epoch", AttributeValue::S(epoch.to_string()));
             match self.dynamodb.wrote(update.send().await) {
                 Ok(_) => {
                     self.forget_checkpoints().await?;
@@ -110,7 +101,10 @@ mod tests {
         assert_eq!((updates.len(), calls.of("GetItem").len()), (3, 3), "it is read again each time");
         let range = |from: &str, to: &str| json!({"L": [{"N": from}, {"N": to}]});
         let values = &updates[2]["ExpressionAttributeValues"];
-        assert_eq!(values[":skipped"], json!({"L": [range("2", "3"), range("6", "1005")]}));
+        let lists = calls.of("PutItem");
+        assert_eq!(lists[2]["Item"]["skipped"], json!({"L": [range("2", "3"), range("6", "1005")]}));
+        assert_eq!(values[":ranges"], lists[2]["Item"]["id"], "the counter names its list");
+        assert!(updates[2]["UpdateExpression"].as_str().unwrap().ends_with("REMOVE #skipped, #moved"));
         assert_eq!((&values[":last"], &values[":next"]), (&json!({"N": "5"}), &json!({"N": "1005"})));
         assert_eq!(values[":epoch"], json!({"S": restored.epoch.to_string()}));
         assert_eq!(calls.of("DeleteItem").len(), 2, "exports begin anew");
@@ -121,6 +115,7 @@ mod tests {
         let start = async |update: fn() -> Answer| {
             let (tickets, calls) = scripted::tickets(move |operation, _| match operation {
                 "GetItem" => counter_item(),
+                "PutItem" => ok(json!({})),
                 _ => update(),
             });
             (tickets.start_epoch(1000).await.unwrap_err(), calls.of("UpdateItem").len())

@@ -8,7 +8,7 @@ use tickets_domain::{Error, KeyId, Result, Ticket, TicketFields, Timestamp, Vers
 
 use crate::backoff::Backoff;
 use crate::failure::Failure;
-use crate::item::{self, Item, WriteId, WriteMetadata};
+use crate::item::{self, Item, Source, WriteId, WriteMetadata};
 use crate::list::left_unprocessed;
 use crate::month::Month;
 use crate::tickets::Tickets;
@@ -31,8 +31,9 @@ pub struct SeedTicket {
 }
 
 impl Tickets {
-    /// Adds up to [`MAX_CHUNK`] tickets under ids reserved for them. Their dates lie in the past, so a sync
-    /// job that polls for changes does not see them. After an error, some of the tickets may be there.
+    /// Adds up to [`MAX_CHUNK`] tickets under ids reserved for them. Their dates lie in the past, so a sync job that
+    /// polls for changes does not see them: [`Tickets::renew_epoch`] tells it to start over. After an error, some of
+    /// the tickets may be there.
     pub async fn append(&self, by: &KeyId, seeds: &[SeedTicket]) -> Result<()> {
         let Some(earliest) = seeds.iter().map(|seed| seed.updated).min() else { return Ok(()) };
         let reservation = self.reserve(seeds.len() as u64, &mut Backoff::within(WRITE_DEADLINE)).await?;
@@ -47,10 +48,8 @@ impl Tickets {
                 updated: seed.updated,
                 version: Version::FIRST,
             };
-            items.push(item::ticket_item(
-                &ticket,
-                &WriteMetadata::first(WriteId::new(by), previous_reserved),
-            )?);
+            let metadata = WriteMetadata::first(WriteId::new(by), previous_reserved);
+            items.push(item::ticket_item(&ticket, &metadata.with_source(Source::Seed))?);
             previous_reserved = Some(reservation.reserved);
         }
         let batches: Vec<_> = items.chunks(BATCH).map(|batch| self.write_batch(batch.to_vec())).collect();

@@ -1,11 +1,11 @@
 //! What calls cost, in DynamoDB's units: it follows the result, not the table.
 
-use crate::support::{Table, fields, fill, ids, page, pages, presets, read, time, writer};
+use crate::support::{Table, fields, fill, ids, new_ticket, page, pages, presets, read, time, writer};
 use serde_json::json;
 use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::status::Statuses;
 use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
@@ -22,8 +22,8 @@ async fn writes(content: usize) -> Vec<(&'static str, f64)> {
     let table = Table::new(NOW).await;
     let meter = Meter::counting();
     let tickets = table.tickets(Settings::default()).metered(meter.clone());
-    let body = || fields(json!({"customerID": 7, "subject": "s", "ticketContent": "x".repeat(content)}));
-    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
+    let body = || new_ticket(json!({"customerID": 7, "subject": "s", "ticketContent": "x".repeat(content)}));
+    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id();
     let mut units = vec![("create", meter.take())];
     let request = Idempotency::new(writer(), "key".parse().unwrap(), Fingerprint::new([1; 32]));
     tickets.create(&writer(), Visibility::All, &body(), Some(&request)).await.unwrap();
@@ -42,10 +42,10 @@ async fn writes(content: usize) -> Vec<(&'static str, f64)> {
         let change = TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets());
         let change = change.unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
-        tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        tickets.update(id, &writer(), Visibility::All, &Preconditions::default(), apply).await.unwrap();
         units.push((name, meter.take() - read));
     }
-    tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets.delete(id, &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     units.push(("delete", meter.take() - read));
     units
 }
@@ -220,10 +220,9 @@ async fn a_page_of_many_changes_does_not_pay_for_all_of_them() {
         let (records, end) = read(&tickets, &filter, &found).await;
         costs.push(meter.take());
         assert_eq!(records.len(), 100);
-        filter.id_after = records.last().unwrap().key.id.get();
         match end {
             ListEnd::Complete => break,
-            ListEnd::More(next) => found = next,
+            ListEnd::More { after, found: next } => (filter.id_after, found) = (after, next),
         }
     }
     assert_eq!(costs.len(), 4);
@@ -233,6 +232,48 @@ async fn a_page_of_many_changes_does_not_pay_for_all_of_them() {
         later.iter().all(|cost| *cost <= 102.0),
         "what the first page found out is found out again: {costs:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_page_of_many_changes_costs_little_more_than_a_page_by_id() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.tickets(Settings { most_keys: 2000, ..Settings::default() }).metered(meter.clone());
+    fill(&tickets, 3000, 1, time("2026-01-01")).await;
+    let mut costs = Vec::new();
+    for id_after in [0, 100, 1500] {
+        let by_id = Filter { id_after, limit: Some(100), ..Filter::default() };
+        let changed = Filter { updated_since: Some(time("2026-01-01")), ..by_id.clone() };
+        meter.take();
+        page(&tickets, &by_id).await;
+        let cost = meter.take();
+        // As a loop on `idAfter` asks, which knows no continuation.
+        let (records, end) = read(&tickets, &changed, &Continuation::Unknown).await;
+        let last = id_after + 100;
+        assert_eq!((records.len(), end), (100, ListEnd::More { after: last, found: Continuation::Walk }));
+        costs.push((cost, meter.take()));
+    }
+    eprintln!("a page by id, and one of changes: {costs:?} read units");
+    // 200 keys before the walk begins and 400 beside it: some 60 a unit, rounded up for each of eight queries.
+    assert!(costs.iter().all(|(by_id, changed)| *changed <= by_id + 14.0), "{costs:?}");
+    // Far below three times what its hundred tickets cost one by one.
+    assert!(costs.iter().all(|(_, changed)| *changed <= 100.0), "{costs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_changes_cost_no_walk() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
+    fill(&tickets, 3000, 1, time("2026-01-01")).await;
+    let since = time("2026-01-20");
+    fill(&tickets, 90, 1, since).await;
+    let changed = Filter { updated_since: Some(since), ..Filter::default() };
+    meter.take();
+    assert_eq!(page(&tickets, &changed).await.0.len(), 90);
+    let cost = meter.take();
+    // A unit each, the counter, and four queries of each month since.
+    assert!(cost <= 90.0 + 1.0 + 11.0 * 2.0 + 2.0, "{cost}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +289,7 @@ async fn a_page_over_dense_changes_costs_what_a_page_by_id_does() {
     page(&tickets, &by_id).await;
     let cost = meter.take();
     let (records, end) = read(&tickets, &changed, &Continuation::Walk).await;
-    assert_eq!((records.len(), end), (100, ListEnd::More(Continuation::Walk)));
+    assert_eq!((records.len(), end), (100, ListEnd::More { after: 200, found: Continuation::Walk }));
     assert!(meter.take() <= cost + 1.0);
 }
 
@@ -279,7 +320,7 @@ async fn changes_at_high_ids_are_found_without_reading_every_bucket() {
         let change = change.unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
         let ticket = TicketId::try_from(id).unwrap();
-        tickets.update(ticket, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        tickets.update(ticket, &writer(), Visibility::All, &Preconditions::default(), apply).await.unwrap();
         changed.push(id);
     }
     changed.sort_unstable();
@@ -310,6 +351,79 @@ async fn desk(count: u64) -> (Table, Tickets, Meter) {
         tickets.append(&writer(), chunk).await.unwrap();
     }
     (table, tickets, meter)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_work_queue_in_which_nothing_matches_ends_after_its_allowance() {
+    let presets = presets();
+    let table = Table::new(NOW).await;
+    // Ada has all tickets but the last one, which is Grace's.
+    let seeds: Vec<_> = (1..=3000)
+        .map(|at| {
+            let owner = if at == 3000 { "grace" } else { "ada" };
+            let fields = fields(json!({"customerID": 1, "subject": "s", "status": "open", "owner": owner}));
+            SeedTicket { fields, created: time("2026-11-01"), updated: time("2026-11-02") }
+        })
+        .collect();
+    for chunk in seeds.chunks(MAX_CHUNK) {
+        table.tickets(Settings::default()).append(&writer(), chunk).await.unwrap();
+    }
+    let (customer, since) = (Some(CustomerId::try_from(1).unwrap()), Some(time("2026-11-01")));
+    let owners = Some(AnyOf::of(&presets.owner.choose_any("grace").unwrap()));
+    let queue = WorkQueue { owners, ..WorkQueue::default() };
+    let graces = || Filter { queue: queue.clone(), ..Filter::default() };
+    let open = WorkQueue { statuses: Some(Statuses::open(true, &presets)), ..queue.clone() };
+    let open = || Filter { queue: open.clone(), ..Filter::default() };
+    // What is read for nothing is keys, tickets that are fetched, or tickets in order. The last step may go beyond the
+    // allowance: by a query of each partition, or a bucket.
+    for (name, filter, most_keys, allowance, step) in [
+        ("open", open(), 12_000, 10.0, 10.0),
+        ("open, pages of one", Filter { limit: Some(1), ..open() }, 12_000, 10.0, 10.0),
+        ("a customer's", Filter { customer, ..graces() }, 12_000, 300.0, 60.0),
+        ("a customer's, pages of one", Filter { customer, limit: Some(1), ..graces() }, 12_000, 300.0, 60.0),
+        ("a customer's open", Filter { customer, ..open() }, 12_000, 15.0, 15.0),
+        ("changes", Filter { updated_since: since, ..graces() }, 12_000, 60.0, 100.0),
+        ("many changes", Filter { updated_since: since, ..graces() }, 1000, 60.0, 100.0),
+        ("open changes", Filter { updated_since: since, ..open() }, 12_000, 20.0, 15.0),
+        ("a customer's changes", Filter { customer, updated_since: since, ..graces() }, 12_000, 300.0, 60.0),
+    ] {
+        let meter = Meter::counting();
+        let settings = Settings { most_keys, most_vain_units: allowance, ..Settings::default() };
+        let tickets = table.tickets(settings).metered(meter.clone());
+        let (mut filter, mut found, mut costs) = (filter, Continuation::default(), Vec::new());
+        let mut listed = Vec::new();
+        loop {
+            let (records, end) = read(&tickets, &filter, &found).await;
+            costs.push(meter.take());
+            listed.extend(ids(&records));
+            let ListEnd::More { after, found: next } = end else { break };
+            assert!(after > filter.id_after, "{name}: it goes on after {after}");
+            (filter.id_after, found) = (after, next.to_string().parse().unwrap_or_default());
+        }
+        eprintln!("{name}: {costs:?} read units");
+        assert_eq!(listed, [3000], "{name}");
+        assert!(costs.len() > 1 && costs.iter().all(|cost| *cost <= allowance + step), "{name}: {costs:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_asked_for_by_id_cost_a_unit_each() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
+    fill(&tickets, 2000, 2, time("2026-01-01")).await;
+    let known: Vec<u64> = (1..=100).map(|at| at * 19).collect();
+    let asked = known.iter().map(|id| TicketId::try_from(*id).unwrap()).collect();
+    let filter = Filter { ids: Some(asked), ..Filter::default() };
+    meter.take();
+    let (records, more) = page(&tickets, &filter).await;
+    assert_eq!((ids(&records), more), (known.clone(), false));
+    assert_eq!(meter.take(), 101.0, "with the counter, for the epoch");
+    let own = Filter { customer: Some(CustomerId::try_from(1).unwrap()), limit: Some(10), ..filter };
+    let (records, more) = page(&tickets, &own).await;
+    // Customer 1 has the odd ones.
+    assert_eq!((ids(&records), more), (known.into_iter().filter(|id| id % 2 == 1).take(10).collect(), true));
+    assert!(meter.take() <= 50.0, "no more than the page has room for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

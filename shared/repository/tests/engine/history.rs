@@ -2,41 +2,48 @@
 
 use std::collections::HashMap;
 
-use crate::support::{Table, fields, presets, time, writer};
+use crate::support::{Table, new_ticket, presets, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tickets_domain::Settings;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::precondition::Precondition;
-use tickets_domain::{ChangeKind, Error, Fit, HistoryEntry, JsonObject, TicketId, TicketInput, Visibility};
+use tickets_domain::precondition::Preconditions;
+use tickets_domain::{
+    ChangeKind, Clock, Error, Fit, HistoryEntry, JsonObject, TicketId, TicketInput, Visibility,
+};
 use tickets_repository::history::{StreamRecord, StreamedVersion};
 use tickets_repository::operator::erase::Found;
 use tickets_repository::{History, Meter, Tickets, schema};
 
-const NOW: &str = "2026-11-23T12:00:00Z";
+pub(crate) const NOW: &str = "2026-11-23T12:00:00Z";
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Tables of tickets and history, and the stream's record of every write to a ticket.
-struct Recorded {
-    table: Table,
-    tickets: Tickets,
-    history: History,
+pub(crate) struct Recorded {
+    pub(crate) table: Table,
+    pub(crate) tickets: Tickets,
+    pub(crate) history: History,
     name: String,
 }
 
 impl Recorded {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let table = Table::new(NOW).await;
         let name = table.name.replace("Tickets", "History");
         schema::create_history_table(&table.dynamodb, &name).await.unwrap();
         let tickets = table.tickets(Settings::default());
-        let history = History::new(table.dynamodb.clone(), &name);
+        let history = History::new(table.dynamodb.clone(), &name, table.clock.clone(), Settings::default());
         Self { table, tickets, history, name }
     }
 
+    /// The history, as an instance with this clock and these settings sees it.
+    pub(crate) fn instance(&self, clock: Clock, settings: Settings) -> History {
+        History::new(self.table.dynamodb.clone(), &self.name, clock, settings)
+    }
+
     /// The item under a ticket's id.
-    async fn item(&self, id: TicketId) -> Option<Item> {
+    pub(crate) async fn item(&self, id: TicketId) -> Option<Item> {
         let bucket = format!("{}#{}", id.get() / 1000, id.get() % 4);
         let get = self.table.client.get_item().table_name(&self.table.name).consistent_read(true);
         let get = get.key("bucket", AttributeValue::S(bucket)).key("id", AttributeValue::N(id.to_string()));
@@ -44,34 +51,34 @@ impl Recorded {
     }
 
     /// Everything the history keeps of a ticket.
-    async fn kept(&self, id: TicketId) -> Vec<Item> {
+    pub(crate) async fn kept(&self, id: TicketId) -> Vec<Item> {
         let query =
             self.table.client.query().table_name(&self.name).key_condition_expression("ticket = :ticket");
         let query = query.expression_attribute_values(":ticket", AttributeValue::N(id.to_string()));
         query.send().await.unwrap().items.unwrap_or_default()
     }
 
-    async fn change(&self, id: TicketId, body: Value) {
+    pub(crate) async fn change(&self, id: TicketId, body: Value) {
         self.table.advance(1000);
         let change =
             TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
         let apply = |ticket: &_, now| change.apply(ticket, now);
-        self.tickets.update(id, &writer(), Visibility::All, &Precondition::None, apply).await.unwrap();
+        self.tickets.update(id, &writer(), Visibility::All, &Preconditions::default(), apply).await.unwrap();
     }
 
-    async fn delete(&self, id: TicketId) {
+    pub(crate) async fn delete(&self, id: TicketId) {
         self.table.advance(1000);
-        self.tickets.delete(id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+        self.tickets.delete(id, &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     }
 
     /// Creates a ticket, and returns its id.
-    async fn create(&self, body: Value) -> TicketId {
-        self.tickets.create(&writer(), Visibility::All, &fields(body), None).await.unwrap().ticket.id
+    pub(crate) async fn create(&self, body: Value) -> TicketId {
+        self.tickets.create(&writer(), Visibility::All, &new_ticket(body), None).await.unwrap().ticket.id()
     }
 
     /// A ticket that was created, changed twice, moved and, if `deleted`, deleted; and its versions as the
     /// stream delivers them.
-    async fn ticket(&self, deleted: bool) -> (TicketId, Vec<StreamedVersion>) {
+    pub(crate) async fn ticket(&self, deleted: bool) -> (TicketId, Vec<StreamedVersion>) {
         let id = self.create(json!({"customerID": 7, "subject": "first", "owner": "ada"})).await;
         let mut images = vec![None, self.item(id).await];
         for body in
@@ -104,7 +111,7 @@ impl Recorded {
 }
 
 /// Makes a record of the stream.
-fn streamed(old: &Option<Item>, new: &Option<Item>) -> StreamRecord {
+pub(crate) fn streamed(old: &Option<Item>, new: &Option<Item>) -> StreamRecord {
     let image = |item: &Option<Item>| item.clone().map(serde_dynamo::Item::from);
     serde_json::from_value(json!({"SequenceNumber": "1", "OldImage": image(old), "NewImage": image(new)}))
         .unwrap()
@@ -129,10 +136,10 @@ async fn in_every_order_and_twice_each_a_deleted_ticket_has_its_versions_without
     for order in orders(5) {
         let (id, versions) = recorded.ticket(true).await;
         for at in &order {
-            recorded.history.record(versions[*at].clone()).await.unwrap();
+            recorded.history.record(versions[*at].clone(), None).await.unwrap();
         }
         // The stream may deliver a version again.
-        recorded.history.record(versions[order[0]].clone()).await.unwrap();
+        recorded.history.record(versions[order[0]].clone(), None).await.unwrap();
         let entries = recorded.list(id, Visibility::All).await;
         let changes: Vec<_> = entries.iter().map(|entry| (entry.version.get(), entry.change)).collect();
         let (created, updated, deleted) = (ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted);
@@ -162,7 +169,8 @@ async fn recorded_side_by_side_with_its_deletion_no_version_keeps_its_values() {
     let recorded = Recorded::new().await;
     for _ in 0..30 {
         let (id, versions) = recorded.ticket(true).await;
-        let all = versions.iter().chain(&versions).map(|version| recorded.history.record(version.clone()));
+        let all =
+            versions.iter().chain(&versions).map(|version| recorded.history.record(version.clone(), None));
         futures::future::try_join_all(all).await.unwrap();
         assert_eq!(recorded.list(id, Visibility::All).await.len(), 5);
         let kept = recorded.kept(id).await;
@@ -175,7 +183,7 @@ async fn a_ticket_s_history_has_its_values_and_a_restricted_key_sees_it_from_whe
     let recorded = Recorded::new().await;
     let (id, versions) = recorded.ticket(false).await;
     for version in versions.iter().rev() {
-        recorded.history.record(version.clone()).await.unwrap();
+        recorded.history.record(version.clone(), None).await.unwrap();
     }
     let entries = recorded.list(id, Visibility::All).await;
     let fields: Vec<_> = entries.iter().map(|entry| Value::Object(entry.fields.clone())).collect();
@@ -197,7 +205,7 @@ async fn a_ticket_s_history_has_its_values_and_a_restricted_key_sees_it_from_whe
     let item = recorded.item(id).await;
     recorded.change(id, json!({"customerID": 9, "owner": "theirs"})).await;
     let moved = streamed(&item, &recorded.item(id).await).version().unwrap().unwrap();
-    recorded.history.record(moved).await.unwrap();
+    recorded.history.record(moved, None).await.unwrap();
     let mut seen = Vec::new();
     let take = |entry: &HistoryEntry| {
         seen.push(entry.version.get());
@@ -216,7 +224,7 @@ async fn a_deleted_ticket_s_values_are_not_shown_though_they_are_still_kept() {
     let recorded = Recorded::new().await;
     let (id, versions) = recorded.ticket(true).await;
     for version in &versions[..4] {
-        recorded.history.record(version.clone()).await.unwrap();
+        recorded.history.record(version.clone(), None).await.unwrap();
     }
     assert!(recorded.kept(id).await.iter().all(|item| item.contains_key("values")), "the deletion is late");
     let entries = recorded.list(id, Visibility::All).await;
@@ -229,7 +237,7 @@ async fn a_history_is_read_page_by_page() {
     let recorded = Recorded::new().await;
     let (id, versions) = recorded.ticket(false).await;
     for version in versions {
-        recorded.history.record(version).await.unwrap();
+        recorded.history.record(version, None).await.unwrap();
     }
     let range = recorded.tickets.history(id, Visibility::All).await.unwrap();
     for (after, limit, room, expected, more) in [
@@ -259,7 +267,7 @@ async fn only_versions_of_tickets_are_recorded() {
     let recorded = Recorded::new().await;
     let id = recorded.create(json!({"customerID": 7, "subject": "s"})).await;
     let request = Idempotency::new(writer(), "key".parse().unwrap(), Fingerprint::new([1; 32]));
-    let body = fields(json!({"customerID": 7, "subject": "s"}));
+    let body = new_ticket(json!({"customerID": 7, "subject": "s"}));
     recorded.tickets.create(&writer(), Visibility::All, &body, Some(&request)).await.unwrap();
     recorded.change(id, json!({"customerID": 8})).await;
     #[expect(clippy::disallowed_methods, reason = "a look at a small table")]
@@ -292,7 +300,16 @@ async fn an_entry_costs_what_changed() {
     let recorded = Recorded::new().await;
     let meter = Meter::counting();
     let history = recorded.history.metered(meter.clone());
-    for (content, create, delete) in [(300, 1.0, 3.5), (3000, 4.0, 6.5), (20_000, 20.0, 24.5)] {
+    // The first event of an instance notes the start of the feed.
+    let first = recorded.create(json!({"customerID": 7, "subject": "s"})).await;
+    let first = streamed(&None, &recorded.item(first).await).version().unwrap().unwrap();
+    history.record(first, None).await.unwrap();
+    assert_eq!(meter.take(), 4.0);
+    // One unit for the event in the index, again when a deletion takes its fields. An update looks at the entry before
+    // it, which is read whole: one unit for each 4 KB.
+    for (content, create, update, delete) in
+        [(300, 2.0, 3.0, 7.5), (3000, 5.0, 3.0, 10.5), (20_000, 21.0, 7.0, 28.5)]
+    {
         let id = recorded
             .create(json!({"customerID": 7, "subject": "s", "ticketContent": "x".repeat(content)}))
             .await;
@@ -303,10 +320,10 @@ async fn an_entry_costs_what_changed() {
         let images = [None, created, updated, recorded.item(id).await];
         let mut units = Vec::new();
         for pair in images.windows(2) {
-            history.record(streamed(&pair[0], &pair[1]).version().unwrap().unwrap()).await.unwrap();
+            history.record(streamed(&pair[0], &pair[1]).version().unwrap().unwrap(), None).await.unwrap();
             units.push(meter.take());
         }
-        assert_eq!(units, [create, 1.0, delete], "{content}");
+        assert_eq!(units, [create, update, delete], "{content}");
         let range = recorded.tickets.history(id, Visibility::All).await.unwrap();
         history.list(&range, 0, None, |_| Fit::Added).await.unwrap();
         assert_eq!(meter.take(), 0.5);
@@ -320,12 +337,12 @@ async fn an_erased_ticket_leaves_its_dates_and_no_values_whatever_was_recorded()
         let (id, versions) = recorded.ticket(deleted).await;
         // The stream has not delivered the others yet.
         for version in versions.iter().skip(1).step_by(2) {
-            recorded.history.record(version.clone()).await.unwrap();
+            recorded.history.record(version.clone(), None).await.unwrap();
         }
         let erased = recorded.tickets.erase(id, &writer(), &recorded.history).await.unwrap();
         assert_eq!((erased.found, erased.created), (found, Some(time(NOW))));
         for version in &versions[..4] {
-            recorded.history.record(version.clone()).await.unwrap();
+            recorded.history.record(version.clone(), None).await.unwrap();
         }
         let kept = recorded.kept(id).await;
         assert_eq!(kept.iter().filter(|item| item.contains_key("date")).count(), 4);

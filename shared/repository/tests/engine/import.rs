@@ -1,16 +1,16 @@
 //! Records moved in under the ids they had: nothing overwritten, no id given twice, nothing hidden.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::support::{Table, counts_units, fields, fill, ids, pages, time, writer};
+use crate::support::{Table, counts_units, fields, fill, ids, new_ticket, pages, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use serde_json::json;
 use tickets_domain::Settings;
 use tickets_domain::id::CustomerId;
-use tickets_domain::precondition::Precondition;
+use tickets_domain::precondition::Preconditions;
 use tickets_domain::{Filter, Record, Row, Ticket, TicketId, Timestamp, Tombstone, Version, Visibility};
 use tickets_repository::operator::import::{Imported, ReservedRanges};
 use tickets_repository::{Meter, Tickets};
@@ -58,8 +58,8 @@ async fn import(tickets: &Tickets, records: &[Record]) -> Vec<Imported> {
 }
 
 async fn create(tickets: &Tickets) -> u64 {
-    let fields = fields(json!({"customerID": 9, "subject": "new"}));
-    tickets.create(&writer(), Visibility::All, &fields, None).await.unwrap().ticket.id.get()
+    let new = new_ticket(json!({"customerID": 9, "subject": "new"}));
+    tickets.create(&writer(), Visibility::All, &new, None).await.unwrap().ticket.id().get()
 }
 
 fn all() -> Filter {
@@ -75,7 +75,7 @@ async fn what_was_moved_in_is_in_every_list_as_it_was_and_new_ids_come_after_it(
     for record in &moved {
         if let Record::Live(ticket) = record {
             let found = tickets.get(ticket.id, Visibility::All).await.unwrap();
-            assert_eq!(found, *ticket);
+            assert_eq!(found.ticket, *ticket);
         }
     }
     let moved = rows(&moved);
@@ -93,7 +93,7 @@ async fn what_was_moved_in_is_in_every_list_as_it_was_and_new_ids_come_after_it(
     assert_eq!(ids(&pages(&tickets, &all()).await).last(), Some(&60));
     // It is a ticket like any other.
     let third = TicketId::try_from(3).unwrap();
-    tickets.delete(third, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets.delete(third, &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     assert!(tickets.get(third, Visibility::All).await.is_err());
 }
 
@@ -108,7 +108,10 @@ async fn a_repeated_import_goes_on_where_it_died_and_leaves_what_has_changed_sin
     }
     // The import dies here; the API goes on.
     assert_eq!(create(&tickets).await, 41);
-    tickets.delete(1.try_into().unwrap(), &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets
+        .delete(1.try_into().unwrap(), &writer(), Visibility::All, &Preconditions::default())
+        .await
+        .unwrap();
     let again = import(&tickets, &moved).await;
     assert_eq!(again[0], Imported::Changed);
     assert!(again[1..25].iter().all(|became| *became == Imported::There));
@@ -220,6 +223,77 @@ async fn skipped_ranges_cost_a_list_nothing_and_are_no_gap() {
     assert!(!counts_units() || meter.take() < 60.0);
     // An id that was left out cannot come later: lists would not show it.
     assert_eq!(import(&tickets, &records([400_000])).await, [Imported::GivenOut]);
+}
+
+/// An item of the tickets' table.
+async fn item(table: &Table, bucket: &str, id: &AttributeValue) -> HashMap<String, AttributeValue> {
+    let get = table.client.get_item().table_name(&table.name).consistent_read(true);
+    let get = get.key("bucket", AttributeValue::S(bucket.into())).key("id", id.clone());
+    get.send().await.unwrap().item.unwrap()
+}
+
+async fn counter(table: &Table) -> HashMap<String, AttributeValue> {
+    item(table, "counter", &AttributeValue::N("0".into())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_hundred_imports_a_create_and_a_page_cost_what_they_cost_before() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.tickets(patient()).metered(meter.clone());
+    let costs = async || {
+        let id_after = create(&tickets).await - 1;
+        let created = meter.take();
+        let page = Filter { id_after, ..all() };
+        assert_eq!(pages(&tickets, &page).await.len(), 1);
+        (created, meter.take())
+    };
+    create(&tickets).await;
+    meter.take();
+    let before = costs().await;
+    for n in 1..=100 {
+        assert_eq!(import(&tickets, &records([n * 20_000])).await, [Imported::New]);
+    }
+    meter.take();
+    costs().await; // An instance reads the ranges once.
+    assert_eq!(costs().await, before);
+    assert_eq!(counter(&table).await.len(), 7, "the counter has none of the ranges");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_that_an_earlier_version_left_on_the_counter_are_read_and_leave_it_with_the_next_move() {
+    let table = Table::new(NOW).await;
+    let tickets = table.tickets(patient());
+    let moved = records([5, 6, 900_001]);
+    let reserved = reserve_ranges(&tickets, &moved).await;
+    assert_eq!(tickets.import(&writer(), &reserved, &moved[0]).await.unwrap(), Imported::New);
+    // The counter as an earlier version wrote it.
+    let mut former = counter(&table).await;
+    let mut list = item(&table, "ranges", &former.remove("ranges").unwrap()).await;
+    for name in ["skipped", "moved"] {
+        former.insert(name.into(), list.remove(name).unwrap());
+    }
+    table.client.put_item().table_name(&table.name).set_item(Some(former)).send().await.unwrap();
+
+    // An instance that knows no list, and that import goes on.
+    let tickets = table.tickets(patient());
+    assert_eq!(import(&tickets, &moved).await, [Imported::There, Imported::New, Imported::New]);
+    assert_eq!(import(&tickets, &records([400_000])).await, [Imported::GivenOut], "it is skipped");
+    let later = records([7, 1_000_001]);
+    assert_eq!(import(&tickets, &later[1..]).await, [Imported::New]);
+    let restored = tickets.start_epoch(500_000).await.unwrap();
+    assert_eq!((restored.last, create(&tickets).await), (1_000_001, 1_500_002));
+    let counter = counter(&table).await;
+    assert!(
+        counter.contains_key("ranges") && !counter.contains_key("skipped") && !counter.contains_key("moved")
+    );
+    table.advance(10_000);
+    for tickets in [&tickets, &table.tickets(patient())] {
+        let meter = Meter::counting();
+        let listed = pages(&tickets.metered(meter.clone()), &all()).await;
+        assert_eq!(ids(&listed), [5, 6, 900_001, 1_000_001, 1_500_002]);
+        assert!(!counts_units() || meter.take() < 60.0, "no range is walked through");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

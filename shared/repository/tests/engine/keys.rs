@@ -3,6 +3,7 @@
 use crate::support::Table;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use tickets_domain::key::verify;
 use tickets_domain::{ApiKey, BearerToken, Error, KeyStore, Meter, Scope};
 use tickets_repository::Keys;
@@ -33,7 +34,7 @@ async fn a_key_is_found_as_it_was_stored() {
     assert_eq!((found.note, found.created, found.expires), (key.note.clone(), key.created, key.expires));
     assert_eq!((found.limit, found.created_by, found.last_used), (key.limit, key.created_by.clone(), None));
     assert!(keys.insert(&key).await.is_err(), "an id is given once");
-    assert_eq!(keys.list().await.unwrap().len(), 1);
+    assert_eq!(keys.list().await.unwrap().keys.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,12 +92,43 @@ async fn a_limit_is_shared_by_instances_and_begins_anew_with_the_window() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_window_more_than_one_ahead_counts_as_none() {
+    let table = Table::new("2026-11-23").await;
+    let key = key(&table);
+    keys(&table).insert(&key).await.unwrap();
+    let begin = async |ahead: u64| {
+        let window = table.clock.now().plus(Duration::from_secs(60 * ahead)).millis();
+        let update = table.client.update_item().table_name(&table.api_keys);
+        let update = update.key("keyId", AttributeValue::S(key.id.to_string()));
+        let update = update.update_expression("SET limitWindow = :window, limitLeased = :leased");
+        let update = update.expression_attribute_values(":window", AttributeValue::N(window.to_string()));
+        update.expression_attribute_values(":leased", AttributeValue::N("3".into())).send().await.unwrap();
+    };
+    begin(1).await;
+    let refused = keys(&table).count(&key, &Meter::default()).await;
+    assert!(matches!(refused, Err(Error::RateLimited(_))), "an instance whose clock is a little ahead");
+    begin(2).await;
+    let instance = keys(&table);
+    for left in [2, 1, 0] {
+        let quota = instance.count(&key, &Meter::default()).await.unwrap().unwrap();
+        assert_eq!((quota.remaining, quota.uncounted.is_none()), (left, true));
+    }
+    assert!(matches!(instance.count(&key, &Meter::default()).await, Err(Error::RateLimited(_))));
+
+    // An instance whose own clock was a month ahead, and is right again.
+    table.advance(30 * 24 * 3_600_000);
+    assert_eq!(instance.count(&key, &Meter::default()).await.unwrap().unwrap().remaining, 2);
+    table.advance(-30 * 24 * 3_600_000);
+    assert_eq!(instance.count(&key, &Meter::default()).await.unwrap().unwrap().remaining, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_use_is_noted_once_an_hour_and_never_makes_a_key() {
     let table = Table::new("2026-11-23").await;
     let (instance, admin) = (keys(&table), keys(&table));
     let key = ApiKey { limit: None, ..key(&table) };
     admin.insert(&key).await.unwrap();
-    let used = async || admin.list().await.unwrap()[0].last_used;
+    let used = async || admin.list().await.unwrap().keys[0].last_used;
     let count = async || {
         instance
             .count(&instance.find(&key.id, &Meter::default()).await.unwrap().unwrap(), &Meter::default())
@@ -121,7 +153,7 @@ async fn the_last_use_is_noted_once_an_hour_and_never_makes_a_key() {
     let unlimited = ApiKey { limit: None, ..ApiKey::new(&BearerToken::generate().unwrap(), [], first) };
     assert!(matches!(instance.count(&limited, &Meter::default()).await, Err(Error::RateLimited(_))));
     assert!(instance.count(&unlimited, &Meter::default()).await.unwrap().is_none());
-    assert_eq!(admin.list().await.unwrap().len(), 1, "no item of nothing but a use");
+    assert_eq!(admin.list().await.unwrap().keys.len(), 1, "no item of nothing but a use");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +200,7 @@ async fn every_key_is_listed_in_the_order_of_ids() {
     for note in ["a", "b", "c", "d", "e", "f"] {
         keys.insert(&ApiKey { note: Some(note.into()), ..key(&table) }).await.unwrap();
     }
-    let listed = keys.list().await.unwrap();
+    let listed = keys.list().await.unwrap().keys;
     assert!(listed.len() == 6 && listed.is_sorted_by(|a, b| a.id < b.id));
     let mut notes: Vec<_> = listed.into_iter().filter_map(|key| key.note).collect();
     notes.sort_unstable();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
 
 mod cost;
+mod events;
 mod history;
 mod import;
 mod keys;

@@ -8,8 +8,8 @@ use aws_types::SdkConfig;
 use serde_json::json;
 use tickets_domain::Settings;
 use tickets_domain::{
-    Clock, Continuation, Filter, Fit, JsonObject, KeyId, ListEnd, PresetLists, Presets, Row, TicketFields,
-    TicketInput, Timestamp, Visibility,
+    Clock, Continuation, Filter, Fit, JsonObject, KeyId, ListEnd, NewTicket, PresetLists, Presets, Row,
+    TicketFields, Timestamp, Visibility,
 };
 use tickets_engine::Database;
 use tickets_repository::http_client::local_config;
@@ -120,7 +120,12 @@ pub(crate) fn presets() -> Presets {
 
 /// A ticket's fields, from JSON.
 pub(crate) fn fields(body: serde_json::Value) -> TicketFields {
-    TicketInput::create(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
+    new_ticket(body).fields().unwrap().clone()
+}
+
+/// A new ticket, from JSON.
+pub(crate) fn new_ticket(body: serde_json::Value) -> NewTicket {
+    NewTicket::parse(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap()
 }
 
 /// Adds so many tickets at once, created a second apart.
@@ -161,13 +166,21 @@ async fn walk(tickets: &Tickets, filter: &Filter, follow: bool) -> Vec<Vec<Row>>
         let (rows, end) = read(tickets, &filter, &found).await;
         let last = rows.last().map(|row| row.key.id.get());
         pages.push(rows);
-        let ListEnd::More(next) = end else { return pages };
+        let ListEnd::More { after, found: next } = end else { return pages };
+        let is_queue = !filter.queue.is_empty();
+        assert!(last.is_some() || is_queue, "a page that is not the last holds something");
+        assert!(after > filter.id_after && after >= last.unwrap_or(0), "pages go on");
         // A continuation travels in a URL.
-        found = if follow { next.to_string().parse().unwrap_or_default() } else { Continuation::default() };
-        let last = last.expect("a page that is not the last holds something");
-        assert!(last > filter.id_after, "pages go on");
-        filter.id_after = last;
+        (filter.id_after, found) = match follow {
+            true => (after, next.to_string().parse().unwrap_or_default()),
+            false => (last.expect("going by ids needs one"), Continuation::default()),
+        };
     }
+}
+
+/// The pages of a list, as a client that follows `Link` reads them.
+pub(crate) async fn linked_pages(tickets: &Tickets, filter: &Filter) -> Vec<Vec<Row>> {
+    walk(tickets, filter, true).await
 }
 
 /// The pages of a list, as a client that follows `Link` reads them. Going by ids alone must read the same.

@@ -3,34 +3,36 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::{Table, counts_units, fields, page, presets, time, writer};
+use crate::support::{Table, counts_units, new_ticket, page, presets, time, writer};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tickets_domain::Settings;
 use tickets_domain::id::Version;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
-use tickets_domain::precondition::Precondition;
-use tickets_domain::{Error, Filter, JsonObject, Record, Row, Ticket, TicketId, TicketInput, Visibility};
+use tickets_domain::precondition::Preconditions;
+use tickets_domain::{
+    Error, Filter, JsonObject, NewTicket, Record, Row, TaggedTicket, TicketId, TicketInput, Visibility,
+};
 use tickets_repository::operator::seed::SeedTicket;
 use tickets_repository::{Meter, Tickets};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
-fn body() -> tickets_domain::TicketFields {
-    fields(json!({"customerID": 7, "subject": "s"}))
+fn body() -> NewTicket {
+    new_ticket(json!({"customerID": 7, "subject": "s"}))
 }
 
 async fn change(
     tickets: &Tickets,
     id: TicketId,
-    precondition: &Precondition,
+    preconditions: &Preconditions,
     body: Value,
-) -> Result<Ticket, Error> {
+) -> Result<TaggedTicket, Error> {
     let change =
         TicketInput::change(JsonObject::parse(body.to_string().as_bytes()).unwrap(), &presets()).unwrap();
     tickets
-        .update(id, &writer(), Visibility::All, precondition, |ticket, now| change.apply(ticket, now))
+        .update(id, &writer(), Visibility::All, preconditions, |ticket, now| change.apply(ticket, now))
         .await
 }
 
@@ -48,12 +50,12 @@ async fn a_hundred_concurrent_creators_get_ids_of_their_own_without_a_gap() {
         let mut ids = Vec::new();
         while ids.len() < 5 {
             let created = tickets.create(&writer(), Visibility::All, &body(), None).await;
-            ids.push(created.unwrap().ticket.id.get());
+            ids.push(created.unwrap().ticket.id().get());
         }
         ids
     });
     let sharing = (0..50).map(|_| async {
-        vec![shared.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id.get()]
+        vec![shared.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id().get()]
     });
     let (racing, sharing) = tokio::join!(join_all(racing), join_all(sharing));
     let ids: Vec<u64> = racing.into_iter().chain(sharing).flatten().collect();
@@ -91,32 +93,31 @@ async fn a_reader_who_sees_a_ticket_sees_all_with_lower_ids() {
 async fn concurrent_updates_of_different_fields_lose_none() {
     let table = Table::new(NOW).await;
     let tickets = table.instance();
-    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
+    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id();
     let names = ["owner", "users", "departments", "ticketSuppliers", "ticketContent"];
     let instances = names.iter().map(|_| table.instance()).collect::<Vec<_>>();
     let updates = instances.iter().zip(names).map(|(tickets, name)| async move {
         for round in 0..5 {
-            change(tickets, id, &Precondition::None, json!({ name: format!("{name} {round}") }))
+            change(tickets, id, &Preconditions::default(), json!({ name: format!("{name} {round}") }))
                 .await
                 .unwrap();
         }
     });
     join_all(updates).await;
     let ticket = tickets.get(id, Visibility::All).await.unwrap();
-    let version = ticket.version;
-    let ticket = serde_json::to_value(ticket).unwrap();
+    assert_eq!(ticket.tag.version(), Version::new(26));
+    let ticket = serde_json::to_value(ticket.ticket).unwrap();
     for name in names {
         assert_eq!(ticket[name], format!("{name} 4"));
     }
-    assert_eq!(version, Version::new(26));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_concurrent_updates_of_one_version_one_wins() {
     let table = Table::new(NOW).await;
     let tickets = table.instance();
-    let id = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.id;
-    let first = Precondition::OneOf(vec![Version::FIRST]);
+    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
+    let (id, first) = (created.id(), Preconditions::version(created.tag));
     let updates = (0..10).map(|n| change(&tickets, id, &first, json!({"users": n.to_string()})));
     let outcomes = join_all(updates).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
@@ -127,9 +128,10 @@ async fn of_concurrent_updates_of_one_version_one_wins() {
 async fn the_time_of_a_change_rises_even_when_the_clock_falls() {
     let table = Table::new(NOW).await;
     let tickets = table.instance();
-    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
+    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.ticket;
     table.advance(-60_000);
-    let changed = change(&tickets, created.id, &Precondition::None, json!({"users": "u"})).await.unwrap();
+    let changed = change(&tickets, created.id, &Preconditions::default(), json!({"users": "u"})).await;
+    let changed = changed.unwrap().ticket;
     assert!(changed.updated > created.updated);
     assert_eq!(changed.created, created.created);
 }
@@ -142,12 +144,12 @@ async fn an_update_that_changes_nothing_writes_nothing() {
     let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
     table.advance(1000);
     meter.take();
-    let same = change(&tickets, created.id, &Precondition::None, json!({"subject": "s"})).await.unwrap();
-    assert_eq!(same, created);
+    let same = change(&tickets, created.ticket.id, &Preconditions::default(), json!({"subject": "s"})).await;
+    assert_eq!(same.unwrap(), created);
     if counts_units() {
         assert_eq!(meter.take(), 1.0, "one consistent read");
     }
-    assert_eq!(same.version, Version::FIRST);
+    assert_eq!(created.tag.version(), Version::FIRST);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,13 +157,13 @@ async fn a_deleted_ticket_leaves_only_its_dates_which_expire() {
     let table = Table::new(NOW).await;
     let keep = Duration::from_secs(7 * 24 * 60 * 60);
     let tickets = table.tickets(Settings { keep_tombstones: keep, ..Settings::default() });
-    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket;
+    let created = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap().ticket.ticket;
     table.advance(5);
-    tickets.delete(created.id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets.delete(created.id, &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     for outcome in [
         tickets.get(created.id, Visibility::All).await.map(drop),
-        change(&tickets, created.id, &Precondition::None, json!({"users": "u"})).await.map(drop),
-        tickets.delete(created.id, &writer(), Visibility::All, &Precondition::None).await,
+        change(&tickets, created.id, &Preconditions::default(), json!({"users": "u"})).await.map(drop),
+        tickets.delete(created.id, &writer(), Visibility::All, &Preconditions::default()).await,
     ] {
         assert!(matches!(outcome, Err(Error::NotFound)), "{outcome:?}");
     }
@@ -183,7 +185,7 @@ async fn a_repeated_request_takes_effect_once() {
     let instances = (0..10).map(|_| table.instance()).collect::<Vec<_>>();
     let named = request("k", 1);
     let by = writer();
-    let creates = instances.iter().map(|tickets| tickets.create(&by, Visibility::All, &FIELDS, Some(&named)));
+    let creates = instances.iter().map(|tickets| tickets.create(&by, Visibility::All, &NEW, Some(&named)));
     let outcomes = join_all(creates).await;
     let created: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
     assert!(created.iter().all(|one| one.ticket == created[0].ticket), "{created:?}");
@@ -191,7 +193,7 @@ async fn a_repeated_request_takes_effect_once() {
     assert_eq!(page(&instances[0], &Filter::default()).await.0.len(), 1);
 }
 
-static FIELDS: std::sync::LazyLock<tickets_domain::TicketFields> = std::sync::LazyLock::new(body);
+static NEW: std::sync::LazyLock<NewTicket> = std::sync::LazyLock::new(body);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
@@ -204,12 +206,12 @@ async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
     ));
     let other = Idempotency::new("other".parse().unwrap(), "k".parse().unwrap(), Fingerprint::new([1; 32]));
     assert_eq!(
-        tickets.create(&writer(), Visibility::All, &body(), Some(&other)).await.unwrap().ticket.id.get(),
+        tickets.create(&writer(), Visibility::All, &body(), Some(&other)).await.unwrap().ticket.id().get(),
         2
     );
 
     // A replay is the first answer, whatever has happened to the ticket since.
-    tickets.delete(first.ticket.id, &writer(), Visibility::All, &Precondition::None).await.unwrap();
+    tickets.delete(first.ticket.id(), &writer(), Visibility::All, &Preconditions::default()).await.unwrap();
     table.advance(24 * 60 * 60 * 1000 - 1000);
     let replay = tickets.create(&writer(), Visibility::All, &body(), Some(&request("k", 1))).await.unwrap();
     assert_eq!((replay.ticket, replay.replayed), (first.ticket, true));
@@ -225,8 +227,13 @@ async fn a_request_is_known_by_caller_and_fingerprint_for_a_day() {
 async fn tickets_in_bulk_and_one_by_one_stay_dense() {
     let table = Table::new(NOW).await;
     let (bulk, single) = (table.instance(), table.instance());
-    let samples: Vec<_> =
-        (0..20).map(|_| SeedTicket { fields: body(), created: time(NOW), updated: time(NOW) }).collect();
+    let samples: Vec<_> = (0..20)
+        .map(|_| SeedTicket {
+            fields: body().fields().unwrap().clone(),
+            created: time(NOW),
+            updated: time(NOW),
+        })
+        .collect();
     let appends = async {
         for _ in 0..5 {
             while bulk.append(&writer(), &samples).await.is_err() {}
@@ -255,7 +262,7 @@ async fn a_batch_reserves_once_and_costs_no_more_than_its_tickets() {
         (0..100).map(|row| (body(), named(row))).collect()
     };
     let ids = |created: &[Result<tickets_repository::Created, Error>]| -> Vec<u64> {
-        created.iter().map(|created| created.as_ref().unwrap().ticket.id.get()).collect()
+        created.iter().map(|created| created.as_ref().unwrap().ticket.id().get()).collect()
     };
     let created = tickets.create_all(&writer(), Visibility::All, &rows(None)).await;
     assert_eq!(ids(&created), (1..=100).collect::<Vec<_>>());
@@ -269,5 +276,5 @@ async fn a_batch_reserves_once_and_costs_no_more_than_its_tickets() {
     assert_eq!(ids(&again), ids(&created));
     assert!(again.iter().all(|created| created.as_ref().unwrap().replayed));
     let next = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap();
-    assert_eq!(next.ticket.id.get(), 201, "a replay reserves nothing");
+    assert_eq!(next.ticket.id().get(), 201, "a replay reserves nothing");
 }
