@@ -40,6 +40,7 @@ pub enum Function {
     ListCustomerTickets,
     CreateTicket,
     UpdateTicket,
+    UpdateTickets,
     DeleteTicket,
     GetTicketConfiguration,
     ListTicketHistory,
@@ -55,6 +56,7 @@ impl Function {
             Self::ListCustomerTickets => "list-customer-tickets",
             Self::CreateTicket => "create-ticket",
             Self::UpdateTicket => "update-ticket",
+            Self::UpdateTickets => "update-tickets",
             Self::DeleteTicket => "delete-ticket",
             Self::GetTicketConfiguration => "get-ticket-configuration",
             Self::ListTicketHistory => "list-ticket-history",
@@ -126,6 +128,14 @@ pub const UPDATE_TICKET: Route = Route {
     scope: Scope::Write,
     fallback: false,
 };
+/// `PATCH /tickets/`
+pub const UPDATE_TICKETS: Route = Route {
+    function: Function::UpdateTickets,
+    methods: &[Method::PATCH],
+    path: TICKETS,
+    scope: Scope::Write,
+    fallback: false,
+};
 /// `DELETE /tickets/{id}`
 pub const DELETE_TICKET: Route = Route {
     function: Function::DeleteTicket,
@@ -179,12 +189,13 @@ pub fn path_id(path: &str) -> Option<PathId> {
 }
 
 /// Every route that needs a key.
-pub const ROUTES: [Route; 9] = [
+pub const ROUTES: [Route; 10] = [
     GET_TICKET,
     LIST_TICKETS,
     LIST_CUSTOMER_TICKETS,
     CREATE_TICKET,
     UPDATE_TICKET,
+    UPDATE_TICKETS,
     DELETE_TICKET,
     GET_TICKET_CONFIGURATION,
     LIST_TICKET_HISTORY,
@@ -242,7 +253,7 @@ mod tests {
     fn a_path_allows_what_some_function_answers_on_it() {
         for (path, methods) in [
             (TICKET, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
-            (TICKETS, "GET, HEAD, POST, OPTIONS"),
+            (TICKETS, "GET, HEAD, POST, PATCH, OPTIONS"),
             (CUSTOMER_TICKETS, "GET, HEAD, OPTIONS"),
             (OPENAPI, "GET, HEAD, OPTIONS"),
             (DOCS, "GET, HEAD, OPTIONS"),
