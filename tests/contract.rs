@@ -2,6 +2,7 @@
 //! against a running API (see `Api::each`), which other tests may use at the same time.
 
 mod batches;
+mod counts;
 mod errors;
 mod fields;
 mod filters;

@@ -14,9 +14,10 @@ use tickets_http::route::{
 };
 
 /// The queries of sample events that have one.
-const QUERIES: [(Function, &[(&str, &str)]); 3] = [
+const QUERIES: [(Function, &[(&str, &str)]); 4] = [
     (Function::ListTickets, &[("updatedSince", "2026-01-01T02:00:00+02:00"), ("limit", "100")]),
     (Function::ListCustomerTickets, &[("includeDeleted", "true")]),
+    (Function::CountTickets, &[("by", "status,owner"), ("open", "true")]),
     (Function::ListEvents, &[("since", "2026-01-01"), ("type", "ticket.created"), ("limit", "100")]),
 ];
 

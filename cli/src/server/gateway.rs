@@ -173,6 +173,7 @@ pub async fn answer(
         Function::GetTicketConfiguration => get_ticket_configuration::answer(app, event).await,
         Function::ListTicketHistory => list_ticket_history::answer(app, event).await,
         Function::ListEvents => list_events::answer(app, event).await,
+        Function::CountTickets => count_tickets::answer(app, event).await,
     }
 }
 

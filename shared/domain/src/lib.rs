@@ -20,6 +20,7 @@
 //! This crate knows neither HTTP nor DynamoDB, and does no I/O. Callers pass in the current time.
 
 pub mod continuation;
+pub mod count;
 pub mod error;
 pub mod event;
 pub mod export;

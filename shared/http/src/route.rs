@@ -21,6 +21,8 @@ pub const CUSTOMER_TICKETS: &str = "/customers/{id}/tickets";
 pub const TICKET_HISTORY: &str = "/tickets/{id}/history";
 /// The path of the feed of events.
 pub const EVENTS: &str = "/events";
+/// The path of counts.
+pub const TICKET_COUNTS: &str = "/ticket-counts";
 /// The path of the presets and limits.
 pub const TICKET_CONFIGURATION: &str = "/ticket-configuration";
 
@@ -45,6 +47,7 @@ pub enum Function {
     GetTicketConfiguration,
     ListTicketHistory,
     ListEvents,
+    CountTickets,
 }
 
 impl Function {
@@ -61,6 +64,7 @@ impl Function {
             Self::GetTicketConfiguration => "get-ticket-configuration",
             Self::ListTicketHistory => "list-ticket-history",
             Self::ListEvents => "list-events",
+            Self::CountTickets => "count-tickets",
         }
     }
 }
@@ -170,6 +174,15 @@ pub const LIST_EVENTS: Route = Route {
     fallback: true,
 };
 
+/// `GET /ticket-counts/`
+pub const COUNT_TICKETS: Route = Route {
+    function: Function::CountTickets,
+    methods: &[Method::GET],
+    path: TICKET_COUNTS,
+    scope: Scope::Read,
+    fallback: true,
+};
+
 /// What the `{id}` in a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathId {
@@ -189,7 +202,7 @@ pub fn path_id(path: &str) -> Option<PathId> {
 }
 
 /// Every route that needs a key.
-pub const ROUTES: [Route; 10] = [
+pub const ROUTES: [Route; 11] = [
     GET_TICKET,
     LIST_TICKETS,
     LIST_CUSTOMER_TICKETS,
@@ -200,6 +213,7 @@ pub const ROUTES: [Route; 10] = [
     GET_TICKET_CONFIGURATION,
     LIST_TICKET_HISTORY,
     LIST_EVENTS,
+    COUNT_TICKETS,
 ];
 
 /// The document that an event asks for; `None` if it asks for something else.

@@ -164,6 +164,20 @@ pub(super) fn events(presets: &Presets) -> Value {
     json!({"events": {"summary": "A ticket that was created, and assigned", "value": events}})
 }
 
+/// Counts by status and owner.
+pub(super) fn counts(presets: &Presets) -> Value {
+    let group = |status: Value, owner: &str, count: u64| json!({"status": status, "owner": a_value(&presets.owner, owner), "count": count});
+    let new = json!(presets.new_status());
+    let counts =
+        [group(new.clone(), "grace", 17), group(a_value(&presets.status, "assigned").into(), "ada", 9)];
+    let counts = json!({"total": 26, "complete": true, "counts": counts});
+    let waiting = json!({"total": 60_312, "complete": false, "counts": [{"status": new, "count": 60_312}]});
+    json!({
+        "counts": {"summary": "By status and owner", "value": counts},
+        "many": {"summary": "By status: at least so many", "value": waiting},
+    })
+}
+
 /// The problem of a query with mistakes.
 pub(super) fn invalid_query(presets: &Presets) -> Option<Problem> {
     let query = vec![("limit", "5000"), ("updateSince", "2026-11-01")];

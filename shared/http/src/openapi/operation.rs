@@ -8,8 +8,8 @@ use tickets_domain::json_object::MOST_ROWS;
 use super::refusal::{self, Refusal};
 use super::{TICKETS, answer, example, parameter, schema};
 use crate::route::{
-    CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS, LIST_EVENTS,
-    LIST_TICKET_HISTORY, LIST_TICKETS, Route, UPDATE_TICKET, UPDATE_TICKETS,
+    COUNT_TICKETS, CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS,
+    LIST_EVENTS, LIST_TICKET_HISTORY, LIST_TICKETS, Route, UPDATE_TICKET, UPDATE_TICKETS,
 };
 
 /// One operation.
@@ -30,7 +30,7 @@ pub(super) struct Operation {
 }
 
 /// Every operation.
-pub(super) fn all(presets: &Presets) -> [Operation; 12] {
+pub(super) fn all(presets: &Presets) -> [Operation; 13] {
     [
         get_ticket(presets),
         list_tickets(presets),
@@ -44,6 +44,7 @@ pub(super) fn all(presets: &Presets) -> [Operation; 12] {
         get_ticket_configuration(presets),
         get_ticket_history(presets),
         list_events(presets),
+        count_tickets(presets),
     ]
 }
 
@@ -285,6 +286,24 @@ fn list_events(presets: &Presets) -> Operation {
         body: None,
         at_other_form: false,
         success: vec![("200", answer::events("A page of events", example::events(presets)))],
+        refusals: refused(&[refusal::INVALID_QUERY]),
+    }
+}
+
+fn count_tickets(presets: &Presets) -> Operation {
+    let counts = schema::reference("TicketCounts");
+    Operation {
+        route: COUNT_TICKETS,
+        method: Method::GET,
+        id: "countTickets",
+        summary: "Count tickets",
+        description: "Returns how many tickets there are that every filter given lets through, in all and by the fields \
+            that `by` names, the largest group first. Without `open` and `status` it counts the open ones, which are \
+            those that wait. If `complete` is `false` there are too many to count, and every number is `at least`.",
+        parameters: parameter::of_counts(presets),
+        body: None,
+        at_other_form: false,
+        success: vec![("200", answer::json("The counts", counts, example::counts(presets)))],
         refusals: refused(&[refusal::INVALID_QUERY]),
     }
 }

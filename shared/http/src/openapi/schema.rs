@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
+use tickets_domain::count::TicketCounts;
 use tickets_domain::input::IF_MATCH;
 use tickets_domain::preset::Preset;
 use tickets_domain::ticket::FieldKind;
@@ -64,12 +65,16 @@ fn answered(presets: &Presets) -> Map<String, Value> {
     let mut generator = generator();
     generator.subschema_for::<problem::Body<'_>>();
     generator.subschema_for::<TicketConfiguration<'_>>();
+    generator.subschema_for::<TicketCounts>();
     let mut schemas = generator.take_definitions(true);
     schemas.values_mut().for_each(signed);
     if let Some(mut problem) = schemas.remove("Body") {
         // API Gateway cannot put a status into its problems.
         optional(&mut problem, |name| name == "status");
         schemas.insert("Problem".into(), problem);
+    }
+    if let Some(count) = schemas.remove("TicketCount") {
+        schemas.insert("TicketCount".into(), never_null(count));
     }
     schemas.insert(HISTORY_ENTRY.into(), of::<HistoryEntry>());
     schemas.insert(EVENT.into(), never_null(of::<Event>()));
