@@ -179,6 +179,9 @@ fn the_columns_of_example_connectors_are_generated_from_the_fields() {
     for program in ["examples/dlt/tickets_pipeline.py", "examples/singer/tap_tickets.py"] {
         assert_part_generated(program, "\nTEXTS = [\n", "]\n", &names);
     }
+    let columns = each(&|name| format!("        \"{name}\": 'VARCHAR',\n"));
+    let (before, after) = ("        \"customerID\": 'UBIGINT',\n", "        \"createdDate\": 'TIMESTAMPTZ',");
+    assert_part_generated("examples/duckdb/tickets.sql", before, after, &columns);
     let properties = each(&|name| format!("          {name}: {{type: [string, \"null\"]}}\n"));
     let (before, after) = ("          customerID: {type: integer}\n", "          createdDate:");
     assert_part_generated("examples/airbyte/manifest.yaml", before, after, &properties);
