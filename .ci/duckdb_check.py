@@ -22,19 +22,20 @@ lines = [line for block in blocks for line in block.split("```")[0].splitlines()
 assert lines[0] == "python3 -m venv target/duckdb && target/duckdb/bin/pip install -r examples/duckdb/requirements.txt"
 
 
-def run(line, *more):
-    """A command of the README, with JSON as its output."""
+def run(line, before=""):
+    """A command of the README, with JSON as its output, and an option before its file."""
     assert line in lines, line
+    line = line.replace(" -f ", f" {before} -f ")
     line = line.replace("target/duckdb/bin/duckdb", f"{bin}/duckdb -json").replace("cargo run --", tickets)
     line = line.replace("examples/", f"{root}/examples/")
-    words, environment = " ".join([line, *more]), os.environ | {"TICKETS_API": base}
-    shown = subprocess.run(["bash", "-euc", words], cwd=directory, env=environment, capture_output=True, text=True)
+    environment = os.environ | {"TICKETS_API": base}
+    shown = subprocess.run(["bash", "-euc", line], cwd=directory, env=environment, capture_output=True, text=True)
     assert shown.returncode == 0, f"{line}: {shown.stderr}"
     return shown.stdout
 
 
-def query(line, *more):
-    return json.loads(run(line, *more) or "[]")
+def query(line, before=""):
+    return json.loads(run(line, before) or "[]")
 
 
 DUCKDB, VIEWS = "target/duckdb/bin/duckdb", "-init examples/duckdb/tickets.sql"
@@ -77,7 +78,7 @@ with open(directory / "log", "w+") as log:
         search = f"{DUCKDB} {VIEWS} -f examples/duckdb/search.sql"
         found = query(search)
         assert str(found[0]["id"]) == needle and str(ids[10]) not in [str(row["id"]) for row in found], found
-        found = query(search, "-cmd", "\"SET VARIABLE search = 'zurich CAFE'\"")
+        found = query(search, "-cmd \"SET VARIABLE search = 'zurich CAFE'\"")
         assert [str(row["id"]) for row in found] == [needle], found
 
         run("cargo run -- events --json > .tickets/events.ndjson")
