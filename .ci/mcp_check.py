@@ -21,8 +21,8 @@ presets = os.environ | {"TICKET_TYPES": "sales, billing, hardware"}
 server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=presets)
 lines = dict(next(server.stdout).split(maxsplit=1) for _ in range(2))
 base, all_scopes = lines["API"].strip().removesuffix("/tickets/"), lines["key"].strip()
-READING = {"list_tickets", "get_ticket", "get_ticket_history", "list_events", "get_ticket_configuration"}
-WRITING = {"create_ticket", "update_ticket"}
+READING = {"list_tickets", "count_tickets", "get_ticket", "get_tickets", "get_ticket_history", "list_events", "get_ticket_configuration"}
+WRITING = {"create_ticket", "update_ticket", "update_tickets"}
 DELETING = {"delete_ticket"}
 
 
@@ -104,6 +104,13 @@ async def every_tool(mode):
         assert text.startswith("400 ") and "open" in text, text
         cleared = await done(client, "update_ticket", id=ticket["id"], clear=["owner"])
         assert "owner" not in cleared["ticket"] and cleared["version"].startswith("3-"), cleared
+        # Many at once: only what can be changed is, and the model is told of the rest.
+        many = await done(client, "update_tickets", ids=[other["ticket"]["id"], "999999"], owner="ada")
+        assert [one["id"] for one in many["updated"]] == [other["ticket"]["id"]] and many["refused"][0]["ids"] == ["999999"], many
+        found = await done(client, "get_tickets", ids=[other["ticket"]["id"], "999999"])
+        assert found["tickets"][0]["owner"] == "ada" and found["absent"] == ["999999"], found
+        counted = await done(client, "count_tickets", by=["status", "owner"], open=True)
+        assert counted["complete"] and any(one.get("owner") == "ada" for one in counted["counts"]), counted
         # A create that is repeated shows the ticket as it is by now.
         assert await done(client, "create_ticket", **fields) == {**cleared, "created": False}
 

@@ -40,6 +40,16 @@ fn customers(json: &serde_json::Value) -> BTreeSet<u64> {
     }
 }
 
+/// A valid body for a request to a route about this ticket.
+fn valid_body(route: &Route, ticket: u64, customer: CustomerId) -> serde_json::Value {
+    let mut body = json!({"customerID": customer.get(), "subject": "s"});
+    if *route != route::UPDATE_TICKETS {
+        return body;
+    }
+    body["id"] = json!(ticket.to_string());
+    json!([body])
+}
+
 /// Requests every method of a route in both forms, with a valid body.
 async fn requests(api: &Api, route: &Route, customer: CustomerId, key: Option<&str>) -> Vec<Answer> {
     let mut answers = Vec::new();
@@ -49,6 +59,7 @@ async fn requests(api: &Api, route: &Route, customer: CustomerId, key: Option<&s
             let body = json!({"customerID": customer.get(), "subject": "s"});
             let ticket = api.create(&body).await;
             let path = &paths(route, ticket, customer)[slash];
+            let body = valid_body(route, ticket, customer);
             let request = api.anonymous(method.as_str().parse().unwrap(), path).json(&body);
             answers.push(
                 answer(match key {
@@ -143,6 +154,10 @@ async fn to_a_restricted_key_other_customers_tickets_do_not_exist() {
                 (None, true) => {
                     assert_eq!(answer.status, 200, "{name}: {answer:?}");
                     assert!(customers(&answer.json()).is_subset(&[own.get()].into()), "{name}: {answer:?}");
+                }
+                (None, false) if *route == route::UPDATE_TICKETS => {
+                    let row = &answer.json()[0]["status"];
+                    assert_eq!((answer.status, row), (207, &json!(404)), "{name}: {answer:?}");
                 }
                 // The body would give the ticket to the other customer.
                 (None, false) => {

@@ -1,6 +1,8 @@
 //! Tests of the API's contract, rule by rule, over HTTP: in this process with events of both formats, or
 //! against a running API (see `Api::each`), which other tests may use at the same time.
 
+mod batches;
+mod counts;
 mod errors;
 mod fields;
 mod filters;

@@ -623,6 +623,7 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
         (Method::POST, "/tickets".to_owned(), body.clone()),
         (Method::PUT, "/tickets/1".to_owned(), json!({"owner": "ada"})),
         (Method::PATCH, "/tickets/1".to_owned(), json!({"owner": "grace"})),
+        (Method::PATCH, "/tickets".to_owned(), json!([{"id": "1", "owner": "linus"}])),
     ];
     for route in ROUTES.iter().filter(|route| route.methods.contains(&Method::GET)) {
         let parameters = operation(route, "GET").described["parameters"].to_string();

@@ -14,9 +14,10 @@ use tickets_http::route::{
 };
 
 /// The queries of sample events that have one.
-const QUERIES: [(Function, &[(&str, &str)]); 3] = [
+const QUERIES: [(Function, &[(&str, &str)]); 4] = [
     (Function::ListTickets, &[("updatedSince", "2026-01-01T02:00:00+02:00"), ("limit", "100")]),
     (Function::ListCustomerTickets, &[("includeDeleted", "true")]),
+    (Function::CountTickets, &[("by", "status,owner"), ("open", "true")]),
     (Function::ListEvents, &[("since", "2026-01-01"), ("type", "ticket.created"), ("limit", "100")]),
 ];
 
@@ -178,6 +179,9 @@ fn the_columns_of_example_connectors_are_generated_from_the_fields() {
     for program in ["examples/dlt/tickets_pipeline.py", "examples/singer/tap_tickets.py"] {
         assert_part_generated(program, "\nTEXTS = [\n", "]\n", &names);
     }
+    let columns = each(&|name| format!("        \"{name}\": 'VARCHAR',\n"));
+    let (before, after) = ("        \"customerID\": 'UBIGINT',\n", "        \"createdDate\": 'TIMESTAMPTZ',");
+    assert_part_generated("examples/duckdb/tickets.sql", before, after, &columns);
     let properties = each(&|name| format!("          {name}: {{type: [string, \"null\"]}}\n"));
     let (before, after) = ("          customerID: {type: integer}\n", "          createdDate:");
     assert_part_generated("examples/airbyte/manifest.yaml", before, after, &properties);

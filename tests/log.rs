@@ -17,6 +17,7 @@ use tickets_domain::{ApiKey, BearerToken, Clock, Scope};
 use tickets_http::log::{self, Form, Log};
 use tickets_http::route::{BASE_PATH, ROUTES};
 use tickets_repository::{DynamoDb, Keys, schema};
+use tokio::time::{Duration, Instant};
 use tower::ServiceExt;
 
 /// No line has more bytes than this. A batch names up to a hundred tickets; the metrics' directive takes 700 bytes.
@@ -299,6 +300,42 @@ async fn a_batch_whose_ids_cannot_be_reserved_tells_the_cause_once_and_counts_ev
         assert!(failed["cause"].as_str().unwrap().starts_with(cause), "{failed}");
         assert!(line.to_string().len() < MOST_OF_A_LINE, "{line}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_changes_names_its_tickets_and_counts_the_rows_that_failed_on_our_side() {
+    let watched = Watched::start().await;
+    for _ in 0..2 {
+        watched.send("POST", "/tickets/", &[], Some(json!({"customerID": 7, "subject": "s"}))).await;
+    }
+    let rows =
+        |owner: &str| json!([{"id": "1", "owner": owner}, {"id": "2", "owner": owner}, {"id": "3"}, {}]);
+    let line = watched.send("PATCH", "/tickets/", &[], Some(rows("ada"))).await.line;
+    assert_eq!(
+        of(&line, ["function", "status", "level", "Errors", "tickets"]),
+        [json!("update-tickets"), json!(207), json!("INFO"), json!(0), json!(["1", "2"])],
+        "{line}"
+    );
+    watched.model.set(Faults { denied: 1.0, only: Some("PutItem"), ..Faults::default() });
+    let line = watched.send("PATCH", "/tickets/", &[], Some(rows("grace"))).await.line;
+    assert_eq!(of(&line, ["status", "level", "Errors"]), [json!(207), json!("WARN"), json!(2)], "{line}");
+    assert_eq!(line["failed_rows"][0]["rows"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rows_of_a_batch_of_changes_share_one_deadline_and_those_after_it_are_not_read() {
+    let watched = Watched::start().await;
+    let new = vec![json!({"customerID": 7, "subject": "s"}); 100];
+    watched.send("POST", "/tickets/", &[], Some(new.into())).await;
+    watched.model.set(Faults { throttle: 1.0, only: Some("PutItem"), ..Faults::default() });
+    let rows: Value = (1..=100).map(|id: u64| json!({"id": id.to_string(), "owner": "ada"})).collect();
+    let began = Instant::now();
+    let line = watched.send("PATCH", "/tickets/", &[], Some(rows)).await.line;
+    assert!(began.elapsed() < Duration::from_millis(3100), "{:?}", began.elapsed());
+    assert_eq!(of(&line, ["status", "Errors"]), [json!(207), json!(100)], "{line}");
+    // Sixteen at a time, and the key.
+    let read = line["ReadUnits"].as_f64().unwrap();
+    assert!((16.0..=33.0).contains(&read), "{read}");
 }
 
 #[test]

@@ -130,6 +130,7 @@ fn the_counter_and_the_checkpoint_are_written_by_the_functions_that_own_them() {
         ("dynamodb:UpdateItem".to_owned(), "ForAnyValue:StringNotEquals".to_owned(), keys(&[COUNTER]));
     assert_eq!(denials("CreateTicketFunction"), [put.clone(), count].into());
     assert_eq!(denials("UpdateTicketFunction"), [put.clone()].into());
+    assert_eq!(denials("UpdateTicketsFunction"), [put.clone()].into());
     assert_eq!(denials("DeleteTicketFunction"), [put].into());
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use export_tickets::StoreError;
 use thiserror::Error;
 use tickets_app::InvalidConfig;
-use tickets_domain::{KeyId, WebhookId};
+use tickets_domain::{KeyId, TicketId, WebhookId};
 
 use crate::client::ClientError;
 use crate::server::local::LocalError;
@@ -68,6 +68,22 @@ pub enum CommandError {
         /// Whether the other lines were sent.
         sent: bool,
     },
+    /// Some of many tickets were refused.
+    #[error("{refused} of {of} tickets are refused{}", if refused < of { "; the others are updated" } else { "" })]
+    NotAll { refused: usize, of: usize },
+    /// A change of many tickets ended before the last one.
+    #[error(
+        "{}: {done} tickets are done, {left} are left, from ticket {next} on; repeat the command to go on: it \
+         changes nothing that is already so",
+        cause.as_ref().map_or_else(|| "interrupted".to_owned(), ToString::to_string)
+    )]
+    Stopped {
+        done: usize,
+        left: usize,
+        next: TicketId,
+        /// `None` if a person or the system ended it.
+        cause: Option<ClientError>,
+    },
     /// The AWS configuration names no region.
     #[error("no AWS region: set AWS_REGION or choose a profile with AWS_PROFILE")]
     NoRegion,
@@ -106,13 +122,13 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The process's exit code: 2 for a wrong command line (as clap does), 3 if lines of a file are refused,
-    /// 4 if there is no such ticket, else 1. 0 if the reader of the output has left.
+    /// The process's exit code: 2 for a wrong command line (as clap does), 3 if lines of a file, or some of many
+    /// tickets, are refused, 4 if there is no such ticket, else 1. 0 if the reader of the output has left.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Usage(_) => 2,
-            Self::Refused { .. } | Self::Columns(_) => 3,
+            Self::Refused { .. } | Self::Columns(_) | Self::NotAll { .. } => 3,
             Self::Client(error) if error.is_no_such_ticket() => 4,
             Self::Config(_)
             | Self::Local(_)
@@ -124,6 +140,7 @@ impl CommandError {
             | Self::Exporting(_)
             | Self::Map { .. }
             | Self::TooSparse { .. }
+            | Self::Stopped { .. }
             | Self::NoRegion
             | Self::NoSuchKey(_)
             | Self::NoSuchWebhook(_)

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use console::Style;
 use tickets_cli::command::change::{Create, Delete, Update};
 use tickets_cli::command::completions::Completions;
+use tickets_cli::command::count::Count;
 use tickets_cli::command::db::Db;
 use tickets_cli::command::erase::Erase;
 use tickets_cli::command::events::Events;
@@ -29,7 +30,7 @@ use tickets_cli::output::{Text, note};
     name = "tickets",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command, `tickets serve` starts the API.\n\nExit codes: 0 done, 1 failed, 2 command line not understood, 3 lines of a file refused, 4 no such ticket."
+    after_help = "Without a command, `tickets serve` starts the API.\n\nExit codes: 0 done, 1 failed, 2 command line not understood, 3 lines of a file or some of many tickets refused, 4 no such ticket."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -43,6 +44,7 @@ enum Command {
     Serve(Serve),
     Get(Get),
     List(List),
+    Count(Count),
     Create(Create),
     Update(Update),
     Delete(Delete),
@@ -77,6 +79,7 @@ async fn main() -> ExitCode {
         Command::Serve(serve) => serve.run().await,
         Command::Get(get) => get.run().await,
         Command::List(list) => list.run().await,
+        Command::Count(count) => count.run().await,
         Command::Create(create) => create.run().await,
         Command::Update(update) => update.run().await,
         Command::Delete(delete) => delete.run().await,

@@ -1,6 +1,9 @@
 //! Tests of the command `tickets`, started as a person or a script would.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is how a test fails")]
 
+#[path = "commands/queue.rs"]
+mod queue;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -971,8 +974,15 @@ impl Drop for Agent {
     }
 }
 
-const READING: [&str; 5] =
-    ["list_tickets", "get_ticket", "get_ticket_history", "list_events", "get_ticket_configuration"];
+const READING: [&str; 7] = [
+    "list_tickets",
+    "count_tickets",
+    "get_ticket",
+    "get_tickets",
+    "get_ticket_history",
+    "list_events",
+    "get_ticket_configuration",
+];
 
 #[test]
 fn an_agent_gets_a_refusal_for_its_limit_at_once() {
@@ -1000,7 +1010,8 @@ async fn an_agent_is_told_when_it_becomes_known_which_tools_its_key_may_use() {
     let address = api.split('/').nth(2).unwrap();
     let _server = Server::start(home.path(), &["serve", "--quiet", "--listen", address]);
     agent.call("list_tickets", serde_json::json!({})).unwrap();
-    assert_eq!(agent.tools()[READING.len()..], ["create_ticket", "update_ticket", "delete_ticket"]);
+    let changing = ["create_ticket", "update_ticket", "update_tickets", "delete_ticket"];
+    assert_eq!(agent.tools()[READING.len()..], changing);
     assert_eq!(agent.notified, ["notifications/tools/list_changed"]);
 }
 

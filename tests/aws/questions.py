@@ -41,7 +41,7 @@ def decision(function, action, resource, **context):
 
 
 table = boto3.client("dynamodb").describe_table(TableName=physical["Tickets"])["Table"]["TableArn"]
-for function in ["CreateTicketFunction", "UpdateTicketFunction", "DeleteTicketFunction"]:
+for function in ["CreateTicketFunction", "UpdateTicketFunction", "UpdateTicketsFunction", "DeleteTicketFunction"]:
     denied = [(partition, "explicitDeny") for partition in ["counter", "ranges", "export", "settings"]]
     for partition, expected in [("42#1", "allowed"), *denied]:
         decided = decision(function, "dynamodb:PutItem", table, LeadingKeys=[partition])

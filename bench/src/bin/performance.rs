@@ -18,14 +18,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::{Api, answer};
 use tickets_app::Config;
+use tickets_domain::count::{CountBy, CountQuery};
 use tickets_domain::id::CustomerId;
 use tickets_domain::precondition::Preconditions;
 use tickets_domain::status::Statuses;
 use tickets_domain::work_queue::AnyOf;
 use tickets_domain::{
-    Clock, Continuation, Filter, Fit, JsonObject, KeyId, NewTicket, Presets, Row, TicketFields, TicketId,
-    TicketInput, Timestamp, Visibility, WorkQueue,
+    Clock, Continuation, Filter, Fit, JsonObject, KeyId, NewTicket, Presets, Row, TicketChange, TicketFields,
+    TicketId, TicketInput, Timestamp, Visibility, WorkQueue,
 };
+use tickets_http::etag;
 use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
 use tickets_repository::{Meter, Tickets};
 
@@ -48,8 +50,11 @@ mod price {
 const BY_ID: &str = "`idAfter`, the last 100";
 const ALL_CHANGED: &str = "`updatedSince`, the first 100 of all";
 
+const BATCH: &str = "update of 100 in a batch";
+const COUNT: &str = "count of 800 open, by owner";
+
 /// The operations, as named in the tables.
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 13] = [
     "get",
     "create",
     "update",
@@ -61,6 +66,8 @@ const OPERATIONS: [&str; 11] = [
     "`open=true&limit=100`",
     "`status=closed&limit=100`",
     "`open=true&owner=grace`, 20",
+    BATCH,
+    COUNT,
 ];
 
 /// The number of open tickets in every table. They are spread over it, and one in 40 of them is Grace's.
@@ -192,6 +199,17 @@ impl Table {
             self.tickets.list(&filter, &Continuation::default(), Visibility::All, take).await?;
             units.push(self.meter.take() * expected as f64 / f64::from(found));
         }
+        let rows = (1..=100).map(|id| JsonObject::parse(row(id, "somebody").to_string().as_bytes()));
+        let rows = TicketChange::parse_rows(rows.collect(), &self.presets, etag::if_match);
+        for updated in self.tickets.update_all(&writer()?, Visibility::All, rows).await {
+            updated?;
+        }
+        units.push(self.meter.take() - 100.0 * get);
+        let statuses = Statuses::open(true, &self.presets);
+        let query = CountQuery { by: vec![CountBy::Owner], statuses, queue: WorkQueue::default() };
+        let (counter, complete) = self.tickets.count(&query, Visibility::All).await?;
+        assert_eq!(counter.finish(complete, &self.presets).total, OPEN);
+        units.push(self.meter.take());
         let thousand = Filter { id_after: self.count - 1000, limit: Some(1000), ..Filter::default() };
         let take = |_: &Row| Fit::Added;
         self.tickets.list(&thousand, &Continuation::default(), Visibility::All, take).await?;
@@ -218,6 +236,12 @@ impl Table {
                 let body = json!({"users": call.to_string()});
                 self.api.request(Method::PATCH, &format!("/tickets/{id}")).json(&body)
             }
+            BATCH => {
+                let first = 1 + (call * 7919) % (self.count - 200);
+                let rows: Value = (first..first + 100).map(|id| row(id, &call.to_string())).collect();
+                self.api.request(Method::PATCH, "/tickets/").json(&rows)
+            }
+            COUNT => get("/ticket-counts/?by=owner".into()),
             // A ticket that "create" has made.
             "delete" => self.api.request(Method::DELETE, &format!("/tickets/{}", created + call)),
             BY_ID => get(format!("/tickets/?idAfter={}&limit=100", self.count - 100)),
@@ -234,7 +258,13 @@ impl Table {
         let answer = answer(request).await;
         let took = began.elapsed().as_secs_f64() * 1e3;
         assert!(answer.status < 300, "{operation}: {answer:?}");
-        if answer.text.starts_with('[') {
+        if operation == BATCH {
+            let rows = answer.json();
+            assert!(
+                rows.as_array().is_some_and(|rows| rows.iter().all(|row| row["status"] == 200)),
+                "{rows}"
+            );
+        } else if answer.text.starts_with('[') {
             let expected = if operation.ends_with("20") { OPEN / 40 } else { 100 };
             assert_eq!(answer.ids().len() as u64, expected, "{operation}");
         }
@@ -282,7 +312,12 @@ fn writer() -> Result<KeyId> {
     Ok("writer".parse()?)
 }
 
-fn row(cells: impl IntoIterator<Item = String>) {
+/// The row of a batch that changes a short field of a ticket.
+fn row(id: u64, users: &str) -> Value {
+    json!({"id": id.to_string(), "users": users})
+}
+
+fn line(cells: impl IntoIterator<Item = String>) {
     println!("| {} |", cells.into_iter().collect::<Vec<_>>().join(" | "));
 }
 
@@ -293,7 +328,7 @@ fn header(names: impl IntoIterator<Item = String>) {
         .enumerate()
         .map(|(at, _)| if at == 0 { "---" } else { "--:" }.to_owned())
         .collect::<Vec<_>>();
-    row(names);
+    line(names);
     println!("|{}|", rule.join("|"));
 }
 
@@ -375,29 +410,37 @@ async fn main() -> Result<()> {
     for (at, operation) in OPERATIONS.iter().enumerate() {
         let times: Vec<f64> = latencies.iter().map(|medians| medians[at]).collect();
         let ratio = times[times.len() - 1] / times[0];
-        row([(*operation).to_owned()]
-            .into_iter()
-            .chain(times.iter().map(|ms| format!("{ms:.2}")))
-            .chain([format!("{ratio:.2}")]));
+        line(
+            [(*operation).to_owned()]
+                .into_iter()
+                .chain(times.iter().map(|ms| format!("{ms:.2}")))
+                .chain([format!("{ratio:.2}")]),
+        );
     }
 
     let at = |name| OPERATIONS.iter().position(|operation| *operation == name).ok_or("no such operation");
-    let (by_id, changed) = (at(BY_ID)?, at(ALL_CHANGED)?);
+    let (by_id, changed, update, batch) = (at(BY_ID)?, at(ALL_CHANGED)?, at("update")?, at(BATCH)?);
     let ratios: Vec<_> = latencies.iter().map(|ms| format!("{:.1}", ms[changed] / ms[by_id])).collect();
     println!(
         "\nThe first page of changes, where every ticket has changed, takes {} × the time of a page by `idAfter`.",
         ratios.join(", ")
     );
 
+    let ratios: Vec<_> = latencies.iter().map(|ms| format!("{:.0}", ms[batch] / ms[update])).collect();
     println!(
-        "\n### Units\n\nWrite units of create, update and delete (besides the read of the ticket); read units of the others.\n"
+        "A batch of 100 updates takes {} × the time of one update, without a network between.",
+        ratios.join(", ")
+    );
+
+    println!(
+        "\n### Units\n\nWrite units of create, update, delete and the batch (besides the reads of the tickets); read units of the others.\n"
     );
     let columns =
         OPERATIONS.iter().map(|o| (*o).to_owned()).chain(["`limit=1000`, 1,000 tickets".to_owned()]);
     header(["tickets".to_owned(), "content".to_owned()].into_iter().chain(columns));
     for (size, content, units) in &units {
         let cells = units.iter().map(|units| format!("{units:.1}"));
-        row([thousands(*size), format!("{:.1} KB", *content as f64 / 1e3)].into_iter().chain(cells));
+        line([thousands(*size), format!("{:.1} KB", *content as f64 / 1e3)].into_iter().chain(cells));
     }
 
     println!("\n### Dollars for a million\n");
@@ -420,7 +463,7 @@ async fn main() -> Result<()> {
             dollars(thousand, 0.0, 512.0, 60.0),
         ];
         let kilobytes = format!("{:.1} KB", *content as f64 / 1e3);
-        row([kilobytes].into_iter().chain(cells.iter().map(|dollars| format!("{dollars:.2}"))));
+        line([kilobytes].into_iter().chain(cells.iter().map(|dollars| format!("{dollars:.2}"))));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tickets_domain::count::TicketCounts;
 use tickets_domain::json::{self, Json};
 use tickets_domain::{
     BearerToken, Error as ApiError, ListEnd, PresetLists, Presets, Scope, Tag, TicketId, Timestamp, Violation,
@@ -22,7 +23,7 @@ use tickets_repository::http_client::{is_on_this_machine, use_ring};
 
 use super::connect::BaseUrl;
 use super::error::{ClientError, is_temporary};
-use super::patience::{Patience, retry_after};
+use super::patience::{Patience, Waits, retry_after};
 use crate::output::note;
 
 /// Longer than the slowest answer: API Gateway gives up after 29 s.
@@ -86,13 +87,13 @@ pub struct Client {
     patience: Patience,
 }
 
-struct Answer {
-    url: String,
+pub(super) struct Answer {
+    pub(super) url: String,
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
     /// Whether an earlier attempt, whose outcome is unknown, may have taken effect.
-    after_unknown: bool,
+    pub(super) after_unknown: bool,
 }
 
 /// A builder of HTTP clients that use the `ring` TLS provider.
@@ -178,6 +179,16 @@ impl Client {
         Ok(EventPage { events: answer.json()?, next, sync_until: answer.sync_until() })
     }
 
+    /// How many tickets there are, and that as the API gave it.
+    pub async fn counts(
+        &self,
+        query: &[(&str, String)],
+    ) -> Result<(Box<RawValue>, TicketCounts), ClientError> {
+        let path = with_query("/ticket-counts/", query);
+        let answer = self.send(Method::GET, &path, None, &[]).await?.expect(200)?;
+        Ok((answer.json()?, answer.json()?))
+    }
+
     /// The API's configuration: the values of the preset fields, and every limit.
     pub async fn configuration(&self) -> Result<Value, ClientError> {
         let answer = self.send(Method::GET, "/ticket-configuration/", None, &[]).await?.expect(200)?;
@@ -209,35 +220,6 @@ impl Client {
         let answer = self.send(Method::POST, "/tickets/", Some(body), &headers).await?.expect(201)?;
         let replayed = answer.headers.contains_key(IDEMPOTENCY_REPLAYED);
         Ok((answer.ticket()?, if replayed { Creation::Replayed } else { Creation::New }))
-    }
-
-    /// Creates up to a hundred tickets and returns for each its creation time, or why it was refused.
-    /// Repeating the call with the same key and rows creates none a second time.
-    ///
-    /// # Errors
-    /// If the API refuses the whole batch, does not answer, or leaves a row undecided.
-    pub async fn create_all(
-        &self,
-        rows: &[&str],
-        idempotency_key: &str,
-    ) -> Result<Vec<Result<Timestamp, ClientError>>, ClientError> {
-        let body = format!("[{}]", rows.join(","));
-        let headers = [(IDEMPOTENCY_KEY, idempotency_key.to_owned())];
-        let mut waits = self.patience.waits();
-        loop {
-            let answer = self.send(Method::POST, "/tickets/", Some(&body), &headers).await?.expect(207)?;
-            let strange = |reason: String| ClientError::Strange { url: answer.url.clone(), reason };
-            let results: Vec<BatchRow> = answer.json()?;
-            if results.len() != rows.len() {
-                return Err(strange(format!("{} results of {} rows", results.len(), rows.len())));
-            }
-            // Repeating the batch replays the rows that were created.
-            let is_undecided = results.iter().any(BatchRow::is_temporary);
-            let Some(wait) = is_undecided.then(|| waits.after_failure()).flatten() else {
-                return results.into_iter().map(|row| row.outcome().map_err(strange)).collect();
-            };
-            tokio::time::sleep(wait).await;
-        }
     }
 
     /// Changes the given fields, whatever others have changed meanwhile. With `if_match`, only if the ticket
@@ -289,8 +271,12 @@ impl Client {
         Ok(scopes)
     }
 
+    pub(super) fn waits(&self) -> Waits {
+        self.patience.waits()
+    }
+
     /// Sends a request until it is answered. Every request of this client may be repeated.
-    async fn send(
+    pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -371,7 +357,7 @@ async fn answer(url: &str, request: reqwest::RequestBuilder) -> reqwest::Result<
 
 impl Answer {
     /// The answer, or its problem if it has another status.
-    fn expect(self, status: u16) -> Result<Self, ClientError> {
+    pub(super) fn expect(self, status: u16) -> Result<Self, ClientError> {
         if self.status.as_u16() == status { Ok(self) } else { Err(self.refused()) }
     }
 
@@ -423,7 +409,7 @@ impl Answer {
     }
 
     /// The answer's body, parsed.
-    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ClientError> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body)
             .map_err(|error| ClientError::Strange { url: self.url.clone(), reason: error.to_string() })
     }
@@ -435,7 +421,7 @@ impl Answer {
 }
 
 /// A problem document as an error.
-fn refusal(status: StatusCode, problem: &Value) -> serde_json::Result<ClientError> {
+pub(super) fn refusal(status: StatusCode, problem: &Value) -> serde_json::Result<ClientError> {
     #[derive(Deserialize)]
     struct Problem {
         detail: String,
@@ -467,37 +453,6 @@ struct ConfiguredPresets {
     status: Vec<String>,
     ticket_priority: Vec<String>,
     owner: Vec<String>,
-}
-
-/// The result of one row of a batch.
-#[derive(Deserialize)]
-struct BatchRow {
-    status: u16,
-    ticket: Option<BatchTicket>,
-    problem: Option<Json>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BatchTicket {
-    created_date: String,
-}
-
-impl BatchRow {
-    fn is_temporary(&self) -> bool {
-        StatusCode::from_u16(self.status).is_ok_and(is_temporary)
-    }
-
-    fn outcome(self) -> Result<Result<Timestamp, ClientError>, String> {
-        let status = StatusCode::from_u16(self.status).map_err(|error| error.to_string())?;
-        match (self.ticket, self.problem) {
-            (Some(ticket), _) => Ok(Ok(ticket.created_date.parse().map_err(|_| ticket.created_date)?)),
-            (None, Some(Json(problem))) => {
-                Ok(Err(refusal(status, &problem).map_err(|error| error.to_string())?))
-            }
-            (None, None) => Err(format!("a row is {status} and nothing else")),
-        }
-    }
 }
 
 /// Reads the fields that every reader needs from a record.

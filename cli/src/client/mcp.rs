@@ -3,6 +3,7 @@
 
 mod arguments;
 mod budget;
+mod many;
 mod tool;
 mod transport;
 

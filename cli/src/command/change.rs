@@ -1,5 +1,7 @@
 //! `tickets create`, `tickets update` and `tickets delete`.
 
+mod many;
+
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 use tickets_domain::tag::InvalidTag;
 use tickets_domain::{Clock, Tag, TicketId};
+
+use many::Named;
 
 use super::show::{Shown, day, one_line};
 use crate::client::Api;
@@ -45,15 +49,21 @@ pub struct Create {
     api: Api,
 }
 
-/// Update the given fields of a ticket
+/// Update the given fields of a ticket, or of many
 ///
 /// Other fields stay as they are, whatever others change meanwhile. If two changes set the same field, the
 /// later one holds. With --if-match nothing changes unless the ticket is still at the version you saw.
+///
+/// Many tickets are changed a hundred at a time. If that ends early, repeat the command: it changes nothing that is
+/// already so.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "For example: tickets update 17 --status assigned --owner grace --clear followup")]
+#[command(
+    after_help = "For example: tickets update 17 --status assigned --owner grace --clear followup\n             tickets update 17 23 42 --status closed\n             tickets list --open --owner ada --json | jq -r '.[].id' | tickets update - --owner grace"
+)]
 pub struct Update {
-    /// The ticket's id
-    id: TicketId,
+    /// The ticket's id, or several; - for those in standard input, with spaces, commas or line ends between
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<Named>,
     /// Customer to give it to
     #[arg(long, value_name = "ID")]
     customer: Option<CustomerId>,
@@ -65,10 +75,10 @@ pub struct Update {
     /// Fields to clear
     #[arg(long, value_enum, value_name = "FIELD,…", value_delimiter = ',')]
     clear: Vec<Field>,
-    /// Only if it is at this version, as `tickets get` shows it
+    /// Only if it is at this version, as `tickets get` shows it; for one ticket
     #[arg(long, value_name = "VERSION", value_parser = version)]
     if_match: Option<Tag>,
-    /// The JSON, as the API gives it
+    /// The JSON, as the API gives it; of many tickets one object on each line, with its id and version
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -263,6 +273,9 @@ fn show(ticket: &Answered, json: bool) -> Result<(), CommandError> {
 
 impl Update {
     pub async fn run(self) -> Result<(), CommandError> {
+        if self.ids.contains(&Named::Input) && self.fields.content_file.as_deref() == Some(Path::new("-")) {
+            return Err(CommandError::Usage("standard input has either the ids or the content".into()));
+        }
         let client = self.api.client()?;
         let mut members = self.fields.members()?;
         if let Some(customer) = self.customer {
@@ -281,7 +294,15 @@ impl Update {
                 "nothing to update: say a field, or --clear FIELD; `tickets update --help` has them".into(),
             ));
         }
-        show(&client.update(self.id, &Value::from(members).to_string(), self.if_match).await?, self.json)
+        if let [Named::Id(id)] = self.ids[..] {
+            let body = Value::from(members).to_string();
+            return show(&client.update(id, &body, self.if_match).await?, self.json);
+        }
+        if self.if_match.is_some() {
+            return Err(CommandError::Usage("--if-match is the version of one ticket".into()));
+        }
+        let ids = many::ids(&self.ids, &mut io::stdin().lock())?;
+        many::update(&client, &ids, &members, self.json).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod completions;
+pub mod count;
 pub mod db;
 pub mod erase;
 pub mod events;

@@ -1,13 +1,19 @@
 //! `tickets get` and `tickets list`: show tickets to people.
 
+mod sort;
+
 use std::io;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tickets_domain::filter::MAX_LIMIT;
+use tickets_domain::preset::Preset;
 use tickets_domain::{Clock, Continuation, ListEnd, TicketId, Timestamp, Violation};
 use tickets_http::list::Parameter;
+
+use sort::Sort;
 
 use crate::client::{Api, ClientError, Row};
 use crate::error::CommandError;
@@ -29,7 +35,7 @@ pub struct Get {
 /// The filters of a work queue
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work queue")]
-struct Queue {
+pub(super) struct Queue {
     /// Only open tickets
     #[arg(long, conflicts_with = "closed")]
     open: bool,
@@ -84,14 +90,14 @@ impl Queue {
     }
 
     /// The filters as query parameters of the list.
-    fn query(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
+    pub(super) fn query(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
         self.filters(now)
             .into_iter()
             .flat_map(|(parameter, _, values)| values.into_iter().map(move |value| (parameter.name(), value)))
     }
 
     /// The API's refusal of a list, in the words of this command line: flags for parameters.
-    fn in_flags(&self, refusal: ClientError) -> ClientError {
+    pub(super) fn in_flags(&self, refusal: ClientError) -> ClientError {
         let ClientError::Refused { status, detail, violations } = refusal else { return refusal };
         let filters = self.filters(Timestamp::MAX);
         let flag = |name: &str| filters.iter().find(|(parameter, ..)| parameter.name() == name);
@@ -124,6 +130,9 @@ pub struct List {
     /// Only higher ids
     #[arg(long, value_name = "ID", default_value_t = 0)]
     id_after: u64,
+    /// In another order than that of their ids: for a work queue, or tickets of one customer or with some ids
+    #[arg(long, value_enum, value_name = "ORDER", conflicts_with = "id_after")]
+    sort: Option<Sort>,
     /// At most this many tickets
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -147,6 +156,8 @@ pub(super) struct Shown {
     kind: Option<String>,
     owner: Option<String>,
     subject: Option<String>,
+    #[serde(rename = "ticketFollowupDate")]
+    followup: Option<String>,
     #[serde(rename = "createdDate")]
     pub(super) created: String,
     #[serde(rename = "updatedDate")]
@@ -182,18 +193,28 @@ impl Get {
 
 impl List {
     pub async fn run(self) -> Result<(), CommandError> {
-        let (rows, more) = self.rows().await?;
+        let (rows, more) = match self.sort {
+            Some(sort) => self.sorted(sort).await?,
+            None => {
+                let (rows, more) = self.rows(self.limit.into()).await?;
+                (rows, more.map(|after| format!("there are more: --id-after {after}")))
+            }
+        };
         if self.json {
             let records: Vec<&RawValue> = rows.iter().map(|row| &*row.json).collect();
             let text = serde_json::to_string(&records).map_err(io::Error::from)?;
             return Ok(output::print_json(&text)?);
         }
+        // The date by which they are sorted.
+        let by_followup = self.sort == Some(Sort::Followup);
+        let date = if by_followup { "FOLLOWUP" } else { "UPDATED" };
         let mut table =
-            plain_table(["ID", "STATUS", "PRIORITY", "TYPE", "CUSTOMER", "OWNER", "UPDATED", "SUBJECT"]);
+            plain_table(["ID", "STATUS", "PRIORITY", "TYPE", "CUSTOMER", "OWNER", date, "SUBJECT"]);
         for row in &rows {
             let ticket: Shown = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
             let or_dash =
                 |text: Option<String>| text.map_or_else(|| "-".into(), |text| sanitize(&text).into_owned());
+            let date = if by_followup { ticket.followup } else { Some(ticket.updated) };
             let status = match (&ticket.deleted, &ticket.moved) {
                 (Some(_), _) => Some("deleted".into()),
                 (None, Some(_)) => Some("moved away".into()),
@@ -206,27 +227,58 @@ impl List {
                 or_dash(ticket.kind),
                 ticket.customer.to_string(),
                 or_dash(ticket.owner),
-                sanitize(&to_the_second(&ticket.updated)).into_owned(),
+                or_dash(date.map(|date| to_the_second(&date))),
                 or_dash(ticket.subject),
             ]);
         }
         output::print(table)?;
-        if let Some(after) = more {
-            output::note(format!("there are more: --id-after {after}"));
+        if let Some(more) = more {
+            output::note(more);
         }
         Ok(())
     }
 
+    /// The first tickets in this order, and what to say if there are more.
+    ///
+    /// # Errors
+    /// [`CommandError::Usage`] if the list has no bound, or too many tickets.
+    async fn sorted(&self, sort: Sort) -> Result<(Vec<Row>, Option<String>), CommandError> {
+        let is_bounded = self.queue.query(Clock::system().now()).next().is_some()
+            || self.selection.customer.is_some()
+            || !self.id.is_empty();
+        if !is_bounded {
+            let needed = "--sort needs a list that can be read to its end: add --open, --status, --due or another filter of a \
+                work queue, --customer or --id";
+            return Err(CommandError::Usage(needed.into()));
+        }
+        let (rows, more) = self.rows(sort::MOST).await?;
+        if more.is_some() {
+            let most = sort::MOST;
+            let needed = format!(
+                "--sort takes up to {most} tickets, and there are more: add --owner, --type, --priority or --due"
+            );
+            return Err(CommandError::Usage(needed));
+        }
+        let priorities = match sort {
+            Sort::Priority => self.api.client()?.presets().await?.priority,
+            Sort::Updated | Sort::Followup | Sort::Customer => Preset::default(),
+        };
+        let mut rows = sort.sort(rows, &priorities)?;
+        let left = rows.len().saturating_sub(self.limit.into());
+        rows.truncate(self.limit.into());
+        Ok((rows, (left > 0).then(|| format!("there are {left} more: --limit N shows up to 1000"))))
+    }
+
     /// As many tickets as are wanted, and the id after which there may be more. A page of a work queue in which
     /// little matches may hold fewer than that, or none.
-    async fn rows(&self) -> Result<(Vec<Row>, Option<u64>), CommandError> {
+    async fn rows(&self, wanted: usize) -> Result<(Vec<Row>, Option<u64>), CommandError> {
         let client = self.api.client()?;
         let filters: Vec<_> = self.queue.query(Clock::system().now()).collect();
         let ids = self.id.iter().map(|id| (Parameter::Id.name(), id.to_string()));
         let filters = [filters, ids.collect()].concat();
         let (mut rows, mut id_after, mut continuation) = (Vec::new(), self.id_after, Continuation::default());
         loop {
-            let limit = usize::from(self.limit) - rows.len();
+            let limit = MAX_LIMIT.min(wanted - rows.len());
             let mut query = self.selection.query(id_after, Some(limit), &continuation);
             query.extend_from_slice(&filters);
             let page = client.list(&self.selection.path(), &query).await;
@@ -234,9 +286,7 @@ impl List {
             rows.extend(page.rows);
             match page.end {
                 ListEnd::Complete => return Ok((rows, None)),
-                ListEnd::More { after, .. } if rows.len() >= self.limit.into() => {
-                    return Ok((rows, Some(after)));
-                }
+                ListEnd::More { after, .. } if rows.len() >= wanted => return Ok((rows, Some(after))),
                 ListEnd::More { after, found } => (id_after, continuation) = (after, found),
             }
         }

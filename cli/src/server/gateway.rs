@@ -168,10 +168,12 @@ pub async fn answer(
         Function::ListCustomerTickets => list_customer_tickets::answer(app, event).await,
         Function::CreateTicket => create_ticket::answer(app, event).await,
         Function::UpdateTicket => update_ticket::answer(app, event).await,
+        Function::UpdateTickets => update_tickets::answer(app, event).await,
         Function::DeleteTicket => delete_ticket::answer(app, event).await,
         Function::GetTicketConfiguration => get_ticket_configuration::answer(app, event).await,
         Function::ListTicketHistory => list_ticket_history::answer(app, event).await,
         Function::ListEvents => list_events::answer(app, event).await,
+        Function::CountTickets => count_tickets::answer(app, event).await,
     }
 }
 

@@ -1,8 +1,8 @@
 //! `POST /tickets/`: creates a ticket, or up to a hundred.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lambda_http::http::StatusCode;
 use tickets_app::App;
 use tickets_domain::idempotency::IdempotencyKey;
 use tickets_domain::{Error, JsonObject, NewTicket};
@@ -37,8 +37,7 @@ async fn create(
     reply::created(request, &created.ticket, created.replayed)
 }
 
-/// Creates the valid rows of a batch. Rows are independent; those that are invalid whatever is configured are sorted
-/// out before.
+/// Creates the tickets of a batch. Its rows are independent.
 async fn create_all(
     app: &App,
     caller: &Caller,
@@ -46,23 +45,12 @@ async fn create_all(
     key: Option<IdempotencyKey>,
     rows: Vec<Result<JsonObject, Error>>,
 ) -> Result<Response, Problem> {
-    let count = rows.len();
-    let (mut new, mut refused) = (Vec::with_capacity(count), BTreeMap::new());
-    for (at, object) in rows.into_iter().enumerate() {
-        let row = object.and_then(|object| {
-            let named = key.clone().map(|key| caller.row(key, at, object.fingerprint()));
-            Ok((NewTicket::parse(object, &app.presets)?, named))
-        });
-        match row {
-            Ok(row) => new.push(row),
-            Err(error) => {
-                refused.insert(at, error);
-            }
-        }
-    }
+    let new = rows.into_iter().enumerate().map(|(at, object)| {
+        let object = object?;
+        let named = key.clone().map(|key| caller.row(key, at, object.fingerprint()));
+        Ok((NewTicket::parse(object, &app.presets)?, named))
+    });
     let tickets = app.tickets.metered(request.meter());
-    let created = tickets.create_all(caller.key(), caller.visibility(), &new).await;
-    let mut created = created.into_iter().map(|created| Ok(created?.ticket));
-    let row = |at| refused.remove(&at).map(Err).or_else(|| created.next());
-    reply::batch((0..count).filter_map(row).collect())
+    let created = tickets.create_all(caller.key(), caller.visibility(), &new.collect::<Vec<_>>()).await;
+    reply::batch(StatusCode::CREATED, created.into_iter().map(|created| Ok(created?.ticket)).collect())
 }

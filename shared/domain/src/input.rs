@@ -1,17 +1,22 @@
-//! What a JSON object says of a ticket's fields: of a new ticket, of a change, or of an imported record.
+//! What a JSON object says of a ticket's fields: of a new ticket, of a change, alone or in a batch, or of an imported
+//! record.
 //! The private function `take` is the only map from the names in JSON to the parsers of their values.
 
+use std::collections::BTreeSet;
 use std::{fmt, mem};
 
 use crate::error::{Error, Result, Violation, Violations};
-use crate::id::CustomerId;
+use crate::id::{CustomerId, InvalidId, TicketId};
 use crate::json_object::{JsonObject, Patch};
+use crate::precondition::{IfMatch, Preconditions};
 use crate::preset::{Choice, Choices, Preset, Presets};
 use crate::text::{Content, Email, Note, Subject};
 use crate::ticket::{TEXT_FIELDS, Ticket, TicketFields};
 use crate::time::{DateOrTime, Timestamp};
 
 const ID: &str = "id";
+/// The version that a row of a batch of changes requires.
+pub const IF_MATCH: &str = "ifMatch";
 /// The dates that the service assigns.
 const DATES: [&str; 2] = ["createdDate", "updatedDate"];
 /// The fields that the service assigns. A change may have them, because people send back what they fetched: its
@@ -321,6 +326,48 @@ impl TicketInput {
             })),
             Some(_) | None => Err(Error::InvalidFields(violations)),
         }
+    }
+}
+
+/// A row of a batch of changes: what an update of this ticket would be told by its path, headers and body.
+#[derive(Debug, Clone)]
+pub struct TicketChange {
+    pub id: TicketId,
+    pub preconditions: Preconditions,
+    pub input: TicketInput,
+}
+
+impl TicketChange {
+    /// Parses the rows of a batch, each on its own. `if_match` reads the tags of a row's `ifMatch`.
+    ///
+    /// # Errors
+    /// Of a row: [`Error::InvalidFields`] as for [`TicketInput::change`], and if its id is missing, invalid, or in an
+    /// earlier row.
+    pub fn parse_rows<E: fmt::Display>(
+        rows: Vec<Result<JsonObject>>,
+        presets: &Presets,
+        if_match: impl Fn(&str) -> Result<IfMatch, E>,
+    ) -> Vec<Result<Self>> {
+        let mut ids = BTreeSet::new();
+        let parse = |row: Result<JsonObject>| {
+            let mut object = row?;
+            object.require(ID);
+            let id = object.text(ID, |text| {
+                let id = text.parse().map_err(|error: InvalidId| error.to_string())?;
+                if ids.insert(id) {
+                    Ok(id)
+                } else {
+                    Err("is in an earlier row; a batch changes a ticket once".to_owned())
+                }
+            });
+            let if_match = object.text(IF_MATCH, |text| if_match(text).map_err(|error| error.to_string()));
+            let input = TicketInput::change(object, presets)?;
+            let id = id.value().ok_or_else(|| Error::internal("a row without an id was not refused"))?;
+            let preconditions =
+                Preconditions { if_match: if_match.value().unwrap_or_default(), ..Preconditions::default() };
+            Ok(Self { id, preconditions, input })
+        };
+        rows.into_iter().map(parse).collect()
     }
 }
 

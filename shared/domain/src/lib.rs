@@ -23,6 +23,7 @@
 
 pub mod address;
 pub mod continuation;
+pub mod count;
 pub mod delivery;
 pub mod error;
 pub mod event;
@@ -60,7 +61,7 @@ pub use event::{Event, EventFilter, EventId, EventType, EventsEnd};
 pub use filter::Filter;
 pub use history::{ChangeKind, HistoryEntry};
 pub use id::{CustomerId, TicketId, Version};
-pub use input::{NewTicket, TicketInput};
+pub use input::{NewTicket, TicketChange, TicketInput};
 pub use json_object::JsonObject;
 pub use key::{ApiKey, BearerToken, KeyId, KeyStore, Scope};
 pub use limit::{Quota, RateLimit};

@@ -24,11 +24,14 @@ impl Row {
         Ok(Self { key: record.key(), json })
     }
 
+    /// The fields of this ticket that a work queue checks.
+    pub fn queue_fields(&self) -> Result<QueueFields> {
+        serde_json::from_str(&self.json).map_err(|_| Error::unreadable("a stored ticket"))
+    }
+
     /// Whether this ticket is in a work queue.
     pub(crate) fn is_in(&self, queue: &WorkQueue) -> Result<bool> {
-        let fields: QueueFields =
-            serde_json::from_str(&self.json).map_err(|_| Error::unreadable("a stored ticket"))?;
-        Ok(queue.includes(&fields))
+        Ok(queue.includes(&self.queue_fields()?))
     }
 }
 

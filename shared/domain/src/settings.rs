@@ -16,7 +16,7 @@ pub struct Settings {
     /// units, twice the cost of 100 tickets.
     pub most_keys: usize,
     /// The read units that a page of a work queue may spend on what is not in the queue, before it ends with a
-    /// `Link`, even if it is empty: some 60,000 entries of the index.
+    /// `Link`, even if it is empty, and that a count may cost: some 60,000 entries of the index.
     pub most_vain_units: f64,
     /// The most ids a `Link` carries.
     pub most_ids: usize,

@@ -31,7 +31,24 @@ pub fn read(headers: &HeaderMap) -> Option<Tag> {
 /// # Errors
 /// 400 if one is not a list of entity tags. A 412 would not tell the caller what is wrong with it.
 pub fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Problem> {
-    let if_match = match Tags::of(headers, IF_MATCH, "If-Match")? {
+    let if_match = required(Tags::of(headers, IF_MATCH, "If-Match")?);
+    let if_none_match = match Tags::of(headers, IF_NONE_MATCH, "If-None-Match")? {
+        Tags::None => IfNoneMatch::Nothing,
+        Tags::Any => IfNoneMatch::Any,
+        Tags::Listed(tags) => {
+            IfNoneMatch::OneOf(tags.iter().filter_map(|tag| tag.opaque.parse().ok()).collect())
+        }
+    };
+    Ok(Preconditions { if_match, if_none_match })
+}
+
+/// Which versions a row of a batch means by its `ifMatch`, which is written as the header is.
+pub fn if_match(text: &str) -> Result<IfMatch, &'static str> {
+    Tags::parse(text).map(required)
+}
+
+fn required(tags: Tags) -> IfMatch {
+    match tags {
         Tags::None | Tags::Any => IfMatch::Any,
         Tags::Listed(listed) => {
             let (mut tags, mut unusable) = (Vec::new(), Vec::new());
@@ -43,15 +60,7 @@ pub fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Problem> {
             }
             IfMatch::OneOf { tags, unusable }
         }
-    };
-    let if_none_match = match Tags::of(headers, IF_NONE_MATCH, "If-None-Match")? {
-        Tags::None => IfNoneMatch::Nothing,
-        Tags::Any => IfNoneMatch::Any,
-        Tags::Listed(tags) => {
-            IfNoneMatch::OneOf(tags.iter().filter_map(|tag| tag.opaque.parse().ok()).collect())
-        }
-    };
-    Ok(Preconditions { if_match, if_none_match })
+    }
 }
 
 /// The content of a header with entity tags.
@@ -90,11 +99,16 @@ impl Tags {
         // Several headers of one name are one list (RFC 9110, section 5.3).
         let values = headers.get_all(name).into_iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         let list = values.collect::<Vec<_>>().join(",");
+        Self::parse(&list).map_err(|detail| Problem::invalid_header(shown, detail))
+    }
+
+    fn parse(list: &str) -> Result<Self, &'static str> {
         if list.trim() == "*" {
             return Ok(Self::Any);
         }
-        let detail = r#"must be what `ETag` says, quotes included, like "7-0c5fe1a2"; or several, separated by commas; or *"#;
-        tags(&list).map(Self::Listed).ok_or_else(|| Problem::invalid_header(shown, detail))
+        tags(list).map(Self::Listed).ok_or(
+            r#"must be what `ETag` says, quotes included, like "7-0c5fe1a2"; or several, separated by commas; or *"#,
+        )
     }
 }
 

@@ -15,6 +15,7 @@
 mod array;
 pub mod configuration;
 pub mod cors;
+pub mod counts;
 pub mod etag;
 pub mod event;
 pub mod events;

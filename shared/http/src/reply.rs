@@ -7,8 +7,9 @@ use lambda_http::http::header::{
 use lambda_http::http::{HeaderValue, StatusCode};
 use memchr::memchr_iter;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use tickets_domain::precondition::Freshness;
-use tickets_domain::{Error, TaggedTicket, Ticket, TicketId};
+use tickets_domain::{Error, TaggedTicket, TicketId};
 
 use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::log::Failure;
@@ -27,7 +28,7 @@ pub(crate) const MAX_ESCAPED: usize = MAX_REPLY - ENVELOPE;
 pub(crate) enum About {
     /// A new ticket.
     Ticket(TicketId),
-    /// The new tickets of a batch, and the failures of rows that were not the caller's fault.
+    /// The tickets that a batch created or changed, and the failures of rows that were not the caller's fault.
     Batch { tickets: Vec<TicketId>, failed: Vec<Failure> },
 }
 
@@ -112,12 +113,17 @@ pub fn created(request: &Request, ticket: &TaggedTicket, replayed: bool) -> Resu
 /// input must not get an answer above 64 KiB, and a hundred problems take up to 26 KB without their errors.
 const MOST_ERRORS: usize = 36 * 1024;
 
+/// The most bytes of tickets in the answer to a batch, escaped. The rest is for what rows have besides. A batch of
+/// changes can be small and its tickets large: a hundred of the largest have 25 MB.
+const MOST_TICKETS: usize = MAX_ESCAPED - 128 * 1024;
+
 /// The result of a row of a batch.
 #[derive(Serialize)]
 struct Row<'a> {
     status: u16,
+    /// Absent where it does not fit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ticket: Option<&'a Ticket>,
+    ticket: Option<Box<RawValue>>,
     /// As the header `ETag` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
@@ -126,26 +132,31 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(row: &'a Result<TaggedTicket, Problem>) -> Self {
-        match row {
-            Ok(TaggedTicket { ticket, tag }) => Self {
-                status: StatusCode::CREATED.as_u16(),
-                ticket: Some(ticket),
-                etag: Some(etag::text(*tag)),
-                problem: None,
-            },
-            Err(problem) => Self {
-                status: problem.status().as_u16(),
-                ticket: None,
-                etag: None,
-                problem: Some(problem.body()),
-            },
-        }
+    /// The result of a row that is answered `success` if nothing is wrong. `room` is left for tickets.
+    fn of(
+        row: &'a Result<TaggedTicket, Problem>,
+        success: StatusCode,
+        room: &mut usize,
+    ) -> Result<Self, Error> {
+        let row = match row {
+            Ok(TaggedTicket { ticket, tag }) => {
+                let json = to_raw_value(ticket).map_err(Error::internal)?;
+                let left = room.checked_sub(escaped_len(json.get()));
+                *room = left.unwrap_or(*room);
+                let (ticket, etag) = (left.map(|_| json), Some(etag::text(*tag)));
+                Self { status: success.as_u16(), ticket, etag, problem: None }
+            }
+            Err(problem) => {
+                let status = problem.status().as_u16();
+                Self { status, ticket: None, etag: None, problem: Some(problem.body()) }
+            }
+        };
+        Ok(row)
     }
 }
 
-/// 207 with the result of each row of a batch.
-pub fn batch(rows: Vec<Result<TaggedTicket, Error>>) -> Result<Response, Problem> {
+/// 207 with the result of each row of a batch, which is `success` if nothing is wrong.
+pub fn batch(success: StatusCode, rows: Vec<Result<TaggedTicket, Error>>) -> Result<Response, Problem> {
     let mut room = MOST_ERRORS;
     let mut problem = |error| {
         let mut problem = Problem::from(error);
@@ -155,7 +166,8 @@ pub fn batch(rows: Vec<Result<TaggedTicket, Error>>) -> Result<Response, Problem
     let rows: Vec<_> = rows.into_iter().map(|row| row.map_err(&mut problem)).collect();
     let tickets = rows.iter().flatten().map(TaggedTicket::id).collect();
     let failed = rows.iter().filter_map(|row| row.as_ref().err()?.cause()).map(Failure::of).collect();
-    let rows: Vec<_> = rows.iter().map(Row::of).collect();
+    let mut room = MOST_TICKETS;
+    let rows: Vec<_> = rows.iter().map(|row| Row::of(row, success, &mut room)).collect::<Result<_, _>>()?;
     let mut response = json(serde_json::to_string(&rows).map_err(Error::internal)?);
     *response.status_mut() = StatusCode::MULTI_STATUS;
     response.extensions_mut().insert(About::Batch { tickets, failed });

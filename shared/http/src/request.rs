@@ -1,7 +1,7 @@
 //! A request as handlers read it. They read path parameters and never the path, so that a trailing slash
 //! or a prefix makes no difference.
 
-use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, IF_MATCH, IF_NONE_MATCH};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
 use serde::de::IgnoredAny;
@@ -102,6 +102,23 @@ impl Request {
         } else {
             Tickets::One(JsonObject::parse(body)?)
         })
+    }
+
+    /// The rows of a batch of changes. Each has an error of its own if it is no object.
+    ///
+    /// # Errors
+    /// As [`Request::body`]; 400 if it is not an array of 1 to 100 elements, and for a precondition: it names the
+    /// version of one ticket, and to ignore it would overwrite what the caller means to keep.
+    pub fn changes(&self) -> Result<Vec<Result<JsonObject, Error>>, Problem> {
+        for (name, shown) in [(IF_MATCH, "If-Match"), (IF_NONE_MATCH, "If-None-Match")] {
+            if self.headers().contains_key(name) {
+                return Err(Problem::invalid_header(
+                    shown,
+                    "is of one ticket; give each row of the batch its ifMatch",
+                ));
+            }
+        }
+        Ok(JsonObject::parse_rows(self.body()?)?)
     }
 
     /// The body, whose `Content-Type` must be JSON.

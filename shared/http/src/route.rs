@@ -21,6 +21,8 @@ pub const CUSTOMER_TICKETS: &str = "/customers/{id}/tickets";
 pub const TICKET_HISTORY: &str = "/tickets/{id}/history";
 /// The path of the feed of events.
 pub const EVENTS: &str = "/events";
+/// The path of counts.
+pub const TICKET_COUNTS: &str = "/ticket-counts";
 /// The path of the presets and limits.
 pub const TICKET_CONFIGURATION: &str = "/ticket-configuration";
 
@@ -40,10 +42,12 @@ pub enum Function {
     ListCustomerTickets,
     CreateTicket,
     UpdateTicket,
+    UpdateTickets,
     DeleteTicket,
     GetTicketConfiguration,
     ListTicketHistory,
     ListEvents,
+    CountTickets,
 }
 
 impl Function {
@@ -55,10 +59,12 @@ impl Function {
             Self::ListCustomerTickets => "list-customer-tickets",
             Self::CreateTicket => "create-ticket",
             Self::UpdateTicket => "update-ticket",
+            Self::UpdateTickets => "update-tickets",
             Self::DeleteTicket => "delete-ticket",
             Self::GetTicketConfiguration => "get-ticket-configuration",
             Self::ListTicketHistory => "list-ticket-history",
             Self::ListEvents => "list-events",
+            Self::CountTickets => "count-tickets",
         }
     }
 }
@@ -126,6 +132,14 @@ pub const UPDATE_TICKET: Route = Route {
     scope: Scope::Write,
     fallback: false,
 };
+/// `PATCH /tickets/`
+pub const UPDATE_TICKETS: Route = Route {
+    function: Function::UpdateTickets,
+    methods: &[Method::PATCH],
+    path: TICKETS,
+    scope: Scope::Write,
+    fallback: false,
+};
 /// `DELETE /tickets/{id}`
 pub const DELETE_TICKET: Route = Route {
     function: Function::DeleteTicket,
@@ -160,6 +174,15 @@ pub const LIST_EVENTS: Route = Route {
     fallback: true,
 };
 
+/// `GET /ticket-counts/`
+pub const COUNT_TICKETS: Route = Route {
+    function: Function::CountTickets,
+    methods: &[Method::GET],
+    path: TICKET_COUNTS,
+    scope: Scope::Read,
+    fallback: true,
+};
+
 /// What the `{id}` in a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathId {
@@ -179,16 +202,18 @@ pub fn path_id(path: &str) -> Option<PathId> {
 }
 
 /// Every route that needs a key.
-pub const ROUTES: [Route; 9] = [
+pub const ROUTES: [Route; 11] = [
     GET_TICKET,
     LIST_TICKETS,
     LIST_CUSTOMER_TICKETS,
     CREATE_TICKET,
     UPDATE_TICKET,
+    UPDATE_TICKETS,
     DELETE_TICKET,
     GET_TICKET_CONFIGURATION,
     LIST_TICKET_HISTORY,
     LIST_EVENTS,
+    COUNT_TICKETS,
 ];
 
 /// The document that an event asks for; `None` if it asks for something else.
@@ -242,7 +267,7 @@ mod tests {
     fn a_path_allows_what_some_function_answers_on_it() {
         for (path, methods) in [
             (TICKET, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
-            (TICKETS, "GET, HEAD, POST, OPTIONS"),
+            (TICKETS, "GET, HEAD, POST, PATCH, OPTIONS"),
             (CUSTOMER_TICKETS, "GET, HEAD, OPTIONS"),
             (OPENAPI, "GET, HEAD, OPTIONS"),
             (DOCS, "GET, HEAD, OPTIONS"),

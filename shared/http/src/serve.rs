@@ -185,7 +185,7 @@ struct LogFields<'a> {
     key: Option<&'a KeyId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<TicketId>,
-    /// The tickets that a batch created.
+    /// The tickets that a batch created or changed.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tickets: &'a [TicketId],
     replays: u32,

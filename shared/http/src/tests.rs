@@ -13,9 +13,11 @@ use crate::{
     Caller, EventsReply, HistoryReply, ListQuery, ListReply, Problem, Request, Response, Route, Service,
     event, events, reply,
 };
+use lambda_http::http::StatusCode;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Context, RequestExt};
 use serde_json::{Map, Value, json};
+use tickets_domain::error::Violations;
 use tickets_domain::event as feed;
 use tickets_domain::idempotency::{Fingerprint, IdempotencyKey};
 use tickets_domain::key::InvalidKey;
@@ -24,7 +26,7 @@ use tickets_domain::{
     ApiKey, BearerToken, ChangeKind, Clock, Continuation, CustomerId, Epoch, Error, EventId, EventType,
     EventsEnd, Fit, HistoryEntry, KeyId, KeyStore, ListEnd, Listed, Meter, PresetLists, Presets, Quota,
     Record, Result, Row, Scope, Tag, TaggedTicket, Ticket, TicketId, TicketInput, Timestamp, Version,
-    Visibility,
+    Violation, Visibility,
 };
 
 /// The token of the only key, and the current time.
@@ -601,7 +603,8 @@ async fn a_new_ticket_says_where_it_is_and_a_replay_that_it_is_one() {
 
 #[test]
 fn a_batch_says_of_each_row_what_became_of_it() {
-    let response = reply::batch(vec![Ok(tagged(1)), Err(Error::Contended), Ok(tagged(1))]).unwrap();
+    let rows = vec![Ok(tagged(1)), Err(Error::Contended), Ok(tagged(1))];
+    let response = reply::batch(StatusCode::CREATED, rows).unwrap();
     assert_eq!(response.status(), 207);
     let rows = json_of(&response);
     assert_eq!(rows.as_array().unwrap().len(), 3);
@@ -612,6 +615,38 @@ fn a_batch_says_of_each_row_what_became_of_it() {
     assert_eq!(reply::no_content().status(), 204);
     let value = reply::of(&json!({"a": 1})).unwrap();
     assert_eq!((value.status().as_u16(), text(&value)), (200, r#"{"a":1}"#));
+}
+
+#[test]
+fn of_a_batch_of_large_tickets_those_that_do_not_fit_are_left_out() {
+    let rows = |content: &str| {
+        let mut large = tagged(2);
+        large.ticket.fields.content = Some(content.parse().unwrap());
+        let mut rows = vec![Ok(large); 99];
+        rows.push(Ok(tagged(1)));
+        let response = reply::batch(StatusCode::OK, rows).unwrap();
+        let escaped = reply::escaped_len(text(&response));
+        let rows = json_of(&response).as_array().unwrap().clone();
+        assert!(rows.iter().all(|row| row["status"] == 200 && row["etag"].is_string()));
+        assert!(rows[99]["ticket"].is_object(), "a small one may fit after a large one");
+        (escaped, rows.iter().filter(|row| row.get("ticket").is_some()).count())
+    };
+    // A reply has room for 23 of the largest, or for three if each of their characters takes seven.
+    for (character, with_ticket) in [("x", 23), ("\u{1}", 3)] {
+        let (escaped, shown) = rows(&character.repeat(256 * 1024));
+        assert!(escaped < reply::MAX_REPLY - 16 * 1024, "{escaped}");
+        assert_eq!(shown, with_ticket + 1, "{character:?}");
+    }
+    assert_eq!(rows("x").1, 100);
+}
+
+#[test]
+fn a_batch_of_refusals_leaves_room_for_tickets() {
+    let mut violations = Violations::default();
+    (0..50).for_each(|n| violations.push(Violation::new(format!("{n}"), "x".repeat(200))));
+    let rows = vec![Err(Error::InvalidFields(violations)); 100];
+    let response = reply::batch(StatusCode::OK, rows).unwrap();
+    assert!(reply::escaped_len(text(&response)) < 128 * 1024);
 }
 
 fn push(reply: &mut ListReply, record: &Record) -> Fit {

@@ -12,7 +12,6 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tickets_domain::idempotency::{self, Fingerprint, Idempotency};
 use tickets_domain::preset::Choices;
@@ -25,7 +24,7 @@ use crate::ids::Reservation;
 use crate::item::{self, Expiry, Item, WriteId, WriteMetadata, millis};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::Tickets;
-use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
+use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE, side_by_side};
 
 /// How long a repeated request waits for the ticket of the first one before it puts a void. A create takes
 /// milliseconds.
@@ -33,9 +32,6 @@ const CLAIM_WAIT: Duration = Duration::from_millis(250);
 
 /// How long a failed create tries to put a void under its id.
 const GIVING_UP: Duration = Duration::from_millis(500);
-
-/// How many rows of a batch are written at the same time: each takes a connection.
-const SIDE_BY_SIDE: usize = 16;
 
 /// The result of a create.
 #[derive(Debug)]
@@ -126,21 +122,24 @@ impl Tickets {
     }
 
     /// Creates several tickets, with one reservation for all new ones and concurrent puts. Returns a result
-    /// for each row, in order, as [`Tickets::create`] gives it.
+    /// for each row, in order, as [`Tickets::create`] gives it. A row that was refused before keeps its error.
     pub async fn create_all(
         &self,
         by: &KeyId,
         visibility: Visibility,
-        rows: &[(NewTicket, Option<Idempotency>)],
+        rows: &[Result<(NewTicket, Option<Idempotency>)>],
     ) -> Vec<Result<Created>> {
         // All rows share one deadline.
         let mut backoff = Backoff::within(WRITE_DEADLINE);
-        let looks = rows.iter().map(|(new, request)| self.look(visibility, new, request.as_ref()));
+        let looks = rows.iter().map(async |row| {
+            let (new, request) = row.as_ref().map_err(Error::clone)?;
+            self.look(visibility, new, request.as_ref()).await
+        });
         let looks = side_by_side(looks.collect()).await;
         let unclaimed = rows.iter().zip(&looks).filter(|(_, look)| matches!(look, Ok(None)));
-        let unclaimed: Vec<_> = unclaimed.filter_map(|((new, _), _)| new.fields().ok()).collect();
+        let unclaimed: Vec<_> = unclaimed.filter_map(|(row, _)| row.as_ref().ok()?.0.fields().ok()).collect();
         let mut drafts = self.drafts(by, &unclaimed, &mut backoff).await.map(Vec::into_iter);
-        let creates = rows.iter().zip(looks).map(|((new, request), look)| {
+        let creates = rows.iter().zip(looks).map(|(row, look)| {
             let draft = match (&look, &mut drafts) {
                 (Ok(None), Ok(drafts)) => Ok(drafts.next()),
                 // The reservation was made for every new row, and so its error is that of each.
@@ -150,6 +149,7 @@ impl Tickets {
             let mut backoff = backoff.clone();
             async move {
                 let (claim, draft) = (look?, draft?);
+                let (new, request) = row.as_ref().map_err(Error::clone)?;
                 match request {
                     Some(request) => self.create_claimed(by, new, request, claim, draft, &mut backoff).await,
                     None => self.create_unclaimed(by, new.fields()?, draft, &mut backoff).await,
@@ -449,11 +449,6 @@ impl Draft {
         let tag = self.write_id.tag(self.ticket.version)?;
         Ok(Created { ticket: TaggedTicket { ticket: self.ticket, tag }, replayed: false })
     }
-}
-
-/// Runs futures concurrently, and returns their results in order.
-async fn side_by_side<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
-    stream::iter(futures).buffered(SIDE_BY_SIDE).collect().await
 }
 
 fn claim_of(item: Item) -> Result<ClaimItem> {

@@ -18,6 +18,7 @@
 mod bucket;
 mod changed_keys;
 mod changes;
+mod count;
 mod entry;
 mod fetch;
 mod keys;
@@ -96,14 +97,19 @@ impl Tickets {
             }
         };
         let filter = Filter { customer, ..filter.clone() };
-        let meter = self.dynamodb.meter();
-        let meter = if meter.counts() { meter.clone() } else { Meter::counting() };
-        let tickets = self.metered(meter.clone());
+        let (tickets, meter) = self.counted();
         let mut page = Page::new(filter.clone(), take);
         if !filter.queue.is_empty() {
             page.allow(self.settings.most_vain_units, meter);
         }
         tickets.fill(&filter, continuation, &mut page).await
+    }
+
+    /// The same table with a meter that counts, as what may be spent needs it.
+    fn counted(&self) -> (Self, Meter) {
+        let meter = self.dynamodb.meter();
+        let meter = if meter.counts() { meter.clone() } else { Meter::counting() };
+        (self.metered(meter.clone()), meter)
     }
 
     /// Fills a page by the plan that suits the filter.

@@ -2,14 +2,15 @@
 
 use tickets_domain::precondition::Preconditions;
 use tickets_domain::{
-    Departure, Error, KeyId, Record, Result, Tag, TaggedTicket, Ticket, TicketId, Timestamp, Visibility,
+    Departure, Error, KeyId, Record, Result, Tag, TaggedTicket, Ticket, TicketChange, TicketId, Timestamp,
+    Visibility,
 };
 
 use crate::backoff::Backoff;
 use crate::item::{self, WriteId, WriteMetadata};
 use crate::primary_key::PrimaryKey;
 use crate::tickets::{Tickets, visible};
-use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE};
+use crate::write::{Condition, Outcome, Put, WRITE_DEADLINE, side_by_side};
 
 impl Tickets {
     /// Changes a ticket that the caller may see and that the preconditions admit. `change` returns the new
@@ -27,6 +28,41 @@ impl Tickets {
         preconditions: &Preconditions,
         change: impl Fn(&Ticket, Timestamp) -> Result<Option<Ticket>>,
     ) -> Result<TaggedTicket> {
+        let mut backoff = Backoff::within(WRITE_DEADLINE);
+        self.update_within(id, by, visibility, preconditions, change, &mut backoff).await
+    }
+
+    /// Changes several tickets concurrently. Returns a result for each row, in order, as [`Tickets::update`] gives it.
+    /// A row that was refused before keeps its error.
+    pub async fn update_all(
+        &self,
+        by: &KeyId,
+        visibility: Visibility,
+        rows: Vec<Result<TicketChange>>,
+    ) -> Vec<Result<TaggedTicket>> {
+        // All rows share one deadline. One whose turn comes after it is not even read.
+        let deadline = Backoff::within(WRITE_DEADLINE);
+        let updates = rows.into_iter().map(async |row| {
+            let TicketChange { id, preconditions, input } = row?;
+            let mut backoff = deadline.clone();
+            if backoff.is_over() {
+                return Err(Error::Contended);
+            }
+            let apply = |ticket: &Ticket, now| input.apply(ticket, now);
+            self.update_within(id, by, visibility, &preconditions, apply, &mut backoff).await
+        });
+        side_by_side(updates.collect()).await
+    }
+
+    async fn update_within(
+        &self,
+        id: TicketId,
+        by: &KeyId,
+        visibility: Visibility,
+        preconditions: &Preconditions,
+        change: impl Fn(&Ticket, Timestamp) -> Result<Option<Ticket>>,
+        backoff: &mut Backoff,
+    ) -> Result<TaggedTicket> {
         let changed = |ticket: &Ticket, now| {
             let changed = change(ticket, now)?;
             if let Some(changed) = &changed {
@@ -34,7 +70,7 @@ impl Tickets {
             }
             Ok(Record::Live(changed.unwrap_or_else(|| ticket.clone())))
         };
-        let (record, tag) = self.replace(id, by, visibility, preconditions, changed).await?;
+        let (record, tag) = self.replace(id, by, visibility, preconditions, changed, backoff).await?;
         Ok(TaggedTicket { ticket: record.live().ok_or(Error::NotFound)?, tag })
     }
 
@@ -48,7 +84,8 @@ impl Tickets {
         preconditions: &Preconditions,
     ) -> Result<()> {
         let deleted = |ticket: &Ticket, now| Ok(Record::Deleted(ticket.delete(now)));
-        self.replace(id, by, visibility, preconditions, deleted).await.map(drop)
+        let mut backoff = Backoff::within(WRITE_DEADLINE);
+        self.replace(id, by, visibility, preconditions, deleted, &mut backoff).await.map(drop)
     }
 
     /// Returns the record as it is then, and the tag of that version.
@@ -59,8 +96,8 @@ impl Tickets {
         visibility: Visibility,
         preconditions: &Preconditions,
         decide: impl Fn(&Ticket, Timestamp) -> Result<Record>,
+        backoff: &mut Backoff,
     ) -> Result<(Record, Tag)> {
-        let mut backoff = Backoff::within(WRITE_DEADLINE);
         let mut found = self.read(PrimaryKey::ticket(id)).await?;
         loop {
             let found_item = found.ok_or(Error::NotFound)?;
@@ -82,7 +119,7 @@ impl Tickets {
             let item = match &next {
                 Record::Live(next) if *next == current => return Ok((Record::Live(current), tag)),
                 Record::Live(next) => {
-                    self.announce_departure(by, &current, next, &mut backoff).await?;
+                    self.announce_departure(by, &current, next, backoff).await?;
                     item::ticket_item(next, &metadata)?
                 }
                 Record::Deleted(tombstone) => {
@@ -93,7 +130,7 @@ impl Tickets {
             let tag = write_id.tag(current.version.next())?;
             let condition = Condition::Version(current.version);
             let put = Put { key: PrimaryKey::ticket(id), item, write_id, condition };
-            match self.put(&put, &mut backoff).await? {
+            match self.put(&put, backoff).await? {
                 Outcome::Written(()) => return Ok((next, tag)),
                 // The item that refused the write is the current one: no need to read it again.
                 Outcome::Refused(now_there) => found = now_there,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures::{StreamExt, stream};
 use tickets_domain::error::Cause;
 use tickets_domain::{Error, Result, TicketId, Timestamp, Version};
 use tokio::time::timeout_at;
@@ -23,6 +24,14 @@ use crate::tickets::Tickets;
 /// Every write, retries included, ends this long after it began. So it cannot take effect long after the
 /// `updatedDate` it carries. About a third of the default settle window.
 pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How many rows of a batch are written at the same time: each takes a connection.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Writes the rows of a batch concurrently, and returns their results in order.
+pub(crate) async fn side_by_side<T>(writes: Vec<impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(writes).buffered(SIDE_BY_SIDE).collect().await
+}
 
 /// How one attempt ended.
 #[derive(Debug)]

@@ -7,9 +7,11 @@ use rmcp::model::{self, ToolAnnotations};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tickets_domain::filter::MAX_IDS;
 use tickets_domain::id::{CustomerId, MAX_SAFE_INTEGER};
 use tickets_domain::idempotency::{IdempotencyKey, KEY_CHARACTERS};
 use tickets_domain::input::{ASSIGNED, REQUIRED};
+use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::text::SUBJECT_CHARACTERS;
 use tickets_domain::{Continuation, ListEnd, Scope, Tag, TicketId, Violation, json};
 use tickets_http::events::PARAMETERS as EVENT_PARAMETERS;
@@ -17,6 +19,7 @@ use tickets_http::list::Parameter;
 
 use super::arguments::{Arguments, scalar};
 use super::budget::{self, Place};
+use super::many::{self, IDS};
 use super::{Session, ToolError};
 use crate::client::{Answered, Client, ClientError, Creation};
 
@@ -40,36 +43,45 @@ const TYPE: &str = "type";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tool {
     ListTickets,
+    CountTickets,
     GetTicket,
+    GetTickets,
     GetTicketHistory,
     ListEvents,
     GetTicketConfiguration,
     CreateTicket,
     UpdateTicket,
+    UpdateTickets,
     DeleteTicket,
 }
 
 impl Tool {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::ListTickets,
+        Self::CountTickets,
         Self::GetTicket,
+        Self::GetTickets,
         Self::GetTicketHistory,
         Self::ListEvents,
         Self::GetTicketConfiguration,
         Self::CreateTicket,
         Self::UpdateTicket,
+        Self::UpdateTickets,
         Self::DeleteTicket,
     ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::ListTickets => "list_tickets",
+            Self::CountTickets => "count_tickets",
             Self::GetTicket => "get_ticket",
+            Self::GetTickets => "get_tickets",
             Self::GetTicketHistory => "get_ticket_history",
             Self::ListEvents => "list_events",
             Self::GetTicketConfiguration => "get_ticket_configuration",
             Self::CreateTicket => "create_ticket",
             Self::UpdateTicket => "update_ticket",
+            Self::UpdateTickets => "update_tickets",
             Self::DeleteTicket => "delete_ticket",
         }
     }
@@ -78,11 +90,13 @@ impl Tool {
     pub(super) fn scope(self) -> Scope {
         match self {
             Self::ListTickets
+            | Self::CountTickets
             | Self::GetTicket
+            | Self::GetTickets
             | Self::GetTicketHistory
             | Self::ListEvents
             | Self::GetTicketConfiguration => Scope::Read,
-            Self::CreateTicket | Self::UpdateTicket => Scope::Write,
+            Self::CreateTicket | Self::UpdateTicket | Self::UpdateTickets => Scope::Write,
             Self::DeleteTicket => Scope::Delete,
         }
     }
@@ -98,6 +112,15 @@ impl Tool {
             ),
             Self::GetTicket => "Gets one ticket, with its version. A long text comes in parts: `next`, where there \
                  is more, is the arguments of the next part."
+                .into(),
+            Self::GetTickets => format!(
+                "Gets up to {MAX_IDS} tickets by their ids, ascending by id. `absent` are those that do not exist, or may \
+                 not be seen. Where not all fit, `next` is the arguments for the others. Texts are cut after {SHOWN} \
+                 characters: get_ticket has the whole, and the version."
+            ),
+            Self::CountTickets => "Counts the tickets that match every filter given: the open ones, if neither `open` \
+                 nor `status` is given. `by` names fields; each group that has the same values in them is counted, the \
+                 largest first. If `complete` is false there are too many to count, and each number is at least that."
                 .into(),
             Self::GetTicketHistory => format!(
                 "Tells who changed what of one ticket, and when: an entry for each version, ascending, with the new \
@@ -122,6 +145,10 @@ impl Tool {
             Self::UpdateTicket => "Updates the fields given of one ticket and returns it, long texts cut. `clear` names fields that \
                  shall have no value any more; all others stay as they are."
                 .into(),
+            Self::UpdateTickets => format!(
+                "Updates up to {MOST_ROWS} tickets, all in the same way: the fields given, and those that `clear` names. Returns \
+                 which are `updated`, each with its version, and which are `refused`, and why; those stay as they are."
+            ),
             Self::DeleteTicket => "Deletes one ticket. It cannot be undone.".into(),
         }
     }
@@ -145,6 +172,8 @@ impl Tool {
         });
         let (mut properties, required) = match self {
             Self::ListTickets => (filters(api), vec![]),
+            Self::CountTickets => (parameters(api, "/ticket-counts/"), vec![]),
+            Self::GetTickets => (Map::from_iter([(IDS.into(), many::ids_schema())]), vec![IDS]),
             Self::GetTicket => {
                 let field = json!({"type": "string", "description": "Only from this text field on"});
                 let after = json!({"type": "integer", "minimum": 0, "description": "Of `field` without so many characters"});
@@ -169,16 +198,14 @@ impl Tool {
                 (fields, REQUIRED.to_vec())
             }
             Self::UpdateTicket => {
-                let mut fields = fields(api, "TicketUpdate");
-                let clearable = fields.keys().filter(|name| !REQUIRED.contains(&name.as_str()));
-                let clear = json!({
-                    "type": "array",
-                    "items": {"type": "string", "enum": clearable.collect::<Vec<_>>()},
-                    "description": "The fields to clear",
-                });
-                fields.insert(CLEAR.into(), clear);
+                let mut fields = changes(api);
                 fields.insert("ifVersion".into(), if_version);
                 (fields, vec!["id"])
+            }
+            Self::UpdateTickets => {
+                let mut fields = changes(api);
+                fields.insert(IDS.into(), many::ids_schema());
+                (fields, vec![IDS])
             }
             Self::DeleteTicket => (Map::from_iter([("ifVersion".into(), if_version)]), vec!["id"]),
         };
@@ -207,7 +234,10 @@ impl Tool {
     ) -> Result<Value, ToolError> {
         match self {
             Self::ListTickets => list(client, arguments, session).await,
+            Self::CountTickets => many::count(client, arguments).await,
             Self::GetTicket => get(client, arguments).await,
+            Self::GetTickets => many::get(client, arguments).await,
+            Self::UpdateTickets => many::update(client, arguments).await,
             Self::GetTicketHistory => history(client, arguments).await,
             Self::ListEvents => events(client, arguments).await,
             Self::GetTicketConfiguration => {
@@ -235,15 +265,7 @@ impl Tool {
                 let mut arguments = Arguments::new(arguments);
                 let id = arguments.required("id")?;
                 let version = arguments.optional::<Tag>("ifVersion");
-                let cleared = arguments.names(CLEAR);
-                let mut fields = arguments.rest()?;
-                if let Some(both) =
-                    cleared.iter().find(|name| fields.get(*name).is_some_and(|v| !v.is_null()))
-                {
-                    let detail = format!("names {both}, which is also given a value");
-                    return Err(ToolError::Arguments(vec![Violation::new(CLEAR, detail)]));
-                }
-                fields.extend(cleared.into_iter().map(|name| (name, Value::Null)));
+                let fields = change(arguments)?;
                 versioned(&client.update(id, &Value::from(fields).to_string(), version).await?)
             }
             Self::DeleteTicket => {
@@ -256,6 +278,18 @@ impl Tool {
             }
         }
     }
+}
+
+/// The body of an update: the fields given, and those to clear.
+pub(super) fn change(mut arguments: Arguments) -> Result<Map<String, Value>, ToolError> {
+    let cleared = arguments.names(CLEAR);
+    let mut fields = arguments.rest()?;
+    if let Some(both) = cleared.iter().find(|name| fields.get(*name).is_some_and(|v| !v.is_null())) {
+        let detail = format!("names {both}, which is also given a value");
+        return Err(ToolError::Arguments(vec![Violation::new(CLEAR, detail)]));
+    }
+    fields.extend(cleared.into_iter().map(|name| (name, Value::Null)));
+    Ok(fields)
 }
 
 /// Gets a ticket, or a part of it.
@@ -281,6 +315,23 @@ async fn get(client: &Client, arguments: Map<String, Value>) -> Result<Value, To
     Ok(answer)
 }
 
+/// Takes all arguments that are left as parameters of a query.
+pub(super) fn query(arguments: &mut Arguments) -> Vec<(String, String)> {
+    let mut query = Vec::new();
+    for (name, value) in arguments.take_all() {
+        // A value may have commas in it, so each is a parameter of its own.
+        let values = match value {
+            Value::Array(values) => values,
+            value => vec![value],
+        };
+        match values.into_iter().filter_map(scalar).collect::<Result<Vec<_>, _>>() {
+            Ok(values) => query.extend(values.into_iter().map(|value| (name.clone(), value))),
+            Err(detail) => arguments.refuse(&name, detail),
+        }
+    }
+    query
+}
+
 /// Takes the page size.
 fn limit(arguments: &mut Arguments) -> u64 {
     let limit = arguments.whole("limit").unwrap_or(USUAL);
@@ -296,18 +347,8 @@ async fn list(client: &Client, arguments: Map<String, Value>, session: &Session)
     let mut arguments = Arguments::new(arguments);
     let customer: Option<CustomerId> = arguments.optional("customerID");
     let limit = limit(&mut arguments);
-    let mut query = vec![("limit".to_owned(), limit.to_string())];
-    for (name, value) in arguments.take_all() {
-        // A value may have commas in it, so each is a parameter of its own.
-        let values = match value {
-            Value::Array(values) => values,
-            value => vec![value],
-        };
-        match values.into_iter().filter_map(scalar).collect::<Result<Vec<_>, _>>() {
-            Ok(values) => query.extend(values.into_iter().map(|value| (name.clone(), value))),
-            Err(detail) => arguments.refuse(&name, detail),
-        }
-    }
+    let mut query = query(&mut arguments);
+    query.push(("limit".to_owned(), limit.to_string()));
     arguments.rest()?;
     let path = customer.map_or("/tickets/".into(), |customer| format!("/customers/{customer}/tickets/"));
     let mut query: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
@@ -378,7 +419,7 @@ async fn events(client: &Client, arguments: Map<String, Value>) -> Result<Value,
 }
 
 /// A ticket with its long texts shortened.
-fn cut(mut ticket: Value) -> Value {
+pub(super) fn cut(mut ticket: Value) -> Value {
     for field in ticket.as_object_mut().into_iter().flat_map(Map::values_mut) {
         if let Value::String(text) = field
             && let Some((end, _)) = text.char_indices().nth(SHOWN)
@@ -416,7 +457,7 @@ async fn created_before(client: &Client, then: &Answered) -> Result<Value, ToolE
     Ok(answer)
 }
 
-fn parsed(json: &RawValue) -> Result<Value, ToolError> {
+pub(super) fn parsed(json: &RawValue) -> Result<Value, ToolError> {
     json::value(json.get().as_bytes()).map_err(strange)
 }
 
@@ -432,6 +473,19 @@ fn fields(api: &Value, schema: &str) -> Map<String, Value> {
     properties.retain(|name, _| !ASSIGNED.contains(&name.as_str()));
     properties.values_mut().for_each(plain);
     properties
+}
+
+/// The schemas of an update's fields, and of those to clear.
+fn changes(api: &Value) -> Map<String, Value> {
+    let mut fields = fields(api, "TicketUpdate");
+    let clearable = fields.keys().filter(|name| !REQUIRED.contains(&name.as_str()));
+    let clear = json!({
+        "type": "array",
+        "items": {"type": "string", "enum": clearable.collect::<Vec<_>>()},
+        "description": "The fields to clear",
+    });
+    fields.insert(CLEAR.into(), clear);
+    fields
 }
 
 /// Makes a schema as plain as every agent can read it: of one type, and without formats.
@@ -511,6 +565,9 @@ mod tests {
         assert_eq!(arguments(Tool::ListEvents), sorted(&mut EVENT_PARAMETERS.into_iter()));
         let fields = || tickets_domain::ticket::field_names().filter(|name| !ASSIGNED.contains(name));
         assert_eq!(arguments(Tool::CreateTicket), sorted(&mut fields().chain(["idempotencyKey"])));
+        let counts = tickets_http::counts::filters().map(Parameter::name);
+        assert_eq!(arguments(Tool::CountTickets), sorted(&mut counts.chain(["by"])));
+        assert_eq!(arguments(Tool::UpdateTickets), sorted(&mut fields().chain([IDS, CLEAR])));
         assert_eq!(arguments(Tool::UpdateTicket), sorted(&mut fields().chain(["id", "ifVersion", CLEAR])));
     }
 

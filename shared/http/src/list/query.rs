@@ -176,7 +176,7 @@ fn comma_separated(ids: &BTreeSet<TicketId>) -> String {
 }
 
 /// Takes the work-queue filters.
-fn work_queue(parameters: &mut Parameters<'_>, presets: &Presets) -> WorkQueue {
+pub(crate) fn work_queue(parameters: &mut Parameters<'_>, presets: &Presets) -> WorkQueue {
     let open = parameters.take(Parameter::Open.name(), flag).map(|open| Statuses::open(open, presets));
     let named = choices(parameters, Parameter::Status, presets).map(|statuses| Statuses::any_of(&statuses));
     let statuses = match (open, named) {

@@ -41,6 +41,12 @@ pub(super) fn json(description: &str, schema: Value, examples: Value) -> Value {
     json!({"description": description, "content": {"application/json": {"schema": schema, "examples": examples}}})
 }
 
+/// The results of a batch.
+pub(super) fn batch(example: Value) -> Value {
+    let results = json!({"type": "array", "items": schema::reference(schema::BATCH_RESULT)});
+    json("What became of each row", results, json!({"results": {"value": example}}))
+}
+
 /// A page of a list.
 pub(super) fn list(description: &str, examples: Value) -> Value {
     synced(

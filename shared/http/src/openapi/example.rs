@@ -37,11 +37,38 @@ fn refused_row() -> Value {
 /// The results of the batch.
 pub(super) fn batch_results(presets: &Presets) -> Value {
     let object = JsonObject::parse(refused_row().to_string().as_bytes());
-    let refused = object.and_then(|object| TicketInput::create(object, presets)).err().map(Problem::from);
-    let refused =
-        refused.map(|problem| json!({"status": problem.status().as_u16(), "problem": problem.body()}));
+    let refused = object.and_then(|object| TicketInput::create(object, presets)).err();
     let created = json!({"status": 201, "ticket": ticket(presets), "etag": "\"1-0c5fe1a2\""});
-    [created].into_iter().chain(refused).collect()
+    [created].into_iter().chain(refused.map(refused_result)).collect()
+}
+
+/// The result of a row that is refused.
+fn refused_result(error: Error) -> Value {
+    let problem = Problem::from(error);
+    json!({"status": problem.status().as_u16(), "problem": problem.body()})
+}
+
+/// The body of a batch of changes. By its second row somebody has changed that ticket since.
+pub(super) fn changes(presets: &Presets) -> Value {
+    let mut first = patch(presets);
+    first["id"] = TICKET.into();
+    json!([first, {"id": "44", "ifMatch": "\"1-9b3d04e7\"", "ticketPriority": a_value(&presets.priority, "high")}])
+}
+
+/// The results of the batch of changes.
+pub(super) fn change_results(presets: &Presets) -> Value {
+    let mut changed = ticket(presets);
+    for (field, value) in patch(presets).as_object().into_iter().flatten() {
+        changed[field] = value.clone();
+    }
+    changed["updatedDate"] = "2026-11-24T08:00:00.000Z".into();
+    if let Some(fields) = changed.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    json!([
+        {"status": 200, "ticket": changed, "etag": "\"2-5e81c0f4\""},
+        refused_result(Error::VersionMismatch),
+    ])
 }
 
 /// The body of an update, which also clears a field.
@@ -135,6 +162,20 @@ pub(super) fn events(presets: &Presets) -> Value {
     let events =
         [event(0, "01a20982dcc90000000000002b0000000001"), event(1, "01a20c91a2820000000000002b0000000002")];
     json!({"events": {"summary": "A ticket that was created, and assigned", "value": events}})
+}
+
+/// Counts by status and owner.
+pub(super) fn counts(presets: &Presets) -> Value {
+    let group = |status: Value, owner: &str, count: u64| json!({"status": status, "owner": a_value(&presets.owner, owner), "count": count});
+    let new = json!(presets.new_status());
+    let counts =
+        [group(new.clone(), "grace", 17), group(a_value(&presets.status, "assigned").into(), "ada", 9)];
+    let counts = json!({"total": 26, "complete": true, "counts": counts});
+    let waiting = json!({"total": 60_312, "complete": false, "counts": [{"status": new, "count": 60_312}]});
+    json!({
+        "counts": {"summary": "By status and owner", "value": counts},
+        "many": {"summary": "By status: at least so many", "value": waiting},
+    })
 }
 
 /// The problem of a query with mistakes.

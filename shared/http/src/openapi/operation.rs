@@ -8,8 +8,8 @@ use tickets_domain::json_object::MOST_ROWS;
 use super::refusal::{self, Refusal};
 use super::{TICKETS, answer, example, parameter, schema};
 use crate::route::{
-    CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS, LIST_EVENTS,
-    LIST_TICKET_HISTORY, LIST_TICKETS, Route, UPDATE_TICKET,
+    COUNT_TICKETS, CREATE_TICKET, DELETE_TICKET, GET_TICKET, GET_TICKET_CONFIGURATION, LIST_CUSTOMER_TICKETS,
+    LIST_EVENTS, LIST_TICKET_HISTORY, LIST_TICKETS, Route, UPDATE_TICKET, UPDATE_TICKETS,
 };
 
 /// One operation.
@@ -30,7 +30,7 @@ pub(super) struct Operation {
 }
 
 /// Every operation.
-pub(super) fn all(presets: &Presets) -> [Operation; 11] {
+pub(super) fn all(presets: &Presets) -> [Operation; 13] {
     [
         get_ticket(presets),
         list_tickets(presets),
@@ -39,10 +39,12 @@ pub(super) fn all(presets: &Presets) -> [Operation; 11] {
         create_tickets(presets),
         put_ticket(presets),
         patch_ticket(presets),
+        patch_tickets(presets),
         delete_ticket(),
         get_ticket_configuration(presets),
         get_ticket_history(presets),
         list_events(presets),
+        count_tickets(presets),
     ]
 }
 
@@ -152,26 +154,15 @@ fn create_ticket(presets: &Presets) -> Operation {
 }
 
 fn create_tickets(presets: &Presets) -> Operation {
-    let results = json!({"type": "array", "items": schema::reference(schema::BATCH_RESULT)});
-    let examples = json!({"results": {"value": example::batch_results(presets)}});
-    let batch = json!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": MOST_ROWS,
-        "items": schema::reference(schema::CREATE),
-    });
     Operation {
         id: "createTickets",
         summary: "Create up to 100 tickets",
         description: "Creates the tickets of an array and returns as many results, in the same order. Rows do not \
             depend on each other. An `Idempotency-Key` covers each row by its place: a repeated batch replays the \
             rows that were made, and makes those that were not.",
-        body: Some(json!({"required": true, "content": {"application/json": {
-            "schema": batch,
-            "examples": {"batch": {"summary": "Two, of which one is refused", "value": example::batch(presets)}},
-        }}})),
+        body: Some(rows(schema::CREATE, "Two, of which one is refused", example::batch(presets))),
         at_other_form: true,
-        success: vec![("207", answer::json("What became of each row", results, examples))],
+        success: vec![("207", answer::batch(example::batch_results(presets)))],
         refusals: refused(&[refusal::INVALID_REQUEST, refusal::TOO_LARGE, refusal::NOT_JSON]),
         ..create_ticket(presets)
     }
@@ -209,6 +200,23 @@ fn patch_ticket(presets: &Presets) -> Operation {
             refusal::NOT_JSON,
             refusal::INVALID_FIELDS,
         ]),
+    }
+}
+
+fn patch_tickets(presets: &Presets) -> Operation {
+    Operation {
+        route: UPDATE_TICKETS,
+        id: "patchTickets",
+        summary: "Update up to 100 tickets",
+        description: "Updates the tickets of an array, each row as a `PATCH` of its own, and returns as many results, in \
+            the same order. Rows do not depend on each other. `ifMatch` in a row is what `If-Match` is for one ticket. \
+            An id that comes twice is refused in the later row. Of very large tickets, those that no longer fit into \
+            the response are left out of their results, which then have only the `etag`.",
+        parameters: vec![],
+        body: Some(rows(schema::CHANGE, "Two, of which one is refused", example::changes(presets))),
+        success: vec![("207", answer::batch(example::change_results(presets)))],
+        refusals: refused(&[refusal::INVALID_REQUEST, refusal::TOO_LARGE, refusal::NOT_JSON]),
+        ..patch_ticket(presets)
     }
 }
 
@@ -282,6 +290,24 @@ fn list_events(presets: &Presets) -> Operation {
     }
 }
 
+fn count_tickets(presets: &Presets) -> Operation {
+    let counts = schema::reference("TicketCounts");
+    Operation {
+        route: COUNT_TICKETS,
+        method: Method::GET,
+        id: "countTickets",
+        summary: "Count tickets",
+        description: "Returns how many tickets there are that every filter given lets through, in all and by the fields \
+            that `by` names, the largest group first. Without `open` and `status` it counts the open ones, which are \
+            those that wait. If `complete` is `false` there are too many to count, and every number is `at least`.",
+        parameters: parameter::of_counts(presets),
+        body: None,
+        at_other_form: false,
+        success: vec![("200", answer::json("The counts", counts, example::counts(presets)))],
+        refusals: refused(&[refusal::INVALID_QUERY]),
+    }
+}
+
 /// The refusals of one operation, followed by those of every operation.
 fn refused(own: &[Refusal]) -> Vec<Refusal> {
     [own, &refusal::OF_ALL].concat()
@@ -294,4 +320,12 @@ fn body(schema: &str, summary: &str, example: Value) -> Value {
         "examples": {"ticket": {"summary": summary, "value": example}},
     });
     json!({"required": true, "content": {"application/json": content}})
+}
+
+/// The body of a batch, with an example.
+fn rows(schema: &str, summary: &str, example: Value) -> Value {
+    let rows =
+        json!({"type": "array", "minItems": 1, "maxItems": MOST_ROWS, "items": schema::reference(schema)});
+    let examples = json!({"batch": {"summary": summary, "value": example}});
+    json!({"required": true, "content": {"application/json": {"schema": rows, "examples": examples}}})
 }

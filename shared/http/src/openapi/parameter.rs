@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tickets_domain::count::CountBy;
 use tickets_domain::filter::{MAX_IDS, MAX_LIMIT};
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::KEY_CHARACTERS;
@@ -11,7 +12,7 @@ use tickets_domain::{EventId, EventType, Presets, TicketId};
 
 use super::{example, schema};
 use crate::list::{Parameter, Spec, Value as Takes};
-use crate::{events, history};
+use crate::{counts, events, history};
 
 /// The id in the path of a ticket.
 pub(super) fn ticket_id() -> Value {
@@ -40,6 +41,14 @@ pub(super) fn of_events() -> [Value; 4] {
         several(kind, "Only events of these types", kinds, false),
         in_query(limit, LIMIT, a_limit()),
     ]
+}
+
+/// The parameters of counts.
+pub(super) fn of_counts(presets: &Presets) -> Vec<Value> {
+    let fields = json!({"type": "string", "enum": CountBy::ALL.map(CountBy::name)});
+    let fields = json!({"type": "array", "minItems": 1, "items": fields});
+    let by = several(counts::BY, "The fields by which to count", fields, false);
+    [by].into_iter().chain(counts::filters().map(|filter| of_list(filter.spec(), presets))).collect()
 }
 
 /// The parameters of lists.

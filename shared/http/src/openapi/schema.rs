@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
+use tickets_domain::count::TicketCounts;
+use tickets_domain::input::IF_MATCH;
 use tickets_domain::preset::Preset;
 use tickets_domain::ticket::FieldKind;
 use tickets_domain::{Departure, Event, HistoryEntry, Presets, Ticket, TicketFields, Tombstone};
@@ -22,6 +24,8 @@ pub(super) const EVENT: &str = "Event";
 pub(super) const CREATE: &str = "TicketCreate";
 /// The name of the schema of an update's body.
 pub(super) const UPDATE: &str = "TicketUpdate";
+/// The name of the schema of a row of a batch of changes.
+pub(super) const CHANGE: &str = "TicketChange";
 
 /// The name of the schema of a batch's results.
 pub(super) const BATCH_RESULT: &str = "BatchResult";
@@ -45,6 +49,7 @@ pub(super) fn all(presets: &Presets) -> Map<String, Value> {
     let mut schemas = answered(presets);
     schemas.insert(CREATE.into(), create(presets));
     schemas.insert(UPDATE.into(), update(presets));
+    schemas.insert(CHANGE.into(), change(presets));
     schemas.insert(BATCH_RESULT.into(), batch_result());
     schemas
 }
@@ -60,12 +65,16 @@ fn answered(presets: &Presets) -> Map<String, Value> {
     let mut generator = generator();
     generator.subschema_for::<problem::Body<'_>>();
     generator.subschema_for::<TicketConfiguration<'_>>();
+    generator.subschema_for::<TicketCounts>();
     let mut schemas = generator.take_definitions(true);
     schemas.values_mut().for_each(signed);
     if let Some(mut problem) = schemas.remove("Body") {
         // API Gateway cannot put a status into its problems.
         optional(&mut problem, |name| name == "status");
         schemas.insert("Problem".into(), problem);
+    }
+    if let Some(count) = schemas.remove("TicketCount") {
+        schemas.insert("TicketCount".into(), never_null(count));
     }
     schemas.insert(HISTORY_ENTRY.into(), of::<HistoryEntry>());
     schemas.insert(EVENT.into(), never_null(of::<Event>()));
@@ -134,14 +143,29 @@ fn update(presets: &Presets) -> Value {
     given(update, presets)
 }
 
+/// A row of a batch of changes: an update's body, and which ticket it is of.
+fn change(presets: &Presets) -> Value {
+    let mut change = update(presets);
+    change["description"] =
+        "A ticket's `id` and the fields to change, as an update of that ticket has them. With `ifMatch` only if it is \
+        at this version."
+            .into();
+    let mut if_match = etag();
+    if_match["description"] = "The version that the ticket must be at, as its `ETag` says".into();
+    change["properties"][IF_MATCH] = if_match;
+    change["required"] = json!(["id"]);
+    change
+}
+
 /// The result of a row of a batch.
 fn batch_result() -> Value {
     json!({
-        "description": "What became of a row: 201, its ticket and the `ETag` of that; or another status and its problem.",
+        "description": "What became of a row: 201 or 200, its ticket and the `ETag` of that; or another status and its \
+            problem.",
         "type": "object",
         "properties": {
             "status": {
-                "type": "integer", "format": "int32", "minimum": 201, "maximum": 599,
+                "type": "integer", "format": "int32", "minimum": 200, "maximum": 599,
                 "description": "The status code that the row alone would have been answered",
             },
             "ticket": reference("Ticket"),

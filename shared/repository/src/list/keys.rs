@@ -103,13 +103,7 @@ impl<'a> OrderedKeys<'a> {
     /// The candidates for a filter, if an index has them in id order.
     pub(super) fn of(tickets: &'a Tickets, filter: &'a Filter) -> Option<Self> {
         let after = filter.id_after;
-        let customer = filter.customer.map(|customer| CustomerKeys {
-            tickets,
-            filter,
-            customer,
-            after,
-            position: Position::Start,
-        });
+        let customer = filter.customer.map(|customer| CustomerKeys::new(tickets, filter, customer));
         let statuses = filter.queue.statuses.as_ref();
         let status = statuses.map(|statuses| StatusKeys::new(tickets, filter, statuses, after));
         match (customer, status) {
@@ -169,12 +163,16 @@ pub(super) struct CustomerKeys<'a> {
     position: Position,
 }
 
-impl CustomerKeys<'_> {
+impl<'a> CustomerKeys<'a> {
+    pub(super) fn new(tickets: &'a Tickets, filter: &'a Filter, customer: CustomerId) -> Self {
+        Self { tickets, filter, customer, after: filter.id_after, position: Position::Start }
+    }
+
     fn go_on_after(&mut self, id: u64) {
         (self.after, self.position) = (id, Position::Start);
     }
 
-    async fn next(&mut self, limit: usize) -> Result<OrderedPage> {
+    pub(super) async fn next(&mut self, limit: usize) -> Result<OrderedPage> {
         let number = |value: u64| AttributeValue::N(value.to_string());
         let query = self.tickets.dynamodb.query();
         let query = query
@@ -270,6 +268,18 @@ impl<'a> StatusKeys<'a> {
     }
 }
 
+/// A query of the entries of a partition of `byStatus` after this id.
+pub(super) fn status_query(tickets: &Tickets, partition: &str, after: u64) -> QueryFluentBuilder {
+    let query = tickets.dynamodb.query();
+    query
+        .index_name(BY_STATUS)
+        .key_condition_expression("#status = :status AND #id > :after")
+        .expression_attribute_names("#status", "statusShard")
+        .expression_attribute_names("#id", "id")
+        .expression_attribute_values(":status", AttributeValue::S(partition.to_owned()))
+        .expression_attribute_values(":after", AttributeValue::N(after.to_string()))
+}
+
 impl StatusShard {
     /// Reads about `limit` keys. Returns how many there were, and the highest id.
     async fn read_on(
@@ -278,14 +288,7 @@ impl StatusShard {
         filter: &Filter,
         limit: usize,
     ) -> Result<(usize, Option<u64>)> {
-        let query = tickets.dynamodb.query();
-        let query = query
-            .index_name(BY_STATUS)
-            .key_condition_expression("#status = :status AND #id > :after")
-            .expression_attribute_names("#status", "statusShard")
-            .expression_attribute_names("#id", "id")
-            .expression_attribute_values(":status", AttributeValue::S(self.partition.clone()))
-            .expression_attribute_values(":after", AttributeValue::N(self.after.to_string()));
+        let query = status_query(tickets, &self.partition, self.after);
         let keys: Vec<QueueKey> = tickets.query(query, &mut self.position, limit).await?;
         let (read, mut highest) = (keys.len(), None);
         for key in keys {

@@ -20,6 +20,13 @@ struct Allowance {
     units: f64,
 }
 
+/// So many keys of each of some indexes; fewer if they would cost more than is left.
+pub(super) fn affordable(units_left: f64, keys: usize, indexes: usize) -> usize {
+    let affordable = units_left * KEYS_PER_UNIT / indexes as f64;
+    // With a single key a page might not get any further.
+    keys.min(affordable as usize).max(2)
+}
+
 /// A page being filled: takes records in order until the caller has enough, or the limit is reached.
 pub(super) struct Page<F> {
     pub(super) filter: Filter,
@@ -84,9 +91,7 @@ impl<F: FnMut(&Row) -> Fit> Page<F> {
 
     /// So many keys of each of some indexes; fewer if they would cost more than is left.
     pub(super) fn affordable(&self, keys: usize, indexes: usize) -> usize {
-        let affordable = self.units_left() * KEYS_PER_UNIT / indexes as f64;
-        // With a single key the page might not get any further.
-        keys.min(affordable as usize).max(2)
+        affordable(self.units_left(), keys, indexes)
     }
 
     /// How many records to ask for: one more than the limit tells whether there is a next page.

@@ -3,6 +3,7 @@
 use crate::support::{Table, fields, fill, ids, new_ticket, page, pages, presets, read, time, writer};
 use serde_json::json;
 use tickets_domain::Settings;
+use tickets_domain::count::{CountBy, CountQuery};
 use tickets_domain::id::CustomerId;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
 use tickets_domain::precondition::Preconditions;
@@ -475,4 +476,29 @@ async fn a_work_queue_costs_what_it_holds_whatever_the_table_has() {
         }
         before = Some(costs);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_costs_a_unit_for_some_sixty_tickets_and_nothing_for_those_of_other_statuses() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
+    let units = async || {
+        let statuses = Statuses::open(true, &presets());
+        let query = CountQuery { by: vec![CountBy::Owner], statuses, queue: WorkQueue::default() };
+        meter.take();
+        let (counter, complete) = tickets.count(&query, Visibility::All).await.unwrap();
+        (counter.finish(complete, &presets()), meter.take())
+    };
+    fill(&tickets, 3000, 1, time("2026-01-01")).await;
+    let (counted, few) = units().await;
+    assert_eq!((counted.total, counted.complete), (3000, true));
+    assert!(few <= 3000.0 / 50.0 + 6.0, "{few}");
+    let closed = fields(json!({"customerID": 1, "subject": "s", "status": "closed"}));
+    let closed = SeedTicket { fields: closed, created: time("2026-02-01"), updated: time("2026-02-01") };
+    for chunk in vec![closed; 3000].chunks(MAX_CHUNK) {
+        tickets.append(&writer(), chunk).await.unwrap();
+    }
+    assert_eq!(units().await, (counted, few));
+    eprintln!("a count of 3,000 tickets: {few} read units");
 }

@@ -12,7 +12,8 @@ use tickets_domain::id::Version;
 use tickets_domain::idempotency::{Fingerprint, Idempotency};
 use tickets_domain::precondition::Preconditions;
 use tickets_domain::{
-    Error, Filter, JsonObject, NewTicket, Record, Row, TaggedTicket, TicketId, TicketInput, Visibility,
+    Error, Filter, JsonObject, NewTicket, Record, Row, TaggedTicket, TicketChange, TicketId, TicketInput,
+    Visibility,
 };
 use tickets_repository::operator::seed::SeedTicket;
 use tickets_repository::{Meter, Tickets};
@@ -259,7 +260,7 @@ async fn a_batch_reserves_once_and_costs_no_more_than_its_tickets() {
             let key = key?.parse().unwrap();
             Some(Idempotency::of_row(writer(), key, row, Fingerprint::new([1; 32])))
         };
-        (0..100).map(|row| (body(), named(row))).collect()
+        (0..100).map(|row| Ok((body(), named(row)))).collect()
     };
     let ids = |created: &[Result<tickets_repository::Created, Error>]| -> Vec<u64> {
         created.iter().map(|created| created.as_ref().unwrap().ticket.id().get()).collect()
@@ -277,4 +278,29 @@ async fn a_batch_reserves_once_and_costs_no_more_than_its_tickets() {
     assert!(again.iter().all(|created| created.as_ref().unwrap().replayed));
     let next = tickets.create(&writer(), Visibility::All, &body(), None).await.unwrap();
     assert_eq!(next.ticket.id().get(), 201, "a replay reserves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_changes_costs_what_as_many_changes_cost() {
+    let table = Table::new(NOW).await;
+    let meter = Meter::counting();
+    let tickets = table.tickets(Settings::default()).metered(meter.clone());
+    let rows = vec![Ok((body(), None)); 100];
+    tickets.create_all(&writer(), Visibility::All, &rows).await;
+    let id = |id: u64| TicketId::try_from(id).unwrap();
+    meter.take();
+    let none = Preconditions::default();
+    for ticket in 1..=50 {
+        change(&tickets, id(ticket), &none, json!({"status": "closed"})).await.unwrap();
+    }
+    let alone = meter.take();
+    let row =
+        |id: u64| JsonObject::parse(json!({"id": id.to_string(), "status": "closed"}).to_string().as_bytes());
+    let rows = TicketChange::parse_rows((51..=100).map(row).collect(), &presets(), |_| Err("unused"));
+    let updated = tickets.update_all(&writer(), Visibility::All, rows).await;
+    let versions = updated.into_iter().enumerate().map(|(at, row)| (at, row.unwrap()));
+    for (at, TaggedTicket { ticket, tag }) in versions {
+        assert_eq!((ticket.id.get(), tag.version().get()), (51 + at as u64, 2), "in the order of the rows");
+    }
+    assert_eq!(meter.take(), alone);
 }
