@@ -8,12 +8,14 @@ boundary, so there this script sets the one that the template names.
 """
 
 import functools
+import http.server
 import itertools
 import json
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -49,6 +51,36 @@ pages = aws["cloudformation"].get_paginator("list_stack_resources").paginate(Sta
 resources = {one["LogicalResourceId"]: one for page in pages for one in page["StackResourceSummaries"]}
 physical = {name: one["PhysicalResourceId"] for name, one in resources.items()}
 functions = [name for name, one in resources.items() if one["ResourceType"] == "AWS::Lambda::Function"]
+
+
+class Inbox:
+    """A receiver of webhooks on loopback: keeps the messages that it gets."""
+
+    def __init__(self):
+        self.messages = messages = []
+
+        class Receiver(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                messages.append((dict(self.headers), json.loads(self.rfile.read(int(self.headers["content-length"])))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{server.server_port}/"
+
+    def versions(self, ticket):
+        """The versions of a ticket of which it was told, in this order."""
+        events = [message["data"] for _, message in self.messages]
+        return [event["version"] for event in events if event.get("ticket") == ticket]
+
+
+def webhooks(*arguments):
+    tables = ["--webhooks-table", outputs["WebhooksTableName"], "--history-table", outputs["HistoryTableName"]]
+    return subprocess.run([tickets, "webhooks", *tables, *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def make_key(*options):
@@ -95,6 +127,16 @@ def a_deployment_does_what_it_says():
     check(all(entry["by"] == key.split("_")[1] for entry in history()), "and by whom")
     feed = lambda: [event["type"] for event in call(key, "GET", "/events/")[1] or [] if event["ticket"] == ticket["id"]]
     until(lambda: feed() == ["ticket.created", "ticket.updated"], "and the feed has both, once they have settled")
+
+    inbox = Inbox()
+    webhook = webhooks("create", inbox.url, "--from", "2020-01-01").split()[1]
+    check("204 after" in webhooks("test", webhook), "the command reaches the receiver")
+    until(lambda: inbox.versions(ticket["id"]) == [1, 2], "the function sends it what happened before", 90)
+    check(call(key, "PATCH", path, {"subject": "again"})[0] == 200, "the ticket is changed")
+    until(lambda: inbox.versions(ticket["id"]) == [1, 2, 3], "and what happens, woken by the stream", 30)
+    check(all("webhook-signature" in headers for headers, _ in inbox.messages), "signed")
+    check("active" in webhooks("list"), "it is shown as active")
+    webhooks("delete", webhook)
 
     schedule = physical["ExportTicketsFunctionSchedule"]
     schedule = aws["scheduler"].get_schedule(Name=schedule.split("/")[-1])
@@ -238,6 +280,16 @@ class Probes:
             TableName=outputs["HistoryTableName"], KeyConditionExpression="ticket = :id",
             ExpressionAttributeValues={":id": {"N": str(id)}})["Items"]
         return succeeded and len(versions) == 2
+
+    def DeliverWebhooksFunction(self):
+        # A webhook of its own, so that no run of the schedule or the stream has sent its events.
+        inbox, began = Inbox(), time.time()
+        webhook = webhooks("create", inbox.url, "--from", "2020-01-01").split()[1]
+        try:
+            answer = aws["lambda"].invoke(FunctionName=physical["DeliverWebhooksFunction"], Qualifier="live", Payload=b"{}")
+            return "FunctionError" not in answer and bool(inbox.messages) and time.time() - began < 60
+        finally:
+            webhooks("delete", webhook)
 
     def ExportTicketsFunction(self):
         # A first pass walks all buckets; an export that is requested by hand goes by the changes.

@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use axum::body::Body;
 use axum::http::{Method, Request};
+use deliver_webhooks::Wake;
 use export_tickets::{Event, Exporter, Store};
 use object_store::memory::InMemory;
 use serde_json::json;
@@ -19,6 +20,7 @@ use serde_norway::Value as Yaml;
 use support::files::{assert_same_list, read, root, statements, template, text, untagged};
 use support::model::{Faults, Model};
 use support::operation::operation;
+use support::webhooks::{Mood, Network};
 use tickets_app::{App, Config, Exports};
 use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_domain::error::MOST_VIOLATIONS;
@@ -31,7 +33,7 @@ use tickets_http::request::MAX_BODY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, PathId, ROUTES, Route, path_id};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::schema::{self, KeyAttribute};
-use tickets_repository::{COUNTER, DynamoDb, Keys, RANGES, SETTINGS, limit};
+use tickets_repository::{COUNTER, DynamoDb, Keys, RANGES, SETTINGS, Webhooks, limit};
 use tower::ServiceExt;
 
 /// Method, path and function of every route.
@@ -52,11 +54,13 @@ fn functions(template: &Yaml) -> BTreeMap<String, Yaml> {
         .collect()
 }
 
-/// The functions without a route: a schedule starts the first, the table's stream the second.
+/// The functions without a route: a schedule starts the first, the tables' streams the others.
 const EXPORT: &str = "export-tickets";
 const RECORD: &str = "record-changes";
-/// What the second may read. Lambda reads the stream with the function's rights.
+const DELIVER: &str = "deliver-webhooks";
+/// What the last two may read. Lambda reads a stream with the function's rights.
 const STREAM: &str = "${Tickets.Arn}/stream/*";
+const EVENTS: &str = "${History.Arn}/stream/*";
 
 /// The methods that each path is deployed with. API Gateway's `ANY` would be simpler, but `sam local` at
 /// random prefers it to a method.
@@ -89,7 +93,7 @@ fn the_template_routes_what_the_code_answers() {
             continue;
         };
         for (_, event) in events {
-            if name == EXPORT {
+            if [EXPORT, DELIVER].contains(&&*name) {
                 assert_eq!(event["Type"], "ScheduleV2");
                 continue;
             }
@@ -145,13 +149,17 @@ fn readme_s_table_is_what_the_code_answers() {
 
 #[test]
 fn every_function_is_a_package_a_resource_and_sample_events() {
-    let names: BTreeSet<String> =
-        ROUTES.iter().map(|route| route.function.name()).chain([EXPORT, RECORD]).map(str::to_owned).collect();
+    let names: BTreeSet<String> = ROUTES
+        .iter()
+        .map(|route| route.function.name())
+        .chain([EXPORT, RECORD, DELIVER])
+        .map(str::to_owned)
+        .collect();
     let folders = fs::read_dir(root().join("functions")).unwrap();
     let folders = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
     assert_same_list("functions/", &folders, &names);
     assert_same_list("template.yaml", &functions(&template()).into_keys().collect(), &names);
-    for name in names.iter().filter(|name| ![EXPORT, RECORD].contains(&name.as_str())) {
+    for name in names.iter().filter(|name| ![EXPORT, RECORD, DELIVER].contains(&name.as_str())) {
         for format in ["rest", "http"] {
             let event: serde_json::Value =
                 serde_json::from_str(&read(&format!("events/{name}.{format}.json"))).unwrap();
@@ -209,7 +217,10 @@ fn the_template_s_tables_are_those_that_the_local_database_gets() {
             declared.map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
         assert_eq!(declared.collect::<BTreeMap<_, _>>(), attributes);
     }
-    for table in [tickets, keys, history] {
+    assert_eq!(text(&history["StreamSpecification"]["StreamViewType"]), "KEYS_ONLY");
+    let webhooks = &template["Resources"][schema::WEBHOOKS]["Properties"];
+    assert_eq!(key(webhooks), expected(&schema::WEBHOOKS_KEY));
+    for table in [tickets, keys, history, webhooks] {
         assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
         assert_eq!(table["DeletionProtectionEnabled"], true);
         assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
@@ -266,11 +277,24 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
         assert_eq!(config.serve_docs.to_string(), shown);
     }
     assert_eq!(text(&template["Parameters"]["ServeDocs"]["Default"]), local.serve_docs.to_string());
+    let deliver = &template["Resources"]["DeliverWebhooksFunction"]["Properties"]["Environment"]["Variables"];
+    let default = |variable: &str| {
+        let default = &template["Parameters"][deliver[variable].as_tagged_ref().unwrap()]["Default"];
+        default.as_str().map_or_else(|| default.as_u64().unwrap().to_string(), str::to_owned)
+    };
+    let deployed = Config::from_lookup(|name| deliver.get(name).map(|_| default(name))).unwrap();
+    assert_eq!(deployed.longest_failing, local.longest_failing);
+    assert!(!deployed.webhooks_to_this_machine && !local.webhooks_to_this_machine);
+    for name in ["WEBHOOK_FAILING_DAYS", "WEBHOOKS_TO_THIS_MACHINE"] {
+        assert!(deliver.get(name).is_some(), "{name} is not set");
+        assert!(Config::from_lookup(|asked| (asked == name).then(|| "a,A".to_owned())).is_err(), "{name}");
+    }
     let own = &template["Resources"]["ExportTicketsFunction"]["Properties"]["Environment"]["Variables"];
     for name in [
         "TICKETS_TABLE",
         "API_KEYS_TABLE",
         "HISTORY_TABLE",
+        "WEBHOOKS_TABLE",
         "AWS_ENDPOINT_URL_DYNAMODB",
         "EXPORT_BUCKET",
         "AWS_ENDPOINT_URL_S3",
@@ -280,6 +304,7 @@ fn the_template_s_variables_are_read_and_its_defaults_are_the_code_s() {
             config.tickets_table,
             config.api_keys_table,
             config.history_table,
+            config.webhooks_table,
             config.endpoint_url.unwrap_or_default(),
             match config.exports {
                 Some(Exports::Bucket(name)) => name,
@@ -328,7 +353,7 @@ fn allowed(function: &Yaml) -> BTreeSet<(String, String)> {
 /// What only these functions may do besides calling the tables, which
 /// `the_calls_that_functions_are_seen_to_make_are_those_they_may_make` compares with what each does.
 #[test]
-fn only_the_export_writes_objects_and_only_the_recorder_reads_the_stream() {
+fn only_the_export_writes_objects_and_each_stream_has_one_reader() {
     let functions = functions(&template());
     for (name, function) in &functions {
         let mut expected = BTreeSet::new();
@@ -336,13 +361,18 @@ fn only_the_export_writes_objects_and_only_the_recorder_reads_the_stream() {
             let objects = ["tickets", "manifests"].map(|folder| format!("${{Exports.Arn}}/{folder}/*"));
             expected.extend(objects.map(|objects| ("s3:PutObject".to_owned(), objects)));
         }
-        if name == RECORD {
+        let streams = [(RECORD, STREAM), (DELIVER, EVENTS)];
+        for (_, stream) in streams.iter().filter(|(reader, _)| name == reader) {
             let calls = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
-            expected.extend(calls.map(|call| (format!("dynamodb:{call}"), STREAM.to_owned())));
+            expected.extend(calls.map(|call| (format!("dynamodb:{call}"), (*stream).to_owned())));
+        }
+        if name == RECORD {
             expected.insert(("sqs:SendMessage".to_owned(), "HistoryFailures.Arn".to_owned()));
         }
         let mut allowed = allowed(function);
-        allowed.retain(|(action, resource)| !action.starts_with("dynamodb:") || resource == STREAM);
+        allowed.retain(|(action, resource)| {
+            !action.starts_with("dynamodb:") || [STREAM, EVENTS].contains(&&**resource)
+        });
         assert_eq!(allowed, expected, "{name}");
     }
 }
@@ -402,7 +432,11 @@ fn the_gateway_s_own_answers_are_problems() {
 #[test]
 fn the_template_s_bounds_of_numbers_are_the_code_s() {
     let template = template();
-    for (parameter, variable) in [("SettleSeconds", "SETTLE_SECONDS"), ("TombstoneDays", "TOMBSTONE_DAYS")] {
+    for (parameter, variable) in [
+        ("SettleSeconds", "SETTLE_SECONDS"),
+        ("TombstoneDays", "TOMBSTONE_DAYS"),
+        ("WebhookFailingDays", "WEBHOOK_FAILING_DAYS"),
+    ] {
         let bound = |name: &str| template["Parameters"][parameter][name].as_u64().unwrap();
         let accepted =
             |value: u64| Config::from_lookup(|asked| (asked == variable).then(|| value.to_string())).is_ok();
@@ -454,6 +488,13 @@ fn every_sample_event_is_one_of_its_function_s_route() {
             functions.insert(name.to_owned());
             continue;
         }
+        if name == DELIVER {
+            let event: deliver_webhooks::Event = serde_json::from_value(event).unwrap();
+            let wake = if format == "stream" { Wake::Recorded } else { Wake::Scheduled };
+            assert_eq!(event.wake(), wake, "{file}");
+            functions.insert(name.to_owned());
+            continue;
+        }
         let route = ROUTES.iter().find(|route| route.function.name() == name);
         let route = route.unwrap_or_else(|| panic!("{file} is of no function"));
         let context = &event["requestContext"];
@@ -488,13 +529,15 @@ fn every_sample_event_is_one_of_its_function_s_route() {
         functions.insert(name.to_owned());
     }
     let expected =
-        ROUTES.iter().map(|route| route.function.name()).chain([EXPORT, RECORD]).map(str::to_owned);
+        ROUTES.iter().map(|route| route.function.name()).chain([EXPORT, RECORD, DELIVER]).map(str::to_owned);
     assert_same_list("events/", &functions, &expected.collect());
-    let scheduled = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
-    let input: serde_json::Value = serde_json::from_str(text(&scheduled["Properties"]["Input"])).unwrap();
-    let sample: serde_json::Value =
-        serde_json::from_str(&read("events/export-tickets.schedule.json")).unwrap();
-    assert_eq!(input, sample, "the schedule sends what the sample has");
+    for (function, name) in [("ExportTicketsFunction", EXPORT), ("DeliverWebhooksFunction", DELIVER)] {
+        let scheduled = &template()["Resources"][function]["Properties"]["Events"]["Schedule"];
+        let input: serde_json::Value = serde_json::from_str(text(&scheduled["Properties"]["Input"])).unwrap();
+        let sample: serde_json::Value =
+            serde_json::from_str(&read(&format!("events/{name}.schedule.json"))).unwrap();
+        assert_eq!(input, sample, "the schedule of {name} sends what the sample has");
+    }
 }
 
 /// The model, with a record of the calls: actions and resources, named as in a policy.
@@ -669,6 +712,22 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     let exported = std::mem::take(&mut *watched.written.lock().unwrap());
     let put = |bucket: &str| ("PutItem".to_owned(), bucket.to_owned());
     assert_eq!(exported, [put(CHECKPOINTS), put(SETTINGS)].into());
+    // Events, to a receiver.
+    let webhooks = Webhooks::new(DynamoDb::new(&engine.sdk_config()), schema::WEBHOOKS, clock.clone());
+    let webhook = support::webhooks::webhook("a", "2020-01-01".parse().unwrap());
+    webhooks.insert(&webhook).await.unwrap();
+    let network = Network::new(1);
+    network.set(&support::webhooks::url("a"), Mood::Well);
+    let connector = SharedHttpConnector::new(watched.clone());
+    let client = http_client_fn(move |_, _| connector.clone());
+    let sdk_config = engine.sdk_config().into_builder().http_client(client).build();
+    let config = Config::from_lookup(|_| None).unwrap();
+    let deliverer =
+        deliver_webhooks::deliverer(&config, DynamoDb::new(&sdk_config), clock.clone(), network.clone());
+    watched.asked.lock().unwrap().clear();
+    deliverer.run(Wake::Scheduled, Timestamp::MAX).await.unwrap();
+    assert!(!network.received(&support::webhooks::url("a")).is_empty());
+    seen.entry(DELIVER).or_default().append(&mut watched.asked.lock().unwrap());
     // Functions never ask for the partitions that the policies deny.
     for (function, written) in written {
         for (action, bucket) in written {
@@ -678,7 +737,9 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
     }
     for (name, function) in functions(&template()) {
         let mut allowed = allowed(&function);
-        allowed.retain(|(action, resource)| action.starts_with("dynamodb:") && resource != STREAM);
+        allowed.retain(|(action, resource)| {
+            action.starts_with("dynamodb:") && ![STREAM, EVENTS].contains(&&**resource)
+        });
         assert_eq!(seen.get(&*name), Some(&allowed), "{name}");
     }
 }
@@ -693,7 +754,9 @@ fn every_policy_names_its_actions_and_resources() {
                 assert!(resource.starts_with("${Exports.Arn}/"), "{resource}");
                 continue;
             }
-            if name == RECORD && (action == "sqs:SendMessage" || resource == STREAM) {
+            if (name == RECORD && (action == "sqs:SendMessage" || resource == STREAM))
+                || (name == DELIVER && resource == EVENTS)
+            {
                 continue; // The policy names one queue, and the streams of one table.
             }
             let call = action.strip_prefix("dynamodb:").unwrap_or_else(|| panic!("{name}: {action}"));

@@ -27,6 +27,8 @@ use tickets_repository::Tickets;
 use tickets_repository::checkpoint::ExportKind;
 use tickets_repository::http_client::local_config;
 
+use crate::exactness::number;
+
 /// A table, a store of exports, and a clock that the test moves.
 struct World {
     tickets: Tickets,
@@ -317,7 +319,7 @@ async fn is_exact(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn killed_and_overlapping_runs_lose_nothing() {
-    for seed in 0..40 {
+    for seed in 0..number("EXPORT_SEEDS", 15) {
         is_exact(seed).await;
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use deliver_webhooks::Wake;
 use serde_json::{Value, json};
 use support::clients::{Connector, Copy, Follower, Place, Poller, Tail, apply, id, records, table};
 use support::events;
@@ -15,6 +16,7 @@ use support::files;
 use support::model::{Faults, Hold, Lie, Point};
 use support::simulation::{Reply, Simulation, simulate};
 use support::stream::{deliver, history, recorded};
+use support::webhooks::{Deliveries, Mood, record, url};
 use tickets_domain::{PresetLists, Settings};
 use tokio::task::JoinHandle;
 
@@ -435,6 +437,58 @@ fn a_shard_left_out_of_the_feed_is_noticed() {
         reading.pass().await;
         api.model.lie(None);
         reading.end().await
+    });
+}
+
+/// A webhook whose receiver is in this mood, and two tickets whose events are recorded.
+async fn two_events(api: &Simulation, mood: Mood) -> Deliveries {
+    record(api).await;
+    let deliveries = Deliveries::new(api, 1);
+    deliveries.create("a", mood, |_| {}).await;
+    created(api, "first").await;
+    created(api, "second").await;
+    record(api).await;
+    deliveries
+}
+
+#[test]
+fn a_cursor_that_passes_a_failed_delivery_is_noticed() {
+    is_noticed(async |api, broken| {
+        let deliveries = two_events(&api, Mood::Refuses(1)).await;
+        wait(2 * SETTLE).await;
+        api.model.lie(broken.then_some(Lie::DroppedHolds));
+        deliveries.run(Wake::Scheduled).await;
+        api.model.lie(None);
+        deliveries.network.set(&url("a"), Mood::Well);
+        wait(2 * SETTLE).await;
+        deliveries.run(Wake::Scheduled).await;
+        let received = deliveries.network.received(&url("a"));
+        let mut versions: Vec<_> = received.iter().map(|received| events::version(&received.event)).collect();
+        versions.sort_unstable();
+        (versions, vec![(1, 1), (2, 1)])
+    });
+}
+
+#[test]
+fn a_memory_that_drops_accepted_events_is_noticed() {
+    is_noticed(async |api, broken| {
+        let deliveries = two_events(&api, Mood::Well).await;
+        // The events are young: the cursor stays before them.
+        api.model.lie(broken.then_some(Lie::DroppedAccepted));
+        deliveries.run(Wake::Scheduled).await;
+        api.model.lie(None);
+        deliveries.run(Wake::Scheduled).await;
+        (deliveries.network.requests(&url("a")), 2)
+    });
+}
+
+#[test]
+fn a_lease_that_is_not_checked_is_noticed() {
+    is_noticed(async |api, broken| {
+        let deliveries = two_events(&api, Mood::Well).await;
+        api.model.lie(broken.then_some(Lie::UncheckedLease));
+        futures::join!(deliveries.run(Wake::Scheduled), deliveries.run(Wake::Scheduled));
+        (deliveries.network.requests(&url("a")), 2)
     });
 }
 

@@ -23,3 +23,4 @@ mod openapi;
 mod sabotages;
 mod sync;
 mod template;
+mod webhooks;

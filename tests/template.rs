@@ -58,6 +58,12 @@ fn every_function_has_an_alias_that_shifts_gradually_and_rolls_back() {
         text(&template["Resources"]["TicketChanges"]["Properties"]["FunctionName"]),
         "RecordChangesFunction.Alias"
     );
+    let mapping = &template["Resources"]["RecordedEvents"]["Properties"];
+    assert_eq!(text(&mapping["FunctionName"]), "DeliverWebhooksFunction.Alias");
+    // Only new entries are events: an erasure changes entries, and TTL removes them.
+    assert_eq!(text(&mapping["EventSourceArn"]), "History.StreamArn");
+    let pattern = text(&mapping["FilterCriteria"]["Filters"][0]["Pattern"]);
+    assert_eq!(pattern, r#"{"eventName": ["INSERT"]}"#);
     for output in ["RecordChangesFunctionName", "ExportFunctionName"] {
         assert!(text(&template["Outputs"][output]["Value"]).ends_with("Function.Alias"), "{output}");
     }
@@ -211,8 +217,10 @@ fn services_of_other_accounts_may_take_no_role_of_the_stack() {
             assert_eq!(account, ["AWS::AccountId"], "{name}");
         }
     }
-    let schedule = &template()["Resources"]["ExportTicketsFunction"]["Properties"]["Events"]["Schedule"];
-    assert_eq!(text(&schedule["Properties"]["RoleArn"]), "SchedulerRole.Arn");
+    for function in ["ExportTicketsFunction", "DeliverWebhooksFunction"] {
+        let schedule = &template()["Resources"][function]["Properties"]["Events"]["Schedule"];
+        assert_eq!(text(&schedule["Properties"]["RoleArn"]), "SchedulerRole.Arn", "{function}");
+    }
 }
 
 #[test]

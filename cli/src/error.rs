@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use export_tickets::StoreError;
 use thiserror::Error;
 use tickets_app::InvalidConfig;
-use tickets_domain::KeyId;
+use tickets_domain::{KeyId, WebhookId};
 
 use crate::client::ClientError;
 use crate::server::local::LocalError;
@@ -74,6 +74,15 @@ pub enum CommandError {
     /// No usable key has this id.
     #[error("there is no key {0}, or it is revoked; `tickets keys list` shows those there are")]
     NoSuchKey(KeyId),
+    /// No webhook has this id.
+    #[error("there is no webhook {0}; `tickets webhooks list` shows those there are")]
+    NoSuchWebhook(WebhookId),
+    /// A receiver did not accept a test message.
+    #[error("the receiver answered: {0}")]
+    NotAccepted(String),
+    /// The HTTP client for receivers cannot be made.
+    #[error("cannot send requests: {0}")]
+    Sender(#[from] reqwest::Error),
     /// The table has never had a ticket.
     #[error("the table {0} has never had a ticket: is it the restored one?")]
     NoTickets(String),
@@ -117,6 +126,9 @@ impl CommandError {
             | Self::TooSparse { .. }
             | Self::NoRegion
             | Self::NoSuchKey(_)
+            | Self::NoSuchWebhook(_)
+            | Self::NotAccepted(_)
+            | Self::Sender(_)
             | Self::NoTickets(_)
             | Self::Unconfigured { .. }
             | Self::InUse(_)

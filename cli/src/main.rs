@@ -20,6 +20,7 @@ use tickets_cli::command::seed::Seed;
 use tickets_cli::command::serve::Serve;
 use tickets_cli::command::show::{Get, List};
 use tickets_cli::command::watch::Watch;
+use tickets_cli::command::webhooks::Webhooks;
 use tickets_cli::output::{Text, note};
 
 /// The Tickets API: on your own machine, and from the command line
@@ -52,6 +53,7 @@ enum Command {
     Import(Import),
     Mcp(Mcp),
     Keys(Keys),
+    Webhooks(Webhooks),
     Seed(Seed),
     Restored(Restored),
     Erase(Erase),
@@ -85,6 +87,7 @@ async fn main() -> ExitCode {
         Command::Import(import) => import.run().await,
         Command::Mcp(mcp) => mcp.run().await,
         Command::Keys(keys) => keys.run().await,
+        Command::Webhooks(webhooks) => webhooks.run().await,
         Command::Seed(seed) => seed.run().await,
         Command::Restored(restored) => restored.run().await,
         Command::Erase(erase) => erase.run().await,

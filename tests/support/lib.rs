@@ -7,6 +7,7 @@ pub mod model;
 pub mod operation;
 pub mod simulation;
 pub mod stream;
+pub mod webhooks;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -151,6 +151,12 @@ pub enum Lie {
     RepeatedEntries,
     /// A version that is not recorded yet is not erased.
     NoErasures,
+    /// A webhook's events that were not accepted are not stored: its cursor passes them.
+    DroppedHolds,
+    /// The events that were accepted beyond a webhook's cursor are not stored.
+    DroppedAccepted,
+    /// A webhook is saved, and its lease taken, whoever holds the lease.
+    UncheckedLease,
     /// The time at which an entry of the history was recorded was taken this long before it was put.
     EarlyRecord(Duration),
 }
@@ -243,6 +249,7 @@ impl Model {
         let dynamodb = DynamoDb::new(&model.sdk_config());
         schema::create_tables(&dynamodb, schema::TICKETS, schema::API_KEYS).await.expect("tables");
         schema::create_history_table(&dynamodb, schema::HISTORY).await.expect("a table");
+        schema::create_webhook_table(&dynamodb, schema::WEBHOOKS).await.expect("a table");
         model
     }
 
@@ -437,6 +444,7 @@ impl Model {
         self.stamp_early(operation, &mut body);
         self.forget_defaults(operation, &mut body);
         let spoilt = self.spoil_history(operation, &mut body);
+        self.spoil_webhook(operation, &mut body);
         if operation == "Query" && self.happens("short page", faults.short_page) {
             let limit = body["Limit"].as_u64().unwrap_or(100).min(self.state().rng.u64(1..5));
             body["Limit"] = json!(limit);
@@ -532,6 +540,28 @@ impl Model {
         }
     }
 
+    /// Breaks how a webhook is saved if a lie says so.
+    fn spoil_webhook(&self, operation: &str, body: &mut Value) {
+        if body["TableName"] != schema::WEBHOOKS || operation != "UpdateItem" {
+            return;
+        }
+        let lie = self.state().lie;
+        let mut forget = |what: &str| {
+            if let Some(delivery) = body.pointer_mut("/ExpressionAttributeValues/:delivery/M") {
+                delivery.as_object_mut().map(|delivery| delivery.remove(what));
+            }
+        };
+        match lie {
+            Some(Lie::DroppedHolds) => forget("held"),
+            Some(Lie::DroppedAccepted) => forget("accepted"),
+            Some(Lie::UncheckedLease) => {
+                let condition = body["ConditionExpression"].as_str().unwrap_or_default();
+                body["ConditionExpression"] = json!(format!("attribute_exists(webhookId) OR ({condition})"));
+            }
+            _ => {}
+        }
+    }
+
     /// Refuses a call whose partition has no units left; leaves such keys of a batch unprocessed.
     fn consume_before(&self, operation: &str, body: &mut Value) -> Result<(), (u16, String)> {
         let mut state = self.state();
@@ -574,11 +604,11 @@ impl Model {
         if let Some(last) = last.filter(|_| answer["LastEvaluatedKey"].is_null())
             && self.happens("needless key", faults.needless_key)
         {
-            answer["LastEvaluatedKey"] = match body["TableName"] == schema::HISTORY {
-                true => {
-                    json!({"ticket": body["ExpressionAttributeValues"][":ticket"], "version": last["version"]})
-                }
-                false => json!({"bucket": last["bucket"], "id": last["id"]}),
+            let values = &body["ExpressionAttributeValues"];
+            answer["LastEvaluatedKey"] = match body["TableName"].as_str() {
+                Some(schema::HISTORY) => json!({"ticket": values[":ticket"], "version": last["version"]}),
+                Some(schema::WEBHOOKS) => json!({"kind": values[":kind"], "webhookId": last["webhookId"]}),
+                _ => json!({"bucket": last["bucket"], "id": last["id"]}),
             };
         }
     }

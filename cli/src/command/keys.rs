@@ -9,9 +9,8 @@ use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, RateLimit, Scope,
 use tickets_repository::key_cache::REMEMBERED;
 use tickets_repository::{Keys as Store, schema};
 
-use crate::data;
 use crate::error::CommandError;
-use crate::operator::connect::{Tables, open};
+use crate::operator::connect::{Tables, local_data, open};
 use crate::output::{note, plain_table, print, sanitize};
 
 /// Make, list, rotate and revoke API keys
@@ -95,7 +94,7 @@ fn expiry(text: &str) -> Result<Expires, String> {
 }
 
 /// Parses a number of minutes, hours or days.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let units = [('m', 60), ('h', 60 * 60), ('d', 24 * 60 * 60)];
     let parsed = units.into_iter().find_map(|(unit, seconds)| {
         let number: u32 = text.strip_suffix(unit)?.parse().ok()?;
@@ -123,7 +122,10 @@ impl Expires {
 
 impl Keys {
     pub async fn run(self) -> Result<(), CommandError> {
-        let data = self.data.or_else(|| local_data(&self.endpoint_url, &self.tables));
+        let is_local_name = self.tables.api_keys_table == schema::API_KEYS;
+        let data = self
+            .data
+            .or_else(|| local_data(self.endpoint_url.as_deref(), is_local_name, "keys", "--api-keys-table"));
         let opened = open(self.endpoint_url.as_deref(), data.as_ref()).await?;
         let clock = Clock::system();
         let store = Store::new(opened.dynamodb.clone(), self.tables.api_keys_table, clock.clone());
@@ -141,17 +143,6 @@ impl Keys {
             },
         }
     }
-}
-
-/// The local data directory, if it exists and neither an endpoint nor a table's name points to a deployment:
-/// the table of a deployment never has the local name.
-fn local_data(endpoint_url: &Option<String>, tables: &Tables) -> Option<PathBuf> {
-    let is_local = endpoint_url.is_none() && tables.api_keys_table == schema::API_KEYS;
-    let directory = Some(PathBuf::from(data::DIRECTORY)).filter(|directory| is_local && directory.is_dir());
-    if directory.is_some() {
-        note(format!("the keys in {}; --api-keys-table names a deployment's", data::DIRECTORY));
-    }
-    directory
 }
 
 impl Create {

@@ -15,3 +15,4 @@ pub mod seed;
 pub mod serve;
 pub mod show;
 pub mod watch;
+pub mod webhooks;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use deliver_webhooks::{Deliverer, HttpSender, Wake};
 use export_tickets::{Event, Exporter, Invocation, Store};
 use tickets_app::{App, Config};
 use tickets_domain::{Clock, Timestamp};
@@ -21,6 +22,11 @@ use crate::server::gateway::{Gateway, Payload};
 use crate::server::http::{self, warn_if_open};
 use crate::server::local::{Local, any_port};
 use crate::{data, private};
+
+/// The time between two looks for events to send. A deployment is woken by the stream.
+const DELIVER_EVERY: Duration = Duration::from_secs(1);
+/// As in a deployment: then webhooks made since are found.
+const LONGEST_RUN: Duration = Duration::from_secs(60);
 
 /// Start the API on this machine
 #[derive(Debug, Clone, Args)]
@@ -58,7 +64,7 @@ impl Serve {
     /// Serves until interrupted.
     pub async fn run(self) -> Result<(), CommandError> {
         let config = Config::from_env()?;
-        let (log, exports_log) = (self.log(&config), self.log(&config));
+        let [log, exports_log, deliveries_log] = [(); 3].map(|()| self.log(&config));
         if !self.quiet {
             let level = tracing::Level::INFO;
             log::panics_to(|| Notes);
@@ -70,10 +76,13 @@ impl Serve {
             tickets_table: schema::TICKETS.into(),
             api_keys_table: schema::API_KEYS.into(),
             history_table: schema::HISTORY.into(),
+            webhooks_table: schema::WEBHOOKS.into(),
             ..config
         };
         let local = self.local().await?;
         let variables = config.variables();
+        let deliverer =
+            deliver_webhooks::deliverer(&config, local.dynamodb(), Clock::system(), HttpSender::new(true)?);
         let app = App::open(config, &local.sdk_config(), Clock::system());
         let app = Arc::new(App { log, ..app });
         // Commands work with this configuration as long as no other one is noted.
@@ -86,8 +95,9 @@ impl Serve {
         }
         let key = local.development_key(&app.keys, &app.clock).await?.reveal();
 
-        // Feed the history and export regularly, as the stream and the schedule do in a deployment.
+        // Feed the history, deliver and export regularly, as the streams and the schedules do in a deployment.
         let _changes = local.feed().await?;
+        tokio::spawn(deliver_regularly(deliverer, deliveries_log));
         let exports = local.exports()?;
         if let Some(directory) = &exports {
             let exporter =
@@ -143,6 +153,20 @@ async fn export_regularly(exporter: Exporter, log: Log, seconds: u64) {
     loop {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         let _ = export_tickets::answer_logged(&exporter, &log, Event::default(), &invocation).await;
+    }
+}
+
+/// Sends the events of webhooks as they are recorded. An error is logged, and the next run goes on.
+async fn deliver_regularly(deliverer: Deliverer<HttpSender>, log: Log) {
+    loop {
+        let invocation = deliver_webhooks::Invocation {
+            wake: Wake::Scheduled,
+            deadline: deliverer.now().plus(LONGEST_RUN),
+            request_id: None,
+            trace: None,
+        };
+        let _ = deliver_webhooks::answer_logged(&deliverer, &log, &invocation).await;
+        tokio::time::sleep(DELIVER_EVERY).await;
     }
 }
 

@@ -10,7 +10,9 @@ use tickets_domain::{Clock, Settings};
 use tickets_repository::http_client::{is_on_this_machine, system_http_client};
 use tickets_repository::{DynamoDb, Tickets, schema};
 
+use crate::data;
 use crate::error::CommandError;
+use crate::output::note;
 use crate::server::local::{Local, any_port};
 
 /// The names of the tables
@@ -75,6 +77,22 @@ pub async fn open(endpoint_url: Option<&str>, data: Option<&PathBuf>) -> Result<
             Ok(Opened { dynamodb, local: None, is_here: false })
         }
     }
+}
+
+/// The local data directory, if it exists and neither an endpoint nor a table's name points to a deployment: the table
+/// of a deployment never has the local name. Says so; `what` and `flag` name the table's content, and its flag.
+pub fn local_data(
+    endpoint_url: Option<&str>,
+    is_local_name: bool,
+    what: &str,
+    flag: &str,
+) -> Option<PathBuf> {
+    let is_local = endpoint_url.is_none() && is_local_name;
+    let directory = Some(PathBuf::from(data::DIRECTORY)).filter(|directory| is_local && directory.is_dir());
+    if directory.is_some() {
+        note(format!("the {what} in {}; {flag} names a deployment's", data::DIRECTORY));
+    }
+    directory
 }
 
 /// The SDK's configuration with this user's AWS credentials: a profile, SSO, or any other source that the AWS

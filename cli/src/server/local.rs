@@ -112,6 +112,7 @@ impl Local {
         let dynamodb = local.dynamodb();
         schema::create_tables(&dynamodb, schema::TICKETS, schema::API_KEYS).await?;
         schema::create_history_table(&dynamodb, schema::HISTORY).await?;
+        schema::create_webhook_table(&dynamodb, schema::WEBHOOKS).await?;
         for table in [schema::TICKETS, schema::HISTORY] {
             schema::enable_expiry(&dynamodb, table).await?;
         }

@@ -31,6 +31,8 @@ pub struct Config {
     pub api_keys_table: String,
     /// `HISTORY_TABLE`.
     pub history_table: String,
+    /// `WEBHOOKS_TABLE`.
+    pub webhooks_table: String,
     /// `TICKET_TYPES`, `TICKET_STATUSES`, `CLOSED_STATUSES`, `TICKET_PRIORITIES`, `TICKET_OWNERS`:
     /// comma-separated.
     pub presets: Presets,
@@ -46,6 +48,10 @@ pub struct Config {
     pub exports: Option<Exports>,
     /// `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: an object store other than the region's own.
     pub s3_endpoint_url: Option<String>,
+    /// `WEBHOOK_FAILING_DAYS`: how long a receiver may fail before its webhook is disabled.
+    pub longest_failing: Duration,
+    /// `WEBHOOKS_TO_THIS_MACHINE`: whether receivers on this machine get events, by http. For emulators of AWS only.
+    pub webhooks_to_this_machine: bool,
     /// `AWS_REGION`, or `AWS_DEFAULT_REGION`: set by Lambda.
     pub region: Option<Region>,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: set by Lambda.
@@ -171,6 +177,7 @@ impl Config {
             tickets_table: or("TICKETS_TABLE", schema::TICKETS),
             api_keys_table: or("API_KEYS_TABLE", schema::API_KEYS),
             history_table: or("HISTORY_TABLE", schema::HISTORY),
+            webhooks_table: or("WEBHOOKS_TABLE", schema::WEBHOOKS),
             presets,
             settings: Settings {
                 settle: Duration::from_secs(number("SETTLE_SECONDS", settings.settle.as_secs(), 4, 300)?),
@@ -182,6 +189,8 @@ impl Config {
             endpoint_url: text("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| text("AWS_ENDPOINT_URL")),
             exports: exports(&text)?,
             s3_endpoint_url: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
+            longest_failing: Duration::from_secs(24 * 60 * 60 * number("WEBHOOK_FAILING_DAYS", 5, 1, 30)?),
+            webhooks_to_this_machine: flag("WEBHOOKS_TO_THIS_MACHINE")?,
             region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).map(Region::new),
             credentials: credentials(&text),
             log: log::Settings {

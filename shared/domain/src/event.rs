@@ -6,14 +6,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::history::ChangeKind;
 use crate::id::{CustomerId, TicketId, Version};
 use crate::key::KeyId;
-use crate::preset::Choice;
-use crate::ticket::TicketFields;
+use crate::preset::Choices;
 use crate::time::Timestamp;
 use crate::visibility::Visibility;
 
@@ -38,6 +37,10 @@ pub struct InvalidEventId;
 impl EventId {
     pub fn new(recorded: Timestamp, ticket: TicketId, version: Version) -> Self {
         Self { recorded, ticket, version }
+    }
+
+    pub fn ticket(self) -> TicketId {
+        self.ticket
     }
 
     /// When the event was recorded: no earlier than the change that it tells of.
@@ -132,40 +135,6 @@ impl From<ChangeKind> for EventType {
     }
 }
 
-/// The fields that an event shows. All of them are absent once the ticket is deleted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct EventFields {
-    /// The status after the change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Choice>,
-    /// The type after the change.
-    #[serde(rename = "ticketType", default, skip_serializing_if = "Option::is_none")]
-    pub ticket_type: Option<Choice>,
-    /// The priority after the change.
-    #[serde(rename = "ticketPriority", default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<Choice>,
-    /// The owner after the change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Choice>,
-}
-
-impl EventFields {
-    /// Their names in JSON.
-    pub const NAMES: [&'static str; 4] = ["status", "ticketType", "ticketPriority", "owner"];
-}
-
-impl From<&TicketFields> for EventFields {
-    fn from(fields: &TicketFields) -> Self {
-        Self {
-            status: fields.status.clone(),
-            ticket_type: fields.ticket_type.clone(),
-            priority: fields.priority.clone(),
-            owner: fields.owner.clone(),
-        }
-    }
-}
-
 /// What happened to a ticket: one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -188,8 +157,9 @@ pub struct Event {
     pub by: KeyId,
     /// The names of the fields that changed.
     pub fields: Vec<String>,
+    /// The preset fields as they are after the change. All of them are absent once the ticket is deleted.
     #[serde(flatten)]
-    pub shown: EventFields,
+    pub shown: Choices,
     /// The customer that the ticket left with this change.
     #[serde(skip)]
     pub left: Option<CustomerId>,
@@ -202,7 +172,7 @@ impl Event {
         if self.customer.is_none_or(|customer| visibility.includes(customer)) {
             Some(self)
         } else if self.left.is_some_and(|customer| visibility.includes(customer)) {
-            Some(Self { customer: None, shown: EventFields::default(), ..self })
+            Some(Self { customer: None, shown: Choices::default(), ..self })
         } else {
             None
         }
@@ -280,7 +250,7 @@ mod tests {
             date: time(900),
             by: "ada".parse().unwrap(),
             fields: vec!["customerID".into()],
-            shown: EventFields { status, ..EventFields::default() },
+            shown: Choices { status, ..Choices::default() },
             left: Some(customer(8)),
         }
     }
@@ -351,7 +321,7 @@ mod tests {
         assert_eq!(event().seen_with(Visibility::All), Some(event()));
         assert_eq!(event().seen_with(Visibility::Only(customer(7))), Some(event()));
         let left = event().seen_with(Visibility::Only(customer(8))).unwrap();
-        assert_eq!((left.customer, left.shown, left.fields), (None, EventFields::default(), event().fields));
+        assert_eq!((left.customer, left.shown, left.fields), (None, Choices::default(), event().fields));
         assert_eq!(event().seen_with(Visibility::Only(customer(9))), None);
         let stays = Event { left: None, ..event() };
         assert_eq!(stays.seen_with(Visibility::Only(customer(8))), None);

@@ -13,13 +13,17 @@
 //! - [`visibility`]: which tickets a key can see;
 //! - [`history`]: who made which version of a ticket, and what it changed; [`event`]: the feed of all of these;
 //! - [`export`]: the progress of an export of changes;
+//! - [`webhook`], [`delivery`]: who is told of events, how messages are signed, and which one is sent next; [`address`]:
+//!   where to;
 //! - [`key`], [`limit`], [`idempotency`]: who sends a request, how often they may, and if it is a repeat;
 //! - [`usage`]: what a request consumed of the database;
 //! - [`error`]: everything that can go wrong, without status codes or DynamoDB; `suggestion`: "did you mean".
 //!
 //! This crate knows neither HTTP nor DynamoDB, and does no I/O. Callers pass in the current time.
 
+pub mod address;
 pub mod continuation;
+pub mod delivery;
 pub mod error;
 pub mod event;
 pub mod export;
@@ -47,11 +51,12 @@ pub mod ticket;
 pub mod time;
 pub mod usage;
 pub mod visibility;
+pub mod webhook;
 pub mod work_queue;
 
 pub use continuation::Continuation;
 pub use error::{Error, Result, Violation};
-pub use event::{Event, EventFields, EventFilter, EventId, EventType, EventsEnd};
+pub use event::{Event, EventFilter, EventId, EventType, EventsEnd};
 pub use filter::Filter;
 pub use history::{ChangeKind, HistoryEntry};
 pub use id::{CustomerId, TicketId, Version};
@@ -67,4 +72,5 @@ pub use ticket::{Departure, Record, RecordKey, RecordState, TaggedTicket, Ticket
 pub use time::{Clock, Timestamp};
 pub use usage::{Meter, Usage};
 pub use visibility::Visibility;
+pub use webhook::{Webhook, WebhookId};
 pub use work_queue::WorkQueue;

@@ -169,15 +169,25 @@ impl Default for PresetLists<'_> {
 
 /// The values of a ticket's preset fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Choices {
+    /// What kind of request it is.
     #[serde(rename = "ticketType", default, skip_serializing_if = "Option::is_none")]
     pub ticket_type: Option<Choice>,
+    /// How far it is.
     #[serde(rename = "status", default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Choice>,
+    /// How urgent it is.
     #[serde(rename = "ticketPriority", default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Choice>,
+    /// Who works on it.
     #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Choice>,
+}
+
+impl Choices {
+    /// The fields' names in JSON.
+    pub const NAMES: [&'static str; 4] = ["status", "ticketType", "ticketPriority", "owner"];
 }
 
 /// The presets of all four fields.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CustomerId, TicketId, Version};
-use crate::preset::Choice;
+use crate::preset::{Choice, Choices};
 use crate::tag::Tag;
 use crate::text::{
     CONTENT_BYTES, Content, EMAIL_BYTES, Email, NOTE_BYTES, Note, SUBJECT_CHARACTERS, Subject, TextLimit,
@@ -54,6 +54,18 @@ pub struct TicketFields {
     /// When action is required: a date, or a time with or without an offset; given back in the precision it came in.
     #[serde(rename = "ticketActionRequired", default, skip_serializing_if = "Option::is_none")]
     pub action_required: Option<DateOrTime>,
+}
+
+impl TicketFields {
+    /// The values of the preset fields.
+    pub fn choices(&self) -> Choices {
+        Choices {
+            ticket_type: self.ticket_type.clone(),
+            status: self.status.clone(),
+            priority: self.priority.clone(),
+            owner: self.owner.clone(),
+        }
+    }
 }
 
 /// The text fields in the order of a ticket's JSON, each with what it holds. In the JSON, the id and the customer

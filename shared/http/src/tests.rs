@@ -719,7 +719,7 @@ async fn the_feed_goes_on_after_its_last_event_or_at_the_time_up_to_which_it_was
         date: now(),
         by: "ada".parse().unwrap(),
         fields: vec!["owner".into()],
-        shown: feed::EventFields::default(),
+        shown: tickets_domain::preset::Choices::default(),
         left: None,
     };
     let feed = async |query: Vec<(&'static str, &'static str)>, end: EventsEnd| {

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
+use tickets_domain::delivery::{Delivery, Disabled};
 use tickets_domain::export::{Part, Pass, Range};
 use tickets_domain::idempotency::Idempotency;
 use tickets_domain::precondition::Preconditions;
+use tickets_domain::webhook::{Secret, Secrets, State};
 use tickets_domain::{
-    ApiKey, BearerToken, KeyId, KeyStore as _, Meter, NewTicket, Scope, Ticket, TicketFields, TicketId,
-    Timestamp, Visibility,
+    ApiKey, BearerToken, EventType, KeyId, KeyStore as _, Meter, NewTicket, Scope, Ticket, TicketFields,
+    TicketId, Timestamp, Visibility, Webhook, WebhookId,
 };
 
 use crate::checkpoint::ExportKind;
 use crate::history::StreamRecord;
 use crate::item::{self, WriteId, WriteMetadata};
 use crate::scripted::{self, NOW, new_ticket};
-use crate::{History, Keys, Tickets, schema};
+use crate::{History, Keys, Tickets, Webhooks, schema};
 
 type Attributes = BTreeMap<String, String>;
 
@@ -44,6 +46,7 @@ fn kind(item: &item::Item) -> &'static str {
     let has = |name: &str| item.contains_key(name);
     match item.get("bucket").and_then(|bucket| bucket.as_s().ok()) {
         None if has("keyId") => "api key",
+        None if has("webhookId") => "webhook",
         None if item["ticket"].as_n().unwrap() == "0" => "start",
         None => "entry",
         Some(bucket) if bucket == "counter" => "counter",
@@ -148,6 +151,32 @@ async fn write_keys(tickets: &Tickets) {
     keys.revoke(&key.id).await.unwrap();
 }
 
+/// A webhook in each state: one that a run sends events of, and one that is disabled while its secret is rotated.
+async fn write_webhooks(tickets: &Tickets) {
+    schema::create_webhook_table(&tickets.dynamodb, "Webhooks").await.unwrap();
+    let webhooks = Webhooks::new(tickets.dynamodb.clone(), "Webhooks", tickets.clock.clone());
+    let webhook = |state| Webhook {
+        id: WebhookId::generate().unwrap(),
+        url: "https://example.com/".parse().unwrap(),
+        types: EventType::ALL.to_vec(),
+        customer: 1.try_into().ok(),
+        secrets: Secrets {
+            current: Secret::generate().unwrap(),
+            former: Secret::generate().ok().map(|old| (old, at(1))),
+        },
+        note: Some("n".into()),
+        created: at(0),
+        created_by: Some("c".into()),
+        state,
+        delivery: Delivery::since(at(0)),
+        last_answer: Some(("410".into(), at(0))),
+    };
+    let active = webhook(State::Active);
+    webhooks.insert(&active).await.unwrap();
+    webhooks.insert(&webhook(State::Disabled(Disabled::Gone, at(0)))).await.unwrap();
+    webhooks.lease(&active.id).await.unwrap();
+}
+
 /// Records every version of the deleted ticket in the history.
 async fn write_history(tickets: &Tickets, puts: &[Value]) {
     schema::create_history_table(&tickets.dynamodb, "History").await.unwrap();
@@ -173,7 +202,8 @@ async fn every_attribute_of_every_item_is_documented_with_its_type() {
     write_tickets(&tickets).await;
     write_keys(&tickets).await;
     write_history(&tickets, &calls.of("PutItem")).await;
-    let stored = stored(&tickets, &["Tickets", "ApiKeys", "History"]).await;
+    write_webhooks(&tickets).await;
+    let stored = stored(&tickets, &["Tickets", "ApiKeys", "History", "Webhooks"]).await;
     for (kind, attributes) in documented() {
         assert_eq!(stored.get(&kind), Some(&attributes), "{kind}");
     }

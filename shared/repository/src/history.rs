@@ -27,9 +27,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::json::Members;
+use tickets_domain::preset::Choices;
 use tickets_domain::{
-    ChangeKind, Clock, CustomerId, Error, EventFields, Fit, HistoryEntry, KeyId, Meter, Record, RecordState,
-    Result, Settings, TicketId, Timestamp, Version, Visibility,
+    ChangeKind, Clock, CustomerId, Error, Fit, HistoryEntry, KeyId, Meter, Record, RecordState, Result,
+    Settings, TicketId, Timestamp, Version, Visibility,
 };
 use tokio::sync::OnceCell;
 
@@ -47,7 +48,7 @@ use crate::write::{Attempt, Outcome, WRITE_DEADLINE, until_known};
 const VALUES: &str = "values";
 /// What a deletion removes from every entry of its ticket: the values, and those that the feed shows.
 const ERASED: [&str; 5] = {
-    let [a, b, c, d] = EventFields::NAMES;
+    let [a, b, c, d] = Choices::NAMES;
     [VALUES, a, b, c, d]
 };
 /// Erasures sent at the same time. More would be throttled by the one partition they are in.
@@ -147,7 +148,7 @@ pub(crate) struct EventItem {
     #[serde(rename = "leftCustomerID", default, skip_serializing_if = "Option::is_none")]
     pub(crate) left: Option<CustomerId>,
     #[serde(flatten)]
-    pub(crate) shown: EventFields,
+    pub(crate) shown: Choices,
 }
 
 impl StreamRecord {
@@ -181,8 +182,8 @@ impl EventItem {
     fn of(before: Option<&Record>, after: &Record) -> Self {
         let customer = after.key().customer;
         let shown = match after {
-            Record::Live(ticket) => EventFields::from(&ticket.fields),
-            Record::Deleted(_) | Record::Departed(_) => EventFields::default(),
+            Record::Live(ticket) => ticket.fields.choices(),
+            Record::Deleted(_) | Record::Departed(_) => Choices::default(),
         };
         let left = before.map(|before| before.key().customer).filter(|before| *before != customer);
         Self { customer, left, shown }
@@ -614,7 +615,7 @@ mod tests {
             let began = Instant::now();
             let now = move || Timestamp::from_millis(NOW).unwrap().plus(began.elapsed());
             let history = History::new(tickets.dynamodb, "History", Clock::new(now), Settings::default());
-            let shown = EventFields::default();
+            let shown = Choices::default();
             let event = Some(EventItem { customer: 7.try_into().unwrap(), left: None, shown });
             let version = StreamedVersion { event, ..version(ChangeKind::Created, false) };
             let recorded = history.record(version, None).await.unwrap().at.unwrap();

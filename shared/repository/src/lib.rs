@@ -11,7 +11,8 @@
 //! - [`history`]: what happened to each ticket, made from the table's stream; `events`: the feed of all of it;
 //! - [`api_key`]: the keys, with [`key_cache`] for how long they are remembered, [`limit`] for those with a limit, and
 //!   `lease` for an instance's part of it;
-//! - [`checkpoint`]: how far exports have come; [`deployment`]: the configuration that functions run with.
+//! - [`checkpoint`]: how far exports have come; [`deployment`]: the configuration that functions run with;
+//! - [`webhooks`]: who is told of events, and how far each has come.
 //!
 //! This crate knows nothing of the API's requests and responses.
 
@@ -43,6 +44,7 @@ mod scripted;
 pub mod tickets;
 mod transcode;
 mod update;
+pub mod webhooks;
 mod write;
 
 pub use api_key::Keys;
@@ -52,3 +54,4 @@ pub use history::History;
 pub use primary_key::{COUNTER, RANGES, SETTINGS, SHARDS};
 pub use tickets::Tickets;
 pub use tickets_domain::Meter;
+pub use webhooks::Webhooks;

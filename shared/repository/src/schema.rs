@@ -20,6 +20,8 @@ pub const TICKETS: &str = "Tickets";
 pub const API_KEYS: &str = "ApiKeys";
 /// The name of the history's table if none is configured.
 pub const HISTORY: &str = "History";
+/// The name of the webhooks' table if none is configured.
+pub const WEBHOOKS: &str = "Webhooks";
 /// Tickets by customer, then by id.
 pub const BY_CUSTOMER: &str = "byCustomer";
 /// Tickets by the month of their last change, then by its time.
@@ -56,6 +58,9 @@ pub const API_KEYS_KEY: [KeyAttribute; 1] = [("keyId", ScalarAttributeType::S)];
 /// The primary key of the history's table: the ticket's id, and the version.
 pub const HISTORY_KEY: [KeyAttribute; 2] =
     [("ticket", ScalarAttributeType::N), ("version", ScalarAttributeType::N)];
+/// The primary key of the webhooks' table: one partition, and the webhook's id.
+pub const WEBHOOKS_KEY: [KeyAttribute; 2] =
+    [("kind", ScalarAttributeType::S), ("webhookId", ScalarAttributeType::S)];
 /// What the stream of the tickets' table contains of each write.
 pub const STREAM_VIEW: StreamViewType = StreamViewType::NewAndOldImages;
 /// The tickets' indexes.
@@ -109,6 +114,11 @@ pub async fn create_history_table(dynamodb: &DynamoDb, history: &str) -> Result<
     create(dynamodb, history, history_table(history).map_err(Error::internal)?).await
 }
 
+/// Like [`create_tables`], for the webhooks' table.
+pub async fn create_webhook_table(dynamodb: &DynamoDb, webhooks: &str) -> Result<()> {
+    create(dynamodb, webhooks, webhook_table(webhooks).map_err(Error::internal)?).await
+}
+
 /// Gives the tickets' table a stream, if it has none. Not part of [`create_tables`], because not every engine
 /// has streams.
 pub async fn enable_stream(dynamodb: &DynamoDb, tickets: &str) -> Result<()> {
@@ -150,6 +160,10 @@ pub async fn enable_expiry(dynamodb: &DynamoDb, table: &str) -> Result<()> {
 
 fn ticket_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
     with_indexes(name, &TICKETS_KEY, &INDEXES)
+}
+
+fn webhook_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
+    with_attributes(with_key(CreateTableInput::builder().table_name(name), &WEBHOOKS_KEY)?, &WEBHOOKS_KEY)
 }
 
 fn history_table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {

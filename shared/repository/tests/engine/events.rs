@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tickets_domain::preset::Choices;
 use tickets_domain::{
-    Clock, Event, EventFields, EventFilter, EventType, EventsEnd, Fit, Meter, Settings, TicketId, Timestamp,
-    Visibility,
+    Clock, Event, EventFilter, EventType, EventsEnd, Fit, Meter, Settings, TicketId, Timestamp, Visibility,
 };
 use tickets_repository::History;
 
@@ -91,7 +91,7 @@ async fn an_event_says_what_changed_and_how_the_ticket_is_after_it() {
     };
     let left = of(7).await;
     assert_eq!(left[..3], events[..3]);
-    assert_eq!((left.len(), left[3].customer, &left[3].shown), (4, None, &EventFields::default()));
+    assert_eq!((left.len(), left[3].customer, &left[3].shown), (4, None, &Choices::default()));
     assert_eq!(of(8).await, events[3..]);
     assert!(of(9).await.is_empty());
 }
@@ -108,7 +108,7 @@ async fn deleting_a_ticket_leaves_names_in_its_events_and_no_values_in_whatever_
         let mut events = feed(&recorded).await;
         let recorded_in: Vec<_> = order.iter().map(|at| (id.get(), *at as u64 + 1)).collect();
         assert_eq!(versions(&events), recorded_in, "what came late is listed late");
-        assert!(events.iter().all(|event| event.shown == EventFields::default()), "{events:?}");
+        assert!(events.iter().all(|event| event.shown == Choices::default()), "{events:?}");
         events.sort_by_key(|event| event.version);
         assert_eq!(events[1].fields, ["owner", "subject"]);
         assert_eq!((events[4].kind, events[4].fields.len()), (EventType::Deleted, 0));
@@ -123,15 +123,15 @@ async fn erasing_a_ticket_takes_the_values_from_its_events() {
     let recorded = Recorded::new().await;
     let (id, versions) = recorded.ticket(false).await;
     recorded.history.record(versions[0].clone(), None).await.unwrap();
-    assert_ne!(feed(&recorded).await[0].shown, EventFields::default());
+    assert_ne!(feed(&recorded).await[0].shown, Choices::default());
     recorded.tickets.erase(id, &writer(), &recorded.history).await.unwrap();
     recorded.table.advance(1000);
     recorded.history.record(versions[1].clone(), None).await.unwrap();
     let events = feed(&recorded).await;
     assert_eq!(events.len(), 2);
-    assert!(events.iter().all(|event| event.shown == EventFields::default()), "{events:?}");
+    assert!(events.iter().all(|event| event.shown == Choices::default()), "{events:?}");
     for item in recorded.kept(id).await {
-        assert!(EventFields::NAMES.iter().all(|name| !item.contains_key(*name)), "{item:?}");
+        assert!(Choices::NAMES.iter().all(|name| !item.contains_key(*name)), "{item:?}");
     }
 }
 
