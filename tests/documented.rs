@@ -119,15 +119,15 @@ fn the_compiler_is_the_one_that_the_project_asks_for() {
 #[test]
 fn every_parameter_of_the_template_is_documented_with_its_default() {
     let template = template();
-    let functions =
-        template["Resources"].as_mapping().unwrap().values().map(|resource| &resource["Properties"]);
-    let environments =
-        functions.chain([&template["Globals"]["Function"]]).map(|f| &f["Environment"]["Variables"]);
-    let variables: Vec<_> = environments.filter_map(Yaml::as_mapping).flatten().collect();
+    let variables = template["Globals"]["Function"]["Environment"]["Variables"].as_mapping().unwrap();
+    let resources = template["Resources"].as_mapping().unwrap().values();
+    let of_functions: Vec<_> =
+        resources.filter_map(|one| one["Properties"]["Environment"]["Variables"].as_mapping()).collect();
     let variable = |parameter: &str| {
-        let is_set_by =
-            |value: &Yaml| matches!(value, Yaml::Tagged(t) if t.value.as_str() == Some(parameter));
-        variables.iter().find(|(_, value)| is_set_by(value)).map(|(name, _)| format!("`{}`", text(name)))
+        let mut set = variables.iter().chain(of_functions.iter().copied().flatten());
+        let set =
+            set.find(|(_, value)| matches!(value, Yaml::Tagged(t) if t.value.as_str() == Some(parameter)));
+        set.map(|(name, _)| format!("`{}`", text(name)))
     };
     let code = |value: &str| if value.is_empty() { String::new() } else { format!("`{value}`") };
     let mut expected = BTreeSet::new();
