@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_norway::Value as Yaml;
 use support::files::{read, statements, template, text, untagged};
-use tickets_http::route::{DOCUMENTS, ROUTES};
+use tickets_http::route::{BASE_PATH, DOCUMENTS, ROUTES};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::{COUNTER, RANGES, SETTINGS};
 
@@ -236,4 +236,88 @@ fn what_needs_no_key_has_throttles_of_its_own() {
         DOCUMENTS.iter().flat_map(|path| ["OPTIONS", "GET", "HEAD"].map(|method| (*path, method)));
     let expected = preflights.chain(documents).map(|(path, method)| (path.to_owned(), method.to_owned()));
     assert_eq!(own, expected.collect());
+}
+
+/// What a condition or an assertion says if only these parameters are given.
+fn holds(condition: &Yaml, given: &[&str]) -> bool {
+    let Yaml::Tagged(tagged) = condition else { panic!("a function, not {condition:?}") };
+    let arguments = tagged.value.as_sequence().unwrap();
+    let mut each = arguments.iter().map(|argument| holds(argument, given));
+    match tagged.tag.to_string().as_str() {
+        // Of a parameter and the empty text.
+        "!Equals" => {
+            assert_eq!(arguments[1], "");
+            !given.contains(&text(&arguments[0]))
+        }
+        "!Not" => !each.next().unwrap(),
+        "!And" => each.all(|holds| holds),
+        other => panic!("{other} is new"),
+    }
+}
+
+#[test]
+fn what_belongs_to_a_domain_is_refused_without_it() {
+    let template = template();
+    let refused = |given: &[&str]| -> Vec<String> {
+        let rules = template["Rules"].as_mapping().unwrap().values();
+        let asked = rules.filter(|rule| holds(&rule["RuleCondition"], given));
+        let assertions = asked.flat_map(|rule| rule["Assertions"].as_sequence().unwrap());
+        let failed = assertions.filter(|assertion| !holds(&assertion["Assert"], given));
+        failed.map(|assertion| text(&assertion["AssertDescription"]).to_owned()).collect()
+    };
+    let domain = ["DomainName", "CertificateArn"];
+    for more in [&[][..], &["HostedZoneId"], &["TruststoreUri"], &["TruststoreUri", "TruststoreVersion"]] {
+        assert!(refused(&[&domain, more].concat()).is_empty(), "{more:?}");
+    }
+    assert!(refused(&[]).is_empty());
+    assert_eq!(refused(&["DomainName"]), ["DomainName needs CertificateArn"]);
+    for alone in ["CertificateArn", "HostedZoneId", "TruststoreUri"] {
+        assert_eq!(refused(&[alone]), [format!("{alone} needs DomainName")]);
+    }
+    assert_eq!(
+        refused(&[&domain[..], &["TruststoreVersion"]].concat()),
+        ["TruststoreVersion needs TruststoreUri"]
+    );
+}
+
+#[test]
+fn a_domain_has_every_path_of_the_api_and_mutual_tls_has_no_way_around() {
+    let template = template();
+    let resource = |name: &str| &template["Resources"][name];
+    let choice = |value: &Yaml| -> Vec<String> {
+        let Yaml::Tagged(tagged) = value else { panic!("a choice, not {value:?}") };
+        assert_eq!(tagged.tag, "!If");
+        let parts = tagged.value.as_sequence().unwrap();
+        parts.iter().map(|part| untagged(part).as_str().map_or(format!("{part:?}"), str::to_owned)).collect()
+    };
+    let mapping = &resource("DomainMapping")["Properties"];
+    assert_eq!(format!("/{}/api/v1", text(&mapping["BasePath"])), BASE_PATH);
+    assert_eq!((text(&mapping["RestApiId"]), text(&mapping["Stage"])), ("Api", "Api.Stage"));
+    for (name, condition) in
+        [("Domain", "HasDomain"), ("DomainMapping", "HasDomain"), ("DomainRecord", "HasHostedZone")]
+    {
+        assert_eq!(resource(name)["Condition"], condition, "{name}");
+    }
+    let domain = &resource("Domain")["Properties"];
+    assert_eq!(domain["EndpointConfiguration"]["Types"][0], "REGIONAL");
+    assert_eq!(choice(&domain["SecurityPolicy"]), ["HasMutualTls", "TLS_1_2", "TlsPolicy"]);
+    assert_eq!(choice(&domain["MutualTlsAuthentication"])[0], "HasMutualTls");
+    let api = &resource("Api")["Properties"];
+    assert_eq!(choice(&api["DisableExecuteApiEndpoint"]), ["HasMutualTls", "Bool(true)", "Bool(false)"]);
+    // Otherwise the stage would keep the endpoint, and the origins, of the deployment before.
+    assert_eq!(api["AlwaysDeploy"], true);
+    let address = choice(&template["Outputs"]["ApiBaseUrl"]["Value"]);
+    assert_eq!(address[..2], ["HasDomain", "https://${DomainName}/backend/api/v1/"]);
+    for (given, mutual_tls) in
+        [(&["TruststoreUri"][..], false), (&["DomainName"], false), (&["DomainName", "TruststoreUri"], true)]
+    {
+        let conditions = template["Conditions"]["HasMutualTls"].clone();
+        let Yaml::Tagged(and) = &conditions else { panic!("{conditions:?}") };
+        let parts = and.value.as_sequence().unwrap();
+        let both = parts.iter().all(|part| match part.get("Condition") {
+            Some(name) => holds(&template["Conditions"][text(name)], given),
+            None => holds(part, given),
+        });
+        assert_eq!(both, mutual_tls, "{given:?}");
+    }
 }
