@@ -281,6 +281,30 @@ fn what_belongs_to_a_domain_is_refused_without_it() {
 }
 
 #[test]
+fn pages_can_read_the_gateway_s_own_answers_if_there_are_origins() {
+    let template = template();
+    let condition = &template["Conditions"]["HasCorsOrigins"];
+    assert!(holds(condition, &["CorsOrigins"]) && !holds(condition, &[]));
+    let responses = &template["Resources"]["Api"]["Properties"]["GatewayResponses"];
+    for (name, response) in responses.as_mapping().unwrap() {
+        let headers = response["ResponseParameters"]["Headers"].as_mapping().unwrap();
+        let with_origins = |header: &str| -> &str {
+            let choice = untagged(&headers[header]).as_sequence().unwrap();
+            assert_eq!((text(&choice[0]), text(&choice[2])), ("HasCorsOrigins", "AWS::NoValue"), "{name:?}");
+            text(&choice[1]).trim_matches('\'')
+        };
+        assert_eq!(with_origins("Access-Control-Allow-Origin"), "*", "{name:?}");
+        let exposed: BTreeSet<_> = with_origins("Access-Control-Expose-Headers").split(", ").collect();
+        let own = headers.keys().map(|header| text(header).to_lowercase());
+        let own: BTreeSet<_> =
+            own.filter(|header| header != "content-type" && !header.starts_with("access-control-")).collect();
+        assert_eq!(exposed, own.iter().map(String::as_str).collect(), "{name:?}");
+        let is_temporary = matches!(response["StatusCode"].as_u64(), Some(429 | 503));
+        assert_eq!(own.contains("retry-after"), is_temporary, "{name:?}");
+    }
+}
+
+#[test]
 fn a_domain_has_every_path_of_the_api_and_mutual_tls_has_no_way_around() {
     let template = template();
     let resource = |name: &str| &template["Resources"][name];
