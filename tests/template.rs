@@ -128,7 +128,7 @@ fn the_counter_and_the_checkpoint_are_written_by_the_functions_that_own_them() {
 }
 
 #[test]
-fn the_feed_reads_the_counter_and_no_ticket() {
+fn the_feed_reads_the_counter_and_the_note_and_no_ticket() {
     let template = template();
     let statements = statements(&template, &functions(&template)["ListEventsFunction"]);
     let is_of_tickets = |statement: &&Yaml| untagged(&statement["Resource"]).as_str() == Some("Tickets.Arn");
@@ -136,7 +136,30 @@ fn the_feed_reads_the_counter_and_no_ticket() {
     let conditions: Vec<_> = of_tickets.map(|statement| &statement["Condition"]).collect();
     let [condition] = conditions[..] else { panic!("{conditions:?}") };
     let keys = condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"].as_sequence().unwrap();
-    assert_eq!(keys.iter().map(text).collect::<Vec<_>>(), [COUNTER]);
+    assert_eq!(keys.iter().map(text).collect::<Vec<_>>(), [COUNTER, SETTINGS]);
+}
+
+#[test]
+fn every_function_that_answers_with_stored_data_may_see_their_format_when_it_starts() {
+    let template = template();
+    let functions = functions(&template);
+    for function in ROUTES.iter().map(|route| route.function) {
+        let name = function.name();
+        let may_read = |statement: &Yaml| {
+            let actions = untagged(&statement["Action"]).as_sequence().cloned();
+            let actions = actions.unwrap_or_else(|| vec![statement["Action"].clone()]);
+            let keys = &statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
+            statement["Effect"] == "Allow"
+                && actions.iter().any(|action| action == "dynamodb:GetItem")
+                && untagged(&statement["Resource"]).as_str() == Some("Tickets.Arn")
+                && keys.as_sequence().is_none_or(|keys| keys.iter().any(|key| text(key) == SETTINGS))
+        };
+        let is_it = |function: &&Yaml| text(&function["Metadata"]["BuildProperties"]["Binary"]) == name;
+        let reads = statements(&template, functions.values().find(is_it).unwrap()).iter().any(may_read);
+        // What starts by `App::from_env` reads the note.
+        let main = read(&format!("functions/{name}/src/main.rs"));
+        assert_eq!(reads, main.contains("App::from_env()"), "{name}");
+    }
 }
 
 #[test]
