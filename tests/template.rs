@@ -163,6 +163,29 @@ fn every_function_that_answers_with_stored_data_may_see_their_format_when_it_sta
 }
 
 #[test]
+fn a_big_day_is_prepared_for_tickets_history_and_all_their_indexes() {
+    let template = template();
+    let mut warmed = 0;
+    for name in ["Tickets", "History"] {
+        let table = &template["Resources"][name]["Properties"];
+        let indexes = table["GlobalSecondaryIndexes"].as_sequence().unwrap();
+        for place in indexes.iter().chain([table]) {
+            let choice = untagged(&place["WarmThroughput"]).as_sequence().unwrap();
+            assert_eq!((text(&choice[0]), text(&choice[2])), ("WarmsUnits", "AWS::NoValue"), "{name}");
+            let units = ["ReadUnitsPerSecond", "WriteUnitsPerSecond"].map(|unit| text(&choice[1][unit]));
+            assert_eq!(units, ["WarmReadUnits", "WarmWriteUnits"], "{name}");
+            warmed += 1;
+        }
+    }
+    assert_eq!(warmed, 6);
+    // What a new table has: a lower number would be refused, and the same costs nothing.
+    for (parameter, least) in [("WarmReadUnits", 12_000), ("WarmWriteUnits", 4_000)] {
+        let parameter = &template["Parameters"][parameter];
+        assert_eq!((&parameter["Default"], &parameter["MinValue"]), (&least.into(), &least.into()));
+    }
+}
+
+#[test]
 fn what_cannot_be_made_again_stays_when_the_stack_is_removed() {
     let template = template();
     let kinds = [
