@@ -171,6 +171,7 @@ def what_functions_would_refuse_is_refused_before():
     refused += [("SettleSeconds", "3"), ("SettleSeconds", "301"), ("TombstoneDays", "0"), ("ServeDocs", "yes")]
     refused += [("CorsOrigins", value) for value in ["portal.example", "https://Portal.example", "https://a.example;https://b.example", "https://a.example:443"]]
     refused += [("AlarmEmail", "ops"), ("AlarmTopicArn", "alarms"), ("KmsKeyArn", "key"), ("WebAclArn", "acl"), ("DeploymentPreference", "soon")]
+    refused += [("DomainName", "https://api.example.com"), ("CertificateArn", "certificate"), ("TruststoreUri", "clients.pem"), ("WarmWriteUnits", "3999")]
     for name, value in refused:
         check(name in (refusal(name, value) or ""), f"{name}={value!r} is refused by name")
     taken = [(name, value) for name in lists for value in ["a", " Bug ,wish, a b,a c, ,"]]

@@ -280,6 +280,9 @@ async fn pages_of_listed_origins_may_read_answers_and_others_may_not() {
             (401, allowed),
             "errors too"
         );
+        // What no function answers.
+        let unknown = answer(api.request(reqwest::Method::GET, "/nothing").header("Origin", origin)).await;
+        assert_eq!((unknown.status, unknown.header("access-control-allow-origin")), (404, allowed));
         let preflight =
             answer(api.anonymous(reqwest::Method::OPTIONS, "/tickets/1").header("Origin", origin)).await;
         assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, allowed));
@@ -294,6 +297,8 @@ async fn pages_of_listed_origins_may_read_answers_and_others_may_not() {
         answer(closed.request(reqwest::Method::GET, "/tickets/").header("Origin", "https://portal.example"))
             .await;
     assert_eq!(read.header("access-control-allow-origin"), "");
+    let unknown = closed.request(reqwest::Method::GET, "/nothing").header("Origin", "https://portal.example");
+    assert_eq!(answer(unknown).await.header("access-control-allow-origin"), "");
 }
 
 /// Sends a request with its path unchanged; an HTTP client would normalize `..` and `%2e`.

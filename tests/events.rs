@@ -135,6 +135,55 @@ async fn a_location_is_right_behind_a_custom_domain_and_a_forged_path_is_replace
     }
 }
 
+/// What API Gateway's REST API puts into `path` and `requestContext.path` of an event (observed on AWS:
+/// localstack/localstack, pull request 12296). At its own address `path` lacks the stage. Behind the mapping of a
+/// custom domain both are as the client wrote them.
+const MAPPINGS: [[&str; 2]; 4] = [
+    ["/api/v1", "/backend/api/v1"],
+    ["/backend/api/v1", "/backend/api/v1"],
+    ["/support/desk/api/v1", "/support/desk/api/v1"],
+    ["/api/v1", "/api/v1"],
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_function_answers_behind_the_mapping_of_a_domain_as_at_the_api_s_own_address() {
+    let (api, app) = app().await;
+    api.create(&json!({"customerID": 42, "subject": "second"})).await;
+    for [path, written] in MAPPINGS {
+        let run = async |function: &str, below: &str, limit: Option<&str>| {
+            let event = changed(&format!("{function}.rest.json"), |event| {
+                event["path"] = json!(format!("{path}{below}"));
+                event["requestContext"]["path"] = json!(format!("{written}{below}"));
+                event["requestContext"]["domainName"] = json!("api.example.com");
+                set_headers(event, "host", &["api.example.com"]);
+                if let Some(limit) = limit {
+                    event["queryStringParameters"] = json!({"limit": limit});
+                    event["multiValueQueryStringParameters"] = json!({"limit": [limit]});
+                }
+            });
+            answer(&app, function, &event).await
+        };
+        let got = run("get-ticket", "/tickets/1", None).await;
+        assert_eq!((got.status().as_u16(), json_body(&got)["id"].as_str()), (200, Some("1")), "{written}");
+        let created = run("create-ticket", "/tickets/", None).await;
+        let id = json_body(&created)["id"].as_str().unwrap().to_owned();
+        assert_eq!(created.headers()["location"], format!("{written}/tickets/{id}"));
+        for (function, below) in
+            [("list-tickets", "/tickets/"), ("list-customer-tickets", "/customers/42/tickets/")]
+        {
+            let listed = run(function, below, Some("1")).await;
+            let link = format!("<{written}{below}?limit=1&idAfter=1>; rel=\"next\"");
+            assert_eq!(listed.headers()["link"], link);
+        }
+        assert_eq!(run("update-ticket", "/tickets/1", None).await.status(), 200, "{written}");
+        assert_eq!(run("list-ticket-history", "/tickets/1/history/", None).await.status(), 200, "{written}");
+        for document in ["/openapi.json", "/openapi.json/"] {
+            let described = run("get-ticket-configuration", document, None).await;
+            assert_eq!(json_body(&described)["servers"][0]["url"], *written);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_has_the_path_the_client_wrote_and_a_forged_path_is_replaced() {
     let (api, app) = app().await;

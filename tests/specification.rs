@@ -20,6 +20,7 @@ mod limits;
 mod log;
 mod monitoring;
 mod openapi;
+mod released;
 mod sabotages;
 mod sync;
 mod template;

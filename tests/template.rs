@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_norway::Value as Yaml;
 use support::files::{read, statements, template, text, untagged};
-use tickets_http::route::{DOCUMENTS, ROUTES};
+use tickets_http::route::{BASE_PATH, DOCUMENTS, ROUTES};
 use tickets_repository::checkpoint::CHECKPOINTS;
 use tickets_repository::{COUNTER, RANGES, SETTINGS};
 
@@ -135,7 +135,7 @@ fn the_counter_and_the_checkpoint_are_written_by_the_functions_that_own_them() {
 }
 
 #[test]
-fn the_feed_reads_the_counter_and_no_ticket() {
+fn the_feed_reads_the_counter_and_the_note_and_no_ticket() {
     let template = template();
     let statements = statements(&template, &functions(&template)["ListEventsFunction"]);
     let is_of_tickets = |statement: &&Yaml| untagged(&statement["Resource"]).as_str() == Some("Tickets.Arn");
@@ -143,7 +143,53 @@ fn the_feed_reads_the_counter_and_no_ticket() {
     let conditions: Vec<_> = of_tickets.map(|statement| &statement["Condition"]).collect();
     let [condition] = conditions[..] else { panic!("{conditions:?}") };
     let keys = condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"].as_sequence().unwrap();
-    assert_eq!(keys.iter().map(text).collect::<Vec<_>>(), [COUNTER]);
+    assert_eq!(keys.iter().map(text).collect::<Vec<_>>(), [COUNTER, SETTINGS]);
+}
+
+#[test]
+fn every_function_that_answers_with_stored_data_may_see_their_format_when_it_starts() {
+    let template = template();
+    let functions = functions(&template);
+    for function in ROUTES.iter().map(|route| route.function) {
+        let name = function.name();
+        let may_read = |statement: &Yaml| {
+            let actions = untagged(&statement["Action"]).as_sequence().cloned();
+            let actions = actions.unwrap_or_else(|| vec![statement["Action"].clone()]);
+            let keys = &statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
+            statement["Effect"] == "Allow"
+                && actions.iter().any(|action| action == "dynamodb:GetItem")
+                && untagged(&statement["Resource"]).as_str() == Some("Tickets.Arn")
+                && keys.as_sequence().is_none_or(|keys| keys.iter().any(|key| text(key) == SETTINGS))
+        };
+        let is_it = |function: &&Yaml| text(&function["Metadata"]["BuildProperties"]["Binary"]) == name;
+        let reads = statements(&template, functions.values().find(is_it).unwrap()).iter().any(may_read);
+        // What starts by `App::from_env` reads the note.
+        let main = read(&format!("functions/{name}/src/main.rs"));
+        assert_eq!(reads, main.contains("App::from_env()"), "{name}");
+    }
+}
+
+#[test]
+fn a_big_day_is_prepared_for_tickets_history_and_all_their_indexes() {
+    let template = template();
+    let mut warmed = 0;
+    for name in ["Tickets", "History"] {
+        let table = &template["Resources"][name]["Properties"];
+        let indexes = table["GlobalSecondaryIndexes"].as_sequence().unwrap();
+        for place in indexes.iter().chain([table]) {
+            let choice = untagged(&place["WarmThroughput"]).as_sequence().unwrap();
+            assert_eq!((text(&choice[0]), text(&choice[2])), ("WarmsUnits", "AWS::NoValue"), "{name}");
+            let units = ["ReadUnitsPerSecond", "WriteUnitsPerSecond"].map(|unit| text(&choice[1][unit]));
+            assert_eq!(units, ["WarmReadUnits", "WarmWriteUnits"], "{name}");
+            warmed += 1;
+        }
+    }
+    assert_eq!(warmed, 6);
+    // What a new table has: a lower number would be refused, and the same costs nothing.
+    for (parameter, least) in [("WarmReadUnits", 12_000), ("WarmWriteUnits", 4_000)] {
+        let parameter = &template["Parameters"][parameter];
+        assert_eq!((&parameter["Default"], &parameter["MinValue"]), (&least.into(), &least.into()));
+    }
 }
 
 #[test]
@@ -245,4 +291,112 @@ fn what_needs_no_key_has_throttles_of_its_own() {
         DOCUMENTS.iter().flat_map(|path| ["OPTIONS", "GET", "HEAD"].map(|method| (*path, method)));
     let expected = preflights.chain(documents).map(|(path, method)| (path.to_owned(), method.to_owned()));
     assert_eq!(own, expected.collect());
+}
+
+/// What a condition or an assertion says if only these parameters are given.
+fn holds(condition: &Yaml, given: &[&str]) -> bool {
+    let Yaml::Tagged(tagged) = condition else { panic!("a function, not {condition:?}") };
+    let arguments = tagged.value.as_sequence().unwrap();
+    let mut each = arguments.iter().map(|argument| holds(argument, given));
+    match tagged.tag.to_string().as_str() {
+        // Of a parameter and the empty text.
+        "!Equals" => {
+            assert_eq!(arguments[1], "");
+            !given.contains(&text(&arguments[0]))
+        }
+        "!Not" => !each.next().unwrap(),
+        "!And" => each.all(|holds| holds),
+        other => panic!("{other} is new"),
+    }
+}
+
+#[test]
+fn what_belongs_to_a_domain_is_refused_without_it() {
+    let template = template();
+    let refused = |given: &[&str]| -> Vec<String> {
+        let rules = template["Rules"].as_mapping().unwrap().values();
+        let asked = rules.filter(|rule| holds(&rule["RuleCondition"], given));
+        let assertions = asked.flat_map(|rule| rule["Assertions"].as_sequence().unwrap());
+        let failed = assertions.filter(|assertion| !holds(&assertion["Assert"], given));
+        failed.map(|assertion| text(&assertion["AssertDescription"]).to_owned()).collect()
+    };
+    let domain = ["DomainName", "CertificateArn"];
+    for more in [&[][..], &["HostedZoneId"], &["TruststoreUri"], &["TruststoreUri", "TruststoreVersion"]] {
+        assert!(refused(&[&domain, more].concat()).is_empty(), "{more:?}");
+    }
+    assert!(refused(&[]).is_empty());
+    assert_eq!(refused(&["DomainName"]), ["DomainName needs CertificateArn"]);
+    for alone in ["CertificateArn", "HostedZoneId", "TruststoreUri"] {
+        assert_eq!(refused(&[alone]), [format!("{alone} needs DomainName")]);
+    }
+    assert_eq!(
+        refused(&[&domain[..], &["TruststoreVersion"]].concat()),
+        ["TruststoreVersion needs TruststoreUri"]
+    );
+}
+
+#[test]
+fn pages_can_read_the_gateway_s_own_answers_if_there_are_origins() {
+    let template = template();
+    let condition = &template["Conditions"]["HasCorsOrigins"];
+    assert!(holds(condition, &["CorsOrigins"]) && !holds(condition, &[]));
+    let responses = &template["Resources"]["Api"]["Properties"]["GatewayResponses"];
+    for (name, response) in responses.as_mapping().unwrap() {
+        let headers = response["ResponseParameters"]["Headers"].as_mapping().unwrap();
+        let with_origins = |header: &str| -> &str {
+            let choice = untagged(&headers[header]).as_sequence().unwrap();
+            assert_eq!((text(&choice[0]), text(&choice[2])), ("HasCorsOrigins", "AWS::NoValue"), "{name:?}");
+            text(&choice[1]).trim_matches('\'')
+        };
+        assert_eq!(with_origins("Access-Control-Allow-Origin"), "*", "{name:?}");
+        let exposed: BTreeSet<_> = with_origins("Access-Control-Expose-Headers").split(", ").collect();
+        let own = headers.keys().map(|header| text(header).to_lowercase());
+        let own: BTreeSet<_> =
+            own.filter(|header| header != "content-type" && !header.starts_with("access-control-")).collect();
+        assert_eq!(exposed, own.iter().map(String::as_str).collect(), "{name:?}");
+        let is_temporary = matches!(response["StatusCode"].as_u64(), Some(429 | 503));
+        assert_eq!(own.contains("retry-after"), is_temporary, "{name:?}");
+    }
+}
+
+#[test]
+fn a_domain_has_every_path_of_the_api_and_mutual_tls_has_no_way_around() {
+    let template = template();
+    let resource = |name: &str| &template["Resources"][name];
+    let choice = |value: &Yaml| -> Vec<String> {
+        let Yaml::Tagged(tagged) = value else { panic!("a choice, not {value:?}") };
+        assert_eq!(tagged.tag, "!If");
+        let parts = tagged.value.as_sequence().unwrap();
+        parts.iter().map(|part| untagged(part).as_str().map_or(format!("{part:?}"), str::to_owned)).collect()
+    };
+    let mapping = &resource("DomainMapping")["Properties"];
+    assert_eq!(format!("/{}/api/v1", text(&mapping["BasePath"])), BASE_PATH);
+    assert_eq!((text(&mapping["RestApiId"]), text(&mapping["Stage"])), ("Api", "Api.Stage"));
+    for (name, condition) in
+        [("Domain", "HasDomain"), ("DomainMapping", "HasDomain"), ("DomainRecord", "HasHostedZone")]
+    {
+        assert_eq!(resource(name)["Condition"], condition, "{name}");
+    }
+    let domain = &resource("Domain")["Properties"];
+    assert_eq!(domain["EndpointConfiguration"]["Types"][0], "REGIONAL");
+    assert_eq!(choice(&domain["SecurityPolicy"]), ["HasMutualTls", "TLS_1_2", "TlsPolicy"]);
+    assert_eq!(choice(&domain["MutualTlsAuthentication"])[0], "HasMutualTls");
+    let api = &resource("Api")["Properties"];
+    assert_eq!(choice(&api["DisableExecuteApiEndpoint"]), ["HasMutualTls", "Bool(true)", "Bool(false)"]);
+    // Otherwise the stage would keep the endpoint, and the origins, of the deployment before.
+    assert_eq!(api["AlwaysDeploy"], true);
+    let address = choice(&template["Outputs"]["ApiBaseUrl"]["Value"]);
+    assert_eq!(address[..2], ["HasDomain", "https://${DomainName}/backend/api/v1/"]);
+    for (given, mutual_tls) in
+        [(&["TruststoreUri"][..], false), (&["DomainName"], false), (&["DomainName", "TruststoreUri"], true)]
+    {
+        let conditions = template["Conditions"]["HasMutualTls"].clone();
+        let Yaml::Tagged(and) = &conditions else { panic!("{conditions:?}") };
+        let parts = and.value.as_sequence().unwrap();
+        let both = parts.iter().all(|part| match part.get("Condition") {
+            Some(name) => holds(&template["Conditions"][text(name)], given),
+            None => holds(part, given),
+        });
+        assert_eq!(both, mutual_tls, "{given:?}");
+    }
 }

@@ -8,6 +8,7 @@ use export_tickets::StoreError;
 use thiserror::Error;
 use tickets_app::InvalidConfig;
 use tickets_domain::{KeyId, TicketId, WebhookId};
+use tickets_repository::deployment::FormatError;
 
 use crate::client::ClientError;
 use crate::server::local::LocalError;
@@ -19,6 +20,9 @@ pub enum CommandError {
     Config(#[from] InvalidConfig),
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// A newer program has written the tables.
+    #[error(transparent)]
+    Format(FormatError),
     /// The database, or a call of its repository.
     #[error("{message}{}", cause.as_ref().map(|cause| format!("\n  cause: {cause}")).unwrap_or_default())]
     Tickets {
@@ -132,6 +136,7 @@ impl CommandError {
             Self::Client(error) if error.is_no_such_ticket() => 4,
             Self::Config(_)
             | Self::Local(_)
+            | Self::Format(_)
             | Self::Tickets { .. }
             | Self::Store(_)
             | Self::Client(_)
@@ -152,6 +157,15 @@ impl CommandError {
             | Self::Listen { .. }
             | Self::Io(_)
             | Self::Randomness(_) => 1,
+        }
+    }
+}
+
+impl From<FormatError> for CommandError {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Tickets(error) => error.into(),
+            newer @ FormatError::Newer(_) => Self::Format(newer),
         }
     }
 }

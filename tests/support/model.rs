@@ -253,6 +253,11 @@ impl Model {
         model
     }
 
+    /// The engine behind the model, without faults.
+    pub fn engine(&self) -> &Database {
+        &self.database
+    }
+
     /// The SDK's configuration for the model.
     pub fn sdk_config(&self) -> SdkConfig {
         sdk_config(self.clone())

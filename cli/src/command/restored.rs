@@ -40,6 +40,7 @@ impl Restored {
         let table = &self.tables.tickets_table;
         // It writes no ticket and lists none, so it needs no setting of the deployment.
         let tickets = Tickets::new(opened.dynamodb.clone(), table, Clock::system(), Settings::default());
+        tickets.check_format().await?;
         let restored = match tickets.start_epoch(self.ahead).await {
             Err(Error::NotFound) => return Err(CommandError::NoTickets(table.clone())),
             restored => restored?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +22,7 @@ use tickets_app::App;
 use tickets_http::problem::Problem;
 use tickets_http::reply::MAX_REPLY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, Function, GET_TICKET_CONFIGURATION, ROUTES};
-use tickets_http::{Guard, event};
+use tickets_http::{Guard, cors, event};
 
 use super::http::{READ_AHEAD, discard, read};
 
@@ -95,9 +95,22 @@ fn parameters(pattern: &str, path: &str) -> Option<Option<String>> {
 }
 
 async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
+    let app = Arc::clone(&gateway.app);
+    let origin = request.headers().get(ORIGIN).cloned();
+    pass_on(gateway, request).await.unwrap_or_else(|mut own| {
+        cors::allow(&app.cors_origins, origin.as_ref(), own.headers_mut());
+        own
+    })
+}
+
+/// The response of the function that the request is for.
+///
+/// # Errors
+/// A response of the gateway's own, if no function can answer.
+async fn pass_on(gateway: Gateway, request: Request) -> Result<Response, Response> {
     let (mut parts, body) = request.into_parts();
     let Some(matched) = matched(&parts.method, parts.uri.path()) else {
-        return problem(Problem::no_such_path());
+        return Err(problem(Problem::no_such_path()));
     };
     // Of large bodies only a known key's is kept: anybody on this machine, and every web page, can send one. To be
     // sure that the function refuses the others too, it gets no key with them.
@@ -111,8 +124,8 @@ async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
     };
     let body = match body {
         Ok(body) => body,
-        Err(StatusCode::PAYLOAD_TOO_LARGE) => return problem(Problem::too_large()),
-        Err(status) => return status.into_response(),
+        Err(StatusCode::PAYLOAD_TOO_LARGE) => return Err(problem(Problem::too_large())),
+        Err(status) => return Err(status.into_response()),
     };
     let event = match gateway.payload {
         Payload::Rest => rest_event(&parts, &matched, &body),
@@ -120,15 +133,11 @@ async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
     };
     let event = event.to_string();
     if event.len() > MAX_EVENT {
-        return problem(Problem::too_large());
+        return Err(problem(Problem::too_large()));
     }
     // In a task of its own: like a Lambda, the function runs to its end even if the caller hangs up.
     let reply = tokio::spawn(invoke(gateway.app, matched.function, event)).await;
-    reply.ok().flatten().unwrap_or_else(|| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::BAD_GATEWAY;
-        response
-    })
+    reply.ok().flatten().ok_or_else(|| StatusCode::BAD_GATEWAY.into_response())
 }
 
 fn problem(problem: Problem) -> Response {

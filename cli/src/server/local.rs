@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use aws_config::SdkConfig;
 use thiserror::Error;
 use tickets_domain::{ApiKey, BearerToken, Clock, KeyStore, Meter, Scope, Settings};
-use tickets_repository::{DynamoDb, History, Keys, schema};
+use tickets_repository::deployment::FormatError;
+use tickets_repository::{DynamoDb, History, Keys, Tickets, schema};
 
 use super::access_key::AccessKey;
 use super::database::{DatabaseError, DatabaseServer};
@@ -39,6 +40,18 @@ pub enum LocalError {
     /// The tables cannot be created.
     #[error("cannot prepare the database: {0}")]
     Tables(#[from] tickets_domain::Error),
+    /// A newer program has written the data.
+    #[error(transparent)]
+    Format(FormatError),
+}
+
+impl From<FormatError> for LocalError {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Tickets(error) => error.into(),
+            newer @ FormatError::Newer(_) => Self::Format(newer),
+        }
+    }
 }
 
 /// A local database, with its tables.
@@ -111,6 +124,8 @@ impl Local {
         let local = Self { directory, url, key, own };
         let dynamodb = local.dynamodb();
         schema::create_tables(&dynamodb, schema::TICKETS, schema::API_KEYS).await?;
+        let tickets = Tickets::new(dynamodb.clone(), schema::TICKETS, Clock::system(), Settings::default());
+        tickets.check_format().await?;
         schema::create_history_table(&dynamodb, schema::HISTORY).await?;
         schema::create_webhook_table(&dynamodb, schema::WEBHOOKS).await?;
         for table in [schema::TICKETS, schema::HISTORY] {

@@ -76,7 +76,7 @@ impl Exporter {
     /// Notes the configuration, if it has changed.
     pub async fn note_configuration(&self) -> Result<()> {
         match &self.variables {
-            Some(variables) => self.tickets.note_configuration(variables).await,
+            Some(variables) => Ok(self.tickets.note_configuration(variables).await?),
             None => Ok(()),
         }
     }

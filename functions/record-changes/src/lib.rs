@@ -21,7 +21,8 @@ pub use event::{Event, Outcome, Run};
 /// milliseconds.
 const AT_ONCE: usize = 16;
 
-/// The history and the log of a deployed function, from the environment.
+/// The history and the log of a deployed function, from the environment. It may not read the deployment's note, so it
+/// does not check the format of the stored data: a change that it cannot read fails, and ends in the queue.
 pub fn from_env() -> std::result::Result<(History, Log), tickets_app::InvalidConfig> {
     let config = Config::from_env()?;
     let dynamodb = DynamoDb::new(&config.sdk_config(config.endpoint_url.as_deref())?);

@@ -5,10 +5,12 @@
 //! - [`App`]: the clients built from both, and what answers a request.
 
 use aws_types::SdkConfig;
+use thiserror::Error;
 use tickets_domain::{Clock, Presets};
 use tickets_http::cors::Origins;
 use tickets_http::log::Log;
 use tickets_http::{Caller, Problem, Request, Response, Route, Service};
+use tickets_repository::deployment::FormatError;
 use tickets_repository::http_client::is_secure;
 use tickets_repository::{DynamoDb, History, Keys, Tickets};
 
@@ -16,6 +18,16 @@ mod aws;
 pub mod config;
 
 pub use config::{Config, Exports, InvalidConfig};
+
+/// Why a function does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// Newer stored data than this program knows.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}
 
 /// What every handler works with.
 #[derive(Debug)]
@@ -37,18 +49,36 @@ pub struct App {
 }
 
 impl App {
-    /// The app of a deployed function, built once, from the environment. It connects to DynamoDB before the first
-    /// request, while Lambda still gives a starting function whole processors (docs/performance.md has what that
-    /// saves). Without TLS there is nothing to save.
-    pub async fn from_env() -> Result<Self, InvalidConfig> {
+    /// The app of a deployed function, built once, from the environment. Its one call connects to DynamoDB before the
+    /// first request, while Lambda still gives a starting function whole processors (docs/performance.md has what that
+    /// saves). Without TLS there is nothing to save, and who serves a local database has looked at its format.
+    ///
+    /// # Errors
+    /// [`StartError`] if the configuration is invalid, or the stored data are newer than this program.
+    pub async fn from_env() -> Result<Self, StartError> {
+        let (app, is_remote) = Self::configured()?;
+        if is_remote {
+            app.tickets.check_format_at_start().await?;
+        }
+        Ok(app)
+    }
+
+    /// The same for a function that reads no ticket, and may not: it connects by asking for a key.
+    pub async fn from_env_without_tickets() -> Result<Self, StartError> {
+        let (app, is_remote) = Self::configured()?;
+        if is_remote {
+            app.keys.warm_up().await;
+        }
+        Ok(app)
+    }
+
+    /// The app, and whether its database is reached over TLS.
+    fn configured() -> Result<(Self, bool), InvalidConfig> {
         let config = Config::from_env()?;
         let sdk_config = config.sdk_config(config.endpoint_url.as_deref())?;
         let log = Log::to_cloud_watch(config.log.clone());
         let app = Self { log, ..Self::open(config, &sdk_config, Clock::system()) };
-        if is_secure(sdk_config.endpoint_url()) {
-            app.keys.warm_up().await;
-        }
-        Ok(app)
+        Ok((app, is_secure(sdk_config.endpoint_url())))
     }
 
     /// The app with this configuration, database and clock. It logs nothing.

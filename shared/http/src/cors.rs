@@ -69,7 +69,7 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// Adds the headers that let a page of an allowed origin read the response.
-pub(crate) fn allow(origins: &Origins, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
+pub fn allow(origins: &Origins, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
     let Origins(origins) = origins;
     if origins.is_empty() {
         return;
