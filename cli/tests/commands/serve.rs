@@ -1,6 +1,6 @@
 use tempfile::TempDir;
 
-use crate::support::{ANY_PORT, Server, run, text, tickets};
+use crate::support::{ANY_PORT, Server, http, run, text, tickets};
 
 #[tokio::test]
 async fn serve_prints_where_it_is_and_keeps_its_key_to_itself() {
@@ -57,4 +57,26 @@ async fn without_a_command_the_arguments_are_those_of_serve() {
     assert!(server.list("").await.is_empty());
     let both = run(home.path(), &["--quiet", "keys", "list"]);
     assert_eq!(both.status.code(), Some(2), "serve's arguments before another command");
+}
+
+#[tokio::test]
+async fn the_page_is_what_the_root_leads_to_and_is_compressed_for_who_takes_it() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let origin = server.api.strip_suffix("/backend/api/v1/tickets/").unwrap();
+    let page = http().get(format!("{origin}/")).send().await.unwrap();
+    assert_eq!((page.status().as_u16(), page.url().path()), (200, "/docs"));
+    let plain = page.text().await.unwrap();
+    assert!(plain.contains("<title>Tickets API</title>"));
+    let as_sent = tickets_cli::client::http_client().no_gzip().build().unwrap();
+    for path in ["/docs", "/openapi.json"] {
+        let url = format!("{origin}{path}");
+        let compressed = as_sent.get(&url).header("accept-encoding", "gzip").send().await.unwrap();
+        assert_eq!(compressed.headers()["content-encoding"], "gzip", "{path}");
+        assert!(compressed.headers()["vary"].to_str().unwrap().contains("accept-encoding"), "{path}");
+        let whole = as_sent.get(&url).send().await.unwrap();
+        assert_eq!(whole.headers().get("content-encoding"), None, "{path}");
+        let (short, long) = (compressed.bytes().await.unwrap(), whole.bytes().await.unwrap());
+        assert!(short.len() * 3 < long.len(), "{path}: {} of {} bytes", short.len(), long.len());
+    }
 }
