@@ -1,7 +1,7 @@
 //! Tests that the places which list routes, tables and variables agree: the code, the template, the watch
 //! router, and README.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use serde_json::json;
 use serde_norway::Value as Yaml;
 use support::files::{assert_same_list, read, root, statements, template, text, untagged};
 use support::model::{Faults, Model};
-use support::operation::operation;
+use support::operation::{DESCRIPTION, operation};
 use support::webhooks::{Mood, Network};
 use tickets_app::{App, Config, Exports};
 use tickets_cli::server::gateway::{Gateway, Payload};
@@ -28,7 +28,8 @@ use tickets_domain::filter::MAX_LIMIT;
 use tickets_domain::idempotency::KEY_CHARACTERS;
 use tickets_domain::json_object::MOST_ROWS;
 use tickets_domain::text::{CONTENT_BYTES, EMAIL_BYTES, NOTE_BYTES, SUBJECT_CHARACTERS};
-use tickets_domain::{ApiKey, BearerToken, Clock, Scope, Timestamp};
+use tickets_domain::{ApiKey, BearerToken, Clock, Presets, Scope, Timestamp};
+use tickets_http::openapi;
 use tickets_http::request::MAX_BODY;
 use tickets_http::route::{BASE_PATH, DOCUMENTS, GET_TICKET_CONFIGURATION, PathId, ROUTES, Route, path_id};
 use tickets_repository::checkpoint::CHECKPOINTS;
@@ -135,7 +136,7 @@ fn the_watch_router_routes_what_the_code_answers_in_both_forms() {
 fn readme_s_table_is_what_the_code_answers() {
     let readme = read("README.md");
     let rows = readme.lines().skip_while(|line| !line.starts_with("| method and path")).skip(2);
-    let mut table = BTreeSet::new();
+    let mut table = Vec::new();
     for row in rows.take_while(|line| line.starts_with('|')) {
         let entries = row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2);
         table.extend(entries.map(|entry| {
@@ -144,7 +145,22 @@ fn readme_s_table_is_what_the_code_answers() {
         }));
     }
     let expected = routes_in_code().into_iter().map(|(method, path, _)| (method, path)).collect();
-    assert_same_list("README", &table, &expected);
+    assert_same_list("README", &table.iter().cloned().collect(), &expected);
+    // The page `/docs` shows the operations in the same order.
+    let operations: HashMap<_, _> = DESCRIPTION["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().iter().map(move |(method, operation)| {
+                let entry = (method.to_uppercase(), path.trim_end_matches('/').to_owned());
+                (operation["operationId"].as_str().unwrap(), entry)
+            })
+        })
+        .collect();
+    let place = |id: &str| table.iter().position(|entry| *entry == operations[id]);
+    let places: Vec<_> = openapi::operation_ids(&Presets::any()).into_iter().map(place).collect();
+    assert!(places.len() == operations.len() && places.is_sorted(), "{places:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use data_encoding::HEXLOWER;
 use get_ticket_configuration::docs;
@@ -20,11 +20,15 @@ use subtle::ConstantTimeEq;
 use tickets_domain::Presets;
 use tickets_http::openapi;
 use tickets_http::route::{BASE_PATH, DOCS, OPENAPI};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 /// The page, with the document that it shows.
 #[derive(Debug, Clone)]
 pub struct Docs {
     document: Arc<Value>,
+    /// Its operations, in the order in which the page shows them.
+    operations: Arc<[&'static str]>,
     /// The development key, which makes "try it" work at once. Emptied when it was given away.
     key: Arc<Mutex<Option<Once>>>,
 }
@@ -49,7 +53,8 @@ impl Docs {
         let token = HEXLOWER.encode(&token);
         let path = format!("{DOCS}?token={token}");
         let key = Arc::new(Mutex::new(Some(Once { token, key })));
-        Ok((Self { document: Arc::new(openapi::document(presets)), key }, path))
+        let operations = openapi::operation_ids(presets).into();
+        Ok((Self { document: Arc::new(openapi::document(presets)), operations, key }, path))
     }
 
     /// Takes the key if `token` is right and the key was not taken before.
@@ -60,9 +65,12 @@ impl Docs {
 
     pub fn into_router(self) -> Router {
         Router::new()
+            .route("/", get(async || Redirect::temporary(DOCS)))
             .route(DOCS, get(page))
             .route(&format!("{DOCS}/"), get(page))
             .route(OPENAPI, get(document))
+            // In a deployment API Gateway does this.
+            .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
             .with_state(self)
     }
 }
@@ -80,7 +88,7 @@ async fn page(method: Method, State(docs): State<Docs>, Query(link): Query<Link>
     // A HEAD request must not use up the key.
     let token = link.token.filter(|_| method == Method::GET);
     let key = token.and_then(|token| docs.take(&token));
-    match docs::page(OPENAPI, key.as_deref()) {
+    match docs::page(OPENAPI, &docs.operations, key.as_deref()) {
         Ok(page) => {
             let headers = [
                 (CONTENT_TYPE, "text/html; charset=utf-8"),

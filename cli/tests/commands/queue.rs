@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ANY_PORT, Agent, Server, answering, at, http, made_up, text, tickets, with_key};
+use crate::mcp::Agent;
+use crate::support::{ANY_PORT, Server, answering, at, http, made_up, text, tickets, with_key};
 
 async fn post(server: &Server, body: &Value) -> Value {
     let request = http().post(&server.api).bearer_auth(&server.key).json(body);

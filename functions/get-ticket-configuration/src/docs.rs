@@ -11,21 +11,15 @@ use sha2::{Digest, Sha256};
 const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui-bundle.js.gz"));
 const STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.css.gz"));
 
+/// What Swagger UI's style lacks.
+const OWN_STYLE: &str = include_str!("docs/page.css");
 /// Starts Swagger UI. It never changes, so that the page's policy can contain its hash.
-const START: &str = r##"
-  const { url, key } = document.getElementById("ui").dataset;
-  // The token in the link was for once.
-  history.replaceState(null, "", location.pathname + location.hash);
-  const ui = SwaggerUIBundle({
-    url,
-    dom_id: "#ui",
-    deepLinking: true,
-    tryItOutEnabled: true,
-    displayRequestDuration: true,
-    validatorUrl: null,
-    onComplete: () => { if (key) ui.preauthorizeApiKey("key", key); },
-  });
-"##;
+const START: &str = include_str!("docs/page.js");
+
+/// Shown as long as the page has no key.
+const NO_KEY: &str = "This page has no key, so every request is answered 401. Press <b>Authorize</b> and paste a key: \
+    <code>tk_</code> and all that follows, without <code>Bearer</code>. The local server prints one when it starts; for a \
+    deployment, ask whoever runs it (<code>tickets keys create</code>).";
 
 /// A page, and its `Content-Security-Policy`.
 #[derive(Debug)]
@@ -35,8 +29,9 @@ pub struct Page {
     pub security_policy: String,
 }
 
-/// The page for the description at `url`. With a key, "try it" works at once.
-pub fn page(url: &str, key: Option<&str>) -> io::Result<Page> {
+/// The page for the description at `url`, whose operations it shows in the order of these `operationId`s. With a key,
+/// "try it" works at once.
+pub fn page(url: &str, operations: &[&str], key: Option<&str>) -> io::Result<Page> {
     let (style, script) = (unpacked(STYLE)?, unpacked(SCRIPT)?);
     let hash = |script: &str| format!("'sha256-{}'", BASE64.encode(&Sha256::digest(script)));
     let security_policy = format!(
@@ -51,12 +46,19 @@ pub fn page(url: &str, key: Option<&str>) -> io::Result<Page> {
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>Tickets API</title>
 <link rel="icon" href="data:,">
 <style>"##,
         &style,
-        "</style>\n<div id=\"ui\" data-url=\"",
+        "\n",
+        OWN_STYLE,
+        "</style>\n<p id=\"no-key\" hidden>",
+        NO_KEY,
+        "</p>\n<div id=\"ui\" data-url=\"",
         &escaped(url),
+        "\" data-order=\"",
+        &operations.join(" "),
         "\"",
         &key,
         "></div>\n<script>",
@@ -92,15 +94,16 @@ mod tests {
 
     #[test]
     fn a_page_without_a_key_has_none() {
-        let page = |key| page("/api/v1/openapi.json", key).unwrap().html;
-        assert!(page(None).contains("<div id=\"ui\" data-url=\"/api/v1/openapi.json\"></div>"));
+        let page = |key| page("/api/v1/openapi.json", &["one", "two"], key).unwrap().html;
+        let element = "<div id=\"ui\" data-url=\"/api/v1/openapi.json\" data-order=\"one two\"></div>";
+        assert!(page(None).contains(element));
         assert!(page(Some("tk_a_b")).contains(" data-key=\"tk_a_b\"></div>"));
     }
 
     #[test]
     fn a_base_path_is_no_markup() {
         // The page takes the API's base path from the request.
-        let page = page("/\"><script>alert(1)</script>/openapi.json", None).unwrap();
+        let page = page("/\"><script>alert(1)</script>/openapi.json", &[], None).unwrap();
         assert!(!page.html.contains("<script>alert"));
         assert!(page.security_policy.contains("frame-ancestors 'none'"));
     }

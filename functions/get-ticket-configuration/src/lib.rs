@@ -38,7 +38,8 @@ fn document(app: &App, path: &'static str, request: &Request) -> Result<Response
             Ok(reply::document("application/json", document.to_string()))
         }
         DOCS if app.serve_docs => {
-            let page = docs::page(&format!("{base}{OPENAPI}"), None).map_err(Error::internal)?;
+            let operations = openapi::operation_ids(&app.presets);
+            let page = docs::page(&format!("{base}{OPENAPI}"), &operations, None).map_err(Error::internal)?;
             reply::page(page.html, &page.security_policy)
         }
         _ => Err(Problem::no_such_path()),

@@ -50,16 +50,23 @@ pub fn document(presets: &Presets) -> Value {
     })
 }
 
+/// The `operationId`s in the order in which people read about them. The document has its paths in another one.
+pub fn operation_ids(presets: &Presets) -> Vec<&'static str> {
+    operation::all(presets).iter().map(|operation| operation.id).collect()
+}
+
 /// The tag of operations on tickets.
 const TICKETS: &str = "Tickets";
 
-const DESCRIPTION: &str = "Every path works with and without a trailing slash, and answers `HEAD` where it answers `GET`. Lists are ascending by id, paged by \
-    `idAfter`; a response that does not hold everything has a `Link` to the next page. To keep a copy, poll \
-    `updatedSince` with the `Sync-Until` of the last pass' first page. A `POST` with an `Idempotency-Key` may be \
-    repeated; a change with `If-Match` overwrites nothing it has not seen. A time may be given with any offset \
-    (`+02:00`, `+0200`, `+02`), without one (UTC), or as a date. No text may contain U+0000; `subject`, `owner` and \
-    `customerEmail` are one line, and kept without the white space around it. Errors are RFC 9457 problems that name \
-    every invalid field at once.";
+/// The links lead to operations on the page `/docs`.
+const DESCRIPTION: &str = "\
+- **Page through:** [lists](#/Tickets/listTickets) are ascending by id. While there is more, the header `Link` leads to the next page.
+- **Retry safely:** [create](#/Tickets/createTicket) with an `Idempotency-Key`: however often you repeat the request, it makes one ticket.
+- **Update safely:** [update](#/Tickets/patchTicket) with the `ETag` as `If-Match`: if somebody has changed the ticket meanwhile, you get \
+    a 412 and nothing is overwritten.
+- **Keep a copy:** [poll](#/Tickets/listTickets) `updatedSince` with the `Sync-Until` of the last pass' first page: no change is missed.
+
+Errors are RFC 9457 problems that name every invalid field at once. `HEAD` is answered wherever `GET` is.";
 
 /// The paths with their operations, and the problems that the operations refer to.
 fn paths(presets: &Presets) -> (Map<String, Value>, Map<String, Value>) {

@@ -16,7 +16,7 @@ use crate::route::{
 pub(super) struct Operation {
     pub(super) route: Route,
     pub(super) method: Method,
-    id: &'static str,
+    pub(super) id: &'static str,
     summary: &'static str,
     /// The first sentence says what the operation does, because some tools show no more.
     description: &'static str,
@@ -29,7 +29,7 @@ pub(super) struct Operation {
     pub(super) refusals: Vec<Refusal>,
 }
 
-/// Every operation.
+/// Every operation, in README's order.
 pub(super) fn all(presets: &Presets) -> [Operation; 13] {
     [
         get_ticket(presets),
@@ -41,10 +41,10 @@ pub(super) fn all(presets: &Presets) -> [Operation; 13] {
         patch_ticket(presets),
         patch_tickets(presets),
         delete_ticket(),
-        get_ticket_configuration(presets),
         get_ticket_history(presets),
         list_events(presets),
         count_tickets(presets),
+        get_ticket_configuration(presets),
     ]
 }
 

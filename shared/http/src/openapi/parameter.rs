@@ -28,7 +28,7 @@ pub(super) fn customer_id() -> Value {
 pub(super) fn of_histories() -> [Value; 2] {
     let version = json!({"type": "integer", "format": "int64", "examples": [3]});
     let [version_after, limit] = history::PARAMETERS;
-    [in_query(version_after, "Only later versions", version), in_query(limit, LIMIT, a_limit())]
+    [in_query(version_after, "Only later versions", version), limit_of(limit)]
 }
 
 /// The parameters of the feed of events.
@@ -39,7 +39,7 @@ pub(super) fn of_events() -> [Value; 4] {
         in_query(after, "Only events after the one with this id", schema::of::<EventId>()),
         in_query(since, "Only events recorded then or later", schema::of::<DateOrTime>()),
         several(kind, "Only events of these types", kinds, false),
-        in_query(limit, LIMIT, a_limit()),
+        limit_of(limit),
     ]
 }
 
@@ -60,7 +60,7 @@ fn of_list(Spec { name, value, purpose: _, description }: Spec, presets: &Preset
     let schema = match value {
         Takes::Integer => json!({"type": "integer", "format": "int64", "examples": [43]}),
         Takes::Time | Takes::DueDate => schema::of::<DateOrTime>(),
-        Takes::Limit => a_limit(),
+        Takes::Limit => return limit_of(name),
         Takes::Flag => json!({"type": "boolean", "default": false}),
         Takes::TrueOrFalse => json!({"type": "boolean"}),
         Takes::Ids => return ids(name, description),
@@ -70,10 +70,13 @@ fn of_list(Spec { name, value, purpose: _, description }: Spec, presets: &Preset
     in_query(name, description, schema)
 }
 
-const LIMIT: &str = Parameter::Limit.spec().description;
-
-fn a_limit() -> Value {
-    json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT, "examples": [50]})
+/// How many a response may hold. The example is the parameter's own, with which the page `/docs` fills the field in:
+/// a first try would otherwise show everything.
+fn limit_of(name: &str) -> Value {
+    let schema = json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT});
+    let mut limit = in_query(name, Parameter::Limit.spec().description, schema);
+    limit["example"] = 20.into();
+    limit
 }
 
 /// `Idempotency-Key`

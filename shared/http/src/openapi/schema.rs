@@ -128,7 +128,10 @@ fn optional(schema: &mut Value, is_optional: impl Fn(&Value) -> bool) {
 /// The body of a create.
 fn create(presets: &Presets) -> Value {
     let mut create = of::<TicketFields>();
-    create["description"] = "A new ticket. A field that is not given gets its default, or is absent.".into();
+    create["description"] = "A new ticket. What is not given is preset or absent. A time may have any \
+        offset (`+02:00`, `+0200`, `+02`) or none (UTC), or be a date. No text may contain U+0000; `subject`, `owner` \
+        and `customerEmail` are one line, and kept without the white space around it."
+        .into();
     given(create, presets)
 }
 
