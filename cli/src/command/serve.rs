@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use export_tickets::{Event, Exporter, Invocation, Store};
+use indicatif::ProgressBar;
 use tickets_app::{App, Config};
 use tickets_domain::{Clock, Timestamp};
 use tickets_http::log::{self, Form, Log};
@@ -144,6 +145,19 @@ async fn export_regularly(exporter: Exporter, log: Log, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         let _ = export_tickets::answer_logged(&exporter, &log, Event::default(), &invocation).await;
     }
+}
+
+/// From now on an interruption ends the process, and says what repeating the command does. The command may be busy, and
+/// need not notice.
+pub(super) fn says_if_interrupted(progress: &ProgressBar, says: &'static str) {
+    let progress = progress.clone();
+    tokio::spawn(async move {
+        interrupted().await;
+        progress.finish_and_clear();
+        note(format!("interrupted; {says}"));
+        // As shells say it of a process that SIGINT has ended.
+        std::process::exit(130);
+    });
 }
 
 /// Returns when the process is asked to end.
