@@ -3,7 +3,8 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::builder::Styles;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use console::Style;
 use tickets_cli::command::change::{Create, Delete, Update};
 use tickets_cli::command::completions::Completions;
@@ -22,7 +23,7 @@ use tickets_cli::command::serve::Serve;
 use tickets_cli::command::show::{Get, List};
 use tickets_cli::command::watch::Watch;
 use tickets_cli::command::webhooks::Webhooks;
-use tickets_cli::output::{Text, note};
+use tickets_cli::output::{Color, Text, note};
 
 /// The Tickets API: on your own machine, and from the command line
 #[derive(Debug, Parser)]
@@ -30,19 +31,24 @@ use tickets_cli::output::{Text, note};
     name = "tickets",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command, `tickets serve` starts the API.\n\nExit codes: 0 done, 1 failed, 2 command line not understood, 3 lines of a file or some of many tickets refused, 4 no such ticket."
+    after_help = "`tickets COMMAND --help` has every option of a command.\n\nExit codes: 0 done, 1 failed, 2 command line not understood, 3 lines of a file or some of many tickets refused, 4 no such ticket."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     serve: Serve,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, help_heading = "Output")]
+    color: Color,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Serve),
+    #[command(visible_alias = "show")]
     Get(Get),
+    #[command(visible_alias = "ls")]
     List(List),
     Count(Count),
     Create(Create),
@@ -63,9 +69,44 @@ enum Command {
     Completions(Completions),
 }
 
+/// The commands in the groups in which the help shows them. What is in no group comes last.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Tickets", &["list", "get", "create", "update", "delete", "history"]),
+    ("Follow and copy", &["watch", "events", "export", "import"]),
+    ("On this machine", &["serve", "db", "seed"]),
+    ("For operators", &["keys", "restored", "erase"]),
+];
+
+/// Gives the command a help with its subcommands in groups, which clap does not know.
+fn grouped(command: clap::Command) -> clap::Command {
+    let styles = Styles::styled();
+    let (heading, literal) = (styles.get_header(), styles.get_literal());
+    let line = |command: &clap::Command| {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let aliases: String =
+            command.get_visible_aliases().map(|alias| format!(" [also: {alias}]")).collect();
+        format!("  {literal}{:<12}{literal:#} {about}{aliases}\n", command.get_name())
+    };
+    let is_grouped = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    let more = command.get_subcommands().filter(|command| !is_grouped(command.get_name())).map(line);
+    let groups = GROUPS.iter().map(|(title, names)| {
+        let lines = names.iter().filter_map(|name| command.find_subcommand(name)).map(line);
+        (*title, lines.collect::<String>())
+    });
+    let groups: String = groups
+        .chain([("More", more.collect())])
+        .map(|(title, lines)| format!("{heading}{title}:{heading:#}\n{lines}\n"))
+        .collect();
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{heading}Without a command, as serve:{heading:#}\n{{options}}{{after-help}}"
+    );
+    command.help_template(template)
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { command, serve } = match Cli::try_parse() {
+    let parsed = grouped(Cli::command()).try_get_matches();
+    let Cli { command, serve, color } = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         // Clap repeats unknown arguments in its message, so they must be sanitized.
         Err(error) if error.use_stderr() => {
@@ -74,6 +115,7 @@ async fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
+    color.apply();
     let command = command.unwrap_or(Command::Serve(serve));
     let outcome = match command {
         Command::Serve(serve) => serve.run().await,

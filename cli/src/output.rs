@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::{fmt, mem};
 
-use comfy_table::{Table, presets};
-use console::Style;
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::ValueEnum;
+use console::{Style, Term, measure_text_width, pad_str, truncate_str};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tickets_domain::ticket::field_names;
@@ -109,6 +109,50 @@ impl fmt::Display for Text {
     }
 }
 
+/// When output has colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Applies to everything that is printed from now on.
+    pub fn apply(self) {
+        let enabled = match self {
+            Self::Auto => return,
+            Self::Always => true,
+            Self::Never => false,
+        };
+        console::set_colors_enabled(enabled);
+        console::set_colors_enabled_stderr(enabled);
+    }
+}
+
+/// The style of a status. Those of a deployment's own that it does not know are plain.
+pub fn status_style(status: &str) -> Style {
+    match status.to_lowercase().as_str() {
+        "open" => Style::new().green(),
+        "assigned" => Style::new().yellow(),
+        "resolved" | "closed" => Style::new().dim(),
+        "deleted" | "moved away" => Style::new().red(),
+        _ => Style::new(),
+    }
+}
+
+/// The style of a priority, as [`status_style`].
+pub fn priority_style(priority: &str) -> Style {
+    match priority.to_lowercase().as_str() {
+        "urgent" => Style::new().red().bold(),
+        "high" => Style::new().yellow(),
+        "low" => Style::new().dim(),
+        _ => Style::new(),
+    }
+}
+
 /// Prints lines on standard output.
 pub fn print(text: impl fmt::Display) -> io::Result<()> {
     Text::new(text).print()
@@ -147,42 +191,124 @@ pub fn print_json(text: &str) -> io::Result<()> {
 pub fn ticket(ticket: &RawValue, tag: Option<Tag>) -> io::Result<Text> {
     let fields = json::object(ticket.get().as_bytes())?;
     let mut text = Text::default();
-    let mut line = |name: &str, value: &str| {
+    let mut line = |name: &str, value: &str, style: Style| {
         // Indent further lines of a text below the first.
         let value = value.lines().collect::<Vec<_>>().join(&format!("\n{:22}", ""));
         let start = if text.0.is_empty() { "" } else { "\n" };
         text.0.push_str(start);
-        text =
-            mem::take(&mut text).styled(Style::new().bold(), format!("{name:<20}")).and(format!("  {value}"));
+        let name = format!("{name:<20}");
+        text = mem::take(&mut text).styled(Style::new().bold(), name).and("  ").styled(style, value);
     };
     for name in field_names() {
+        let style = match name {
+            "status" => status_style,
+            "ticketPriority" => priority_style,
+            _ => |_: &str| Style::new(),
+        };
         match fields.get(name) {
             None => {}
-            Some(Value::String(text)) => line(name, text),
-            Some(other) => line(name, &other.to_string()),
+            Some(Value::String(text)) => line(name, text, style(text)),
+            Some(other) => line(name, &other.to_string(), Style::new()),
         }
     }
     if let Some(tag) = tag {
-        line("version", &tag.to_string());
+        line("version", &tag.to_string(), Style::new());
     }
     Ok(text)
 }
 
-/// A progress bar on standard error, hidden if that is not a terminal or if `quiet`.
+/// A progress bar on standard error, hidden if that is not a terminal or if `quiet`. The text may have `{rate}` and
+/// `{left}`, which say how fast it goes and how much longer it takes.
 pub fn progress_bar(quiet: bool, text: &str) -> ProgressBar {
     let progress = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    let left = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // Nothing is known at the beginning.
+        if state.pos() > 0 {
+            let _ = write!(out, "{:#} left", HumanDuration(state.eta()));
+        }
+    };
     match ProgressStyle::with_template(&format!("{{bar:30}} {text}")) {
-        Ok(style) => progress.with_style(style),
+        Ok(style) => progress.with_style(style.with_key("rate", rate).with_key("left", left)),
         Err(_) => progress,
     }
 }
 
-/// A table without borders: easy to read and to `grep`.
-pub fn plain_table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(header);
-    table
+/// Rows below a header: easy to read and to `grep`. On a terminal no row is longer than a line.
+#[derive(Debug)]
+pub struct Table {
+    header: Vec<&'static str>,
+    /// The columns that are left out where there is no room for all, the first one first.
+    spare: &'static [&'static str],
+    rows: Vec<Vec<Text>>,
+}
+
+/// The spaces between two columns.
+const GAP: usize = 2;
+/// Columns are left out until this much of the last one can be shown.
+const READABLE: usize = 20;
+
+impl Table {
+    pub fn new(header: impl Into<Vec<&'static str>>, spare: &'static [&'static str]) -> Self {
+        Self { header: header.into(), spare, rows: Vec::new() }
+    }
+
+    /// Adds a row. Cells that it lacks at its end are empty.
+    pub fn push(&mut self, row: impl Into<Vec<Text>>) {
+        self.rows.push(row.into());
+    }
+
+    /// Prints the table on standard output; and on standard error which columns had no room.
+    pub fn print(&self) -> io::Result<()> {
+        let columns = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        let (text, left_out) = self.text(columns.filter(|columns| *columns > 0));
+        text.print()?;
+        if !left_out.is_empty() {
+            note(format!("no room for {}", left_out.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// The table in so many columns of a terminal, and what was left out. Elsewhere it is whole.
+    pub(crate) fn text(&self, columns: Option<usize>) -> (Text, Vec<&'static str>) {
+        let header: Vec<_> =
+            self.header.iter().map(|name| Text::default().styled(Style::new().bold(), name)).collect();
+        let mut widths = vec![0; header.len()];
+        for row in [&header].into_iter().chain(&self.rows) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = measure_text_width(&cell.0).max(*width);
+            }
+        }
+        let last = header.len().saturating_sub(1);
+        let columns = columns.unwrap_or(usize::MAX);
+        let mut shown: Vec<usize> = (0..header.len()).collect();
+        let mut left_out = Vec::new();
+        for spare in self.spare {
+            let all: usize = shown.iter().map(|column| widths[*column] + GAP).sum();
+            let spared = widths[last].saturating_sub(READABLE);
+            if all - GAP - spared <= columns {
+                break;
+            }
+            if let Some(place) = shown.iter().position(|column| self.header[*column] == *spare) {
+                shown.remove(place);
+                left_out.push(*spare);
+            }
+        }
+        let lines = [&header].into_iter().chain(&self.rows).map(|row| {
+            let cells = shown.iter().map(|column| {
+                let cell = row.get(*column).map_or("", |cell| &cell.0);
+                match *column == last {
+                    true => cell.into(),
+                    false => pad_str(cell, widths[*column], console::Alignment::Left, None),
+                }
+            });
+            let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+            truncate_str(line.trim_end(), columns, "…").into_owned()
+        });
+        (Text(lines.collect::<Vec<_>>().join("\n")), left_out)
+    }
 }
 
 #[cfg(test)]
@@ -240,5 +366,44 @@ mod tests {
         let escaped = json(&text);
         assert!(!escaped.chars().any(acts), "{escaped}");
         assert_eq!(serde_json::from_str::<Value>(&escaped).unwrap(), Value::from(EVIL));
+    }
+
+    fn table() -> Table {
+        let mut table = Table::new(["ID", "STATUS", "OWNER", "SUBJECT"], &["OWNER", "STATUS"]);
+        let status = Style::new().green().force_styling(true);
+        table.push([
+            Text::new("7"),
+            Text::default().styled(status, "open"),
+            Text::new("請求書部"),
+            Text::new("請求書が間違っています。確認をお願いします"),
+        ]);
+        table.push([Text::new("8"), Text::new("closed"), Text::new("ada"), Text::new("short")]);
+        table
+    }
+
+    #[test]
+    fn a_row_is_never_longer_than_the_terminal_and_elsewhere_whole() {
+        console::set_colors_enabled(false);
+        for columns in 1..90 {
+            let (text, _) = table().text(Some(columns));
+            let widest = text.to_string().lines().map(measure_text_width).max().unwrap();
+            assert!(widest <= columns && text.to_string().lines().count() == 3, "{columns}: {text}");
+        }
+        let (whole, left_out) = table().text(None);
+        assert!(whole.to_string().contains("お願いします") && left_out.is_empty(), "{whole}");
+        // What is wide takes two columns, and is not cut in the middle.
+        let (text, left_out) = table().text(Some(42));
+        let text = console::strip_ansi_codes(&text.to_string()).into_owned();
+        assert_eq!(left_out, [""; 0]);
+        assert_eq!(text.lines().nth(1), Some("7   open    請求書部  請求書が間違ってい…"));
+        assert_eq!(text.lines().nth(2), Some("8   closed  ada       short"));
+    }
+
+    #[test]
+    fn columns_are_left_out_until_the_last_one_can_be_read() {
+        console::set_colors_enabled(false);
+        for (columns, left_out) in [(42, vec![]), (41, vec!["OWNER"]), (31, vec!["OWNER", "STATUS"])] {
+            assert_eq!(table().text(Some(columns)).1, left_out, "{columns}");
+        }
     }
 }

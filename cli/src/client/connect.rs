@@ -1,6 +1,6 @@
 //! The API to call, and the key for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::{fmt, fs};
 
@@ -8,6 +8,7 @@ use clap::Args;
 use reqwest::Url;
 use thiserror::Error;
 use tickets_http::route::{BASE_PATH, TICKETS};
+use tickets_repository::http_client::is_on_this_machine;
 
 use super::{Client, ClientError, Patience};
 use crate::data;
@@ -62,6 +63,7 @@ impl fmt::Display for BaseUrl {
 
 /// The API to use, and the key for it.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "API")]
 pub struct Api {
     /// Base URL of the API; the local server's if not given
     #[arg(long, env = "TICKETS_API", value_name = "URL", default_value_t = local(), hide_default_value = true)]
@@ -96,6 +98,13 @@ impl fmt::Debug for Secret {
 }
 
 impl Api {
+    /// The data directory of the server that this calls, if it is known: the server on this machine has accepted the
+    /// development key that lies there.
+    pub fn data(&self) -> Option<&Path> {
+        let is_its_key = self.key_file.ends_with(data::DEV_KEY) && self.key.is_none();
+        self.key_file.parent().filter(|_| is_its_key && is_on_this_machine(self.api.as_str()))
+    }
+
     /// A client of this API, for a command.
     pub fn client(&self) -> Result<Client, ClientError> {
         self.client_of(Patience::Command)

@@ -8,7 +8,7 @@ use tickets_http::counts;
 use super::show::Queue;
 use crate::client::Api;
 use crate::error::CommandError;
-use crate::output::{self, note, plain_table, sanitize};
+use crate::output::{self, Table, Text, note, sanitize};
 
 /// The longest bar, in characters.
 const LONGEST_BAR: u64 = 24;
@@ -84,7 +84,7 @@ impl Count {
         if self.json {
             return Ok(output::print_json(json.get())?);
         }
-        output::print(table(&self.by, &counts))?;
+        table(&self.by, &counts).print()?;
         if !counts.complete {
             note("there are too many to count: each number is at least that");
         }
@@ -93,20 +93,22 @@ impl Count {
 }
 
 /// A line for each group, with a bar as long as it is large, and one for all.
-fn table(by: &[By], counts: &TicketCounts) -> comfy_table::Table {
-    let mut table = plain_table([]);
-    table.set_header(by.iter().map(|by| by.header()).chain(["TICKETS", ""]));
+fn table(by: &[By], counts: &TicketCounts) -> Table {
+    let header: Vec<_> = by.iter().map(|by| by.header()).chain(["TICKETS", ""]).collect();
+    let mut table = Table::new(header, &[]);
+    let mut add =
+        |cells: &mut dyn Iterator<Item = String>| table.push(cells.map(Text::new).collect::<Vec<_>>());
     let largest = counts.counts.iter().map(|group| group.count).max().unwrap_or(1).max(1);
     for group in &counts.counts {
         // A group that is not empty has a bar, however short.
         let bar = (group.count * LONGEST_BAR).div_ceil(largest);
         let bar = "█".repeat(usize::try_from(bar).unwrap_or_default());
         let values = by.iter().map(|by| by.value(group));
-        table.add_row(values.chain([group.count.to_string(), bar]));
+        add(&mut values.chain([group.count.to_string(), bar]));
     }
     let at_least = if counts.complete { "" } else { "at least " };
     let labels = ["total"].into_iter().chain(by.iter().map(|_| "")).take(by.len()).map(str::to_owned);
-    table.add_row(labels.chain([format!("{at_least}{}", counts.total), String::new()]));
+    add(&mut labels.chain([format!("{at_least}{}", counts.total), String::new()]));
     table
 }
 
@@ -119,7 +121,7 @@ mod tests {
         let counts = r#"{"total":105,"complete":true,"counts":[
             {"owner":"grace","customerID":7,"count":96},{"customerID":8,"count":8},{"owner":"a\u001b[2J","count":1}]}"#;
         let counts: TicketCounts = serde_json::from_str(counts).unwrap();
-        let shown = table(&[By::Owner, By::Customer], &counts).to_string();
+        let shown = table(&[By::Owner, By::Customer], &counts).text(None).0.to_string();
         let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["OWNER", "CUSTOMER", "TICKETS"]);
         assert_eq!(lines[1], ["grace", "7", "96", &"█".repeat(24)]);
@@ -127,7 +129,10 @@ mod tests {
         assert_eq!(lines[3], ["a<U+001B>[2J", "-", "1", "█"]);
         assert_eq!(lines[4], ["total", "105"]);
         let least = TicketCounts { total: 60_000, complete: false, counts: vec![] };
-        assert_eq!(table(&[], &least).to_string().lines().last().unwrap().trim(), "at least 60000");
+        assert_eq!(
+            table(&[], &least).text(None).0.to_string().lines().last().unwrap().trim(),
+            "at least 60000"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tickets_domain::{EventId, EventType, Timestamp};
 
 use super::serve::interrupted;
-use super::show::to_the_second;
+use super::show::Zone;
 use super::watch::follow;
 use crate::client::{Api, Client};
 use crate::error::CommandError;
@@ -35,6 +35,8 @@ pub struct Events {
     /// One JSON object on each line, as the API gives it
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    zone: Zone,
     #[command(flatten)]
     api: Api,
 }
@@ -103,7 +105,7 @@ impl Events {
                 if self.json {
                     output::print_json(event.get())?;
                 } else {
-                    line(&shown).print()?;
+                    line(&shown, self.zone).print()?;
                 }
                 read.last = Some(shown.id);
             }
@@ -121,14 +123,14 @@ impl Events {
     }
 }
 
-fn line(event: &Shown) -> Text {
+fn line(event: &Shown, zone: Zone) -> Text {
     let (style, what) = match event.kind.as_str() {
         "ticket.created" => (Style::new().green(), "created"),
         "ticket.updated" => (Style::new().yellow(), "updated"),
         "ticket.deleted" => (Style::new().red(), "deleted"),
         other => (Style::new(), other),
     };
-    let date = to_the_second(&event.date);
+    let date = zone.time_in_zone(&event.date);
     let whose = match event.customer {
         Some(customer) => format!("customer {customer}"),
         None => "has left".to_owned(),
@@ -155,8 +157,8 @@ mod tests {
             "id": "0", "type": "ticket.updated", "ticket": "43", "customerID": 7, "version": 2,
             "date": "2026-11-24T17:45:00.123Z", "by": "ada", "fields": ["owner", "status"],
         });
-        let shown = |event| line(&serde_json::from_value(event).unwrap()).to_string();
-        let expected = "2026-11-24 17:45:00  updated  43  version 2  customer 7  by ada  owner, status";
+        let shown = |event| line(&serde_json::from_value(event).unwrap(), Zone::default()).to_string();
+        let expected = "2026-11-24 17:45:00Z  updated  43  version 2  customer 7  by ada  owner, status";
         assert_eq!(shown(event.clone()), expected);
         let mut evil = event;
         for name in ["type", "ticket", "date", "by"] {

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tickets_domain::ticket::{GONE_FIELDS, field_names};
 use tickets_domain::{Continuation, ListEnd, json};
 
+use super::serve::says_if_interrupted;
 use crate::client::Row;
 use crate::error::CommandError;
 use crate::operator::source::{From, Selection};
@@ -152,12 +154,14 @@ impl Export {
         let mut target = output.map(|output| Target::open(output, &mut resume)).transpose()?;
         let begun_at = resume.id_after;
 
-        let progress =
-            progress_bar(self.quiet, "up to id {human_pos} of {human_len}, {msg} tickets, {eta} left");
+        let progress = progress_bar(self.quiet, "{percent}%  {msg} tickets  {left}").with_message("0");
         if !progress.is_hidden() {
             progress.set_length(source.highest_id(&self.selection).await?);
             progress.set_position(begun_at);
             progress.reset_eta();
+        }
+        if target.is_some() {
+            says_if_interrupted(&progress, "repeat the command to continue");
         }
         if target.is_some() && begun_at > 0 && !self.quiet {
             output::note(format!("going on after ticket {begun_at}, {} are there", resume.records));
@@ -186,7 +190,7 @@ impl Export {
                 target.note(&mut resume)?;
             }
             progress.set_position(resume.id_after);
-            progress.set_message(resume.records.to_string());
+            progress.set_message(HumanCount(resume.records).to_string());
             continuation = match page.end {
                 ListEnd::More { found, .. } => found,
                 ListEnd::Complete => {

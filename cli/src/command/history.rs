@@ -1,6 +1,6 @@
 //! `tickets history`: shows the changes of a ticket as a timeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use clap::Args;
@@ -9,11 +9,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tickets_domain::json::Members;
-use tickets_domain::{ChangeKind, TicketId};
+use tickets_domain::{ChangeKind, Clock, TicketId};
+use tickets_repository::{Keys, schema};
 
-use super::show::to_the_second;
+use super::show::Zone;
 use crate::client::Api;
 use crate::error::CommandError;
+use crate::operator::connect::open;
 use crate::output::{Text, note, print_json, sanitize};
 
 /// Characters shown of a value on the timeline; `--json` shows all.
@@ -27,6 +29,8 @@ pub struct History {
     /// A JSON array, as the API gives it
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    zone: Zone,
     #[command(flatten)]
     api: Api,
 }
@@ -64,12 +68,36 @@ impl History {
             note("nothing is recorded yet; a change shows within a second or so");
             return Ok(());
         }
-        Ok(timeline(&shown).print()?)
+        // Without them the ids of the keys are shown.
+        let notes = notes(&self.api).await.unwrap_or_default();
+        for entry in &mut shown {
+            if let Some(note) = notes.get(&entry.by) {
+                entry.by.clone_from(note);
+            }
+        }
+        Ok(timeline(&shown, self.zone).print()?)
     }
 }
 
+/// The notes of a local server's keys by their ids. A note that two keys have names neither. The API tells no notes, so
+/// those of a deployment's keys are not known here.
+async fn notes(api: &Api) -> Result<HashMap<String, String>, CommandError> {
+    let Some(data) = api.data() else { return Ok(HashMap::new()) };
+    let opened = open(None, Some(&data.to_owned())).await?;
+    if !opened.is_served() {
+        return Ok(HashMap::new());
+    }
+    let keys = Keys::new(opened.dynamodb.clone(), schema::API_KEYS, Clock::system()).list().await?.keys;
+    let mut owners: HashMap<String, Vec<String>> = HashMap::new();
+    for key in keys {
+        owners.entry(key.note.unwrap_or_default()).or_default().push(key.id.to_string());
+    }
+    let named = owners.into_iter().filter(|(note, ids)| !note.is_empty() && ids.len() == 1);
+    Ok(named.flat_map(|(note, ids)| ids.into_iter().map(move |id| (id, note.clone()))).collect())
+}
+
 /// The timeline: each entry, with the changed fields below it.
-fn timeline(entries: &[Shown]) -> Text {
+fn timeline(entries: &[Shown], zone: Zone) -> Text {
     // After a deletion no entry has values any more.
     let is_deleted = entries.last().is_some_and(|last| last.change == ChangeKind::Deleted);
     let mut text = Text::default();
@@ -90,7 +118,7 @@ fn timeline(entries: &[Shown]) -> Text {
         if entry.version != entries[0].version {
             text.push("\n");
         }
-        let (date, by) = (to_the_second(&entry.date), sanitize(&entry.by));
+        let (date, by) = (zone.time_in_zone(&entry.date), sanitize(&entry.by));
         text =
             text.and(format!("{}  ", sanitize(&date))).styled(change.0, change.1).and(format!("  by {by}"));
         if is_deleted {
@@ -137,6 +165,10 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn shown(entries: &[Shown]) -> Text {
+        timeline(entries, Zone::default())
+    }
+
     fn entry(version: u64, change: &str, fields: Value) -> Value {
         json!({"version": version, "date": "2026-11-24T17:45:00.123Z", "change": change, "by": "ada", "fields": fields})
     }
@@ -150,15 +182,15 @@ mod tests {
             entry(3, "updated", json!({"owner": null})),
         ]));
         let expected = "\
-2026-11-24 17:45:00  created  by ada
+2026-11-24 17:45:00Z  created  by ada
     customerID            42
     status                open
-2026-11-24 17:45:00  updated  by ada
+2026-11-24 17:45:00Z  updated  by ada
     owner                 - → grace
     status                open → assigned
-2026-11-24 17:45:00  updated  by ada
+2026-11-24 17:45:00Z  updated  by ada
     owner                 grace → -";
-        assert_eq!(timeline(&entries).to_string(), expected);
+        assert_eq!(shown(&entries).to_string(), expected);
     }
 
     #[test]
@@ -169,10 +201,10 @@ mod tests {
             entry(4, "updated", json!({"customerID": 8})),
             entry(6, "updated", json!({"customerID": 9})),
         ]));
-        let shown: Vec<_> =
-            timeline(&entries).to_string().lines().skip(1).step_by(2).map(str::to_owned).collect();
+        let lines: Vec<_> =
+            shown(&entries).to_string().lines().skip(1).step_by(2).map(str::to_owned).collect();
         assert_eq!(
-            shown,
+            lines,
             [
                 "    customerID            → 7",
                 "    customerID            7 → 8",
@@ -186,7 +218,7 @@ mod tests {
         console::set_colors_enabled(false);
         let evil = "\u{1b}[2J\u{9b}31m\r\nsecond\u{202e}\u{7}";
         let entries = entries(json!([entry(1, "created", json!({"subject": evil, evil: "x"}))]));
-        let text = timeline(&entries).to_string();
+        let text = shown(&entries).to_string();
         assert!(text.lines().count() == 3, "{text:?}");
         assert!(!text.chars().any(|c| c != '\n' && c.is_control() || c == '\u{202e}'), "{text:?}");
     }
@@ -195,12 +227,12 @@ mod tests {
     fn a_long_value_is_cut_and_a_deleted_ticket_has_names_only() {
         console::set_colors_enabled(false);
         let long = entries(json!([entry(1, "created", json!({"ticketContent": "é".repeat(1000)}))]));
-        assert!(timeline(&long).to_string().ends_with(&format!("{}… (1000 characters)", "é".repeat(60))));
+        assert!(shown(&long).to_string().ends_with(&format!("{}… (1000 characters)", "é".repeat(60))));
         let deleted = entries(json!([
             entry(1, "created", json!({"customerID": null, "subject": null})),
             entry(2, "deleted", json!({})),
         ]));
-        let lines = timeline(&deleted).to_string();
+        let lines = shown(&deleted).to_string();
         assert_eq!(lines.lines().nth(1), Some("    customerID, subject"));
         assert_eq!(lines.lines().count(), 3);
     }

@@ -26,13 +26,14 @@ use tickets_domain::{Clock, Error, JsonObject, Presets, Record, TicketInput, Tim
 use tickets_repository::Tickets;
 
 use super::export::unescaped;
+use super::serve::says_if_interrupted;
 use crate::client::Api;
 use crate::error::CommandError;
 use crate::operator::connect::{Tables, open};
 use crate::output::{note, progress_bar, sanitize};
 use input::{Format, Input};
 use map::{ColumnMap, Losses};
-use report::{ROW, Report};
+use report::{Findings, ROW, Report};
 use rows::{Content, Row};
 
 /// Create tickets from a file, or move them in with their ids and dates
@@ -140,7 +141,7 @@ impl Import {
             },
             now: Clock::system().now(),
         };
-        let progress = progress_bar(self.quiet, "{human_pos}/{human_len} lines, {per_sec}, {eta} left");
+        let progress = progress_bar(self.quiet, "{human_pos}/{human_len} lines  {rate}  {left}");
         let mut report = Report::default();
         let ended = match table {
             None => self.send(&source, &mut report, &progress).await,
@@ -179,14 +180,18 @@ impl Import {
         report: &mut Report,
         progress: &ProgressBar,
     ) -> Result<(), CommandError> {
-        let lines = source
-            .check(report, progress, |_, object, presets| TicketInput::create(object, presets).map(drop))?;
+        let lines =
+            source.check(report, |_, object, presets| TicketInput::create(object, presets).map(drop))?;
         if self.dry_run {
             self.say(&format!("{lines} lines are fine; nothing was sent"));
             return Ok(());
         }
         let client = self.api.client()?;
         progress.set_length(lines);
+        says_if_interrupted(
+            progress,
+            "repeat the command within a day to continue: no line makes two tickets",
+        );
         let sent =
             send::send(&client, source.bodies()?, self.parallel.into(), source.now, report, progress).await?;
         progress.finish_and_clear();
@@ -208,7 +213,7 @@ impl Import {
     ) -> Result<(), CommandError> {
         let parallel = self.parallel.into();
         let mut survey = table::Survey::default();
-        let lines = source.check(report, progress, |line, object, presets| {
+        let lines = source.check(report, |line, object, presets| {
             Record::imported(object, presets, source.now).map(|record| survey.note(line, &record))
         })?;
         survey.refuse_twins(report, progress);
@@ -223,6 +228,7 @@ impl Import {
             return Ok(());
         }
         progress.set_length(lines);
+        says_if_interrupted(progress, "repeat the command to continue: what is there is not moved in twice");
         let moved = table::import(tickets, &survey, source.records()?, parallel, report, progress).await?;
         progress.finish_and_clear();
         // Also if nothing was put now: an interrupted import may have put the records.
@@ -262,11 +268,10 @@ impl Source<'_> {
     fn check(
         &self,
         report: &mut Report,
-        progress: &ProgressBar,
         mut check: impl FnMut(u64, JsonObject, &Presets) -> tickets_domain::Result<()>,
     ) -> Result<u64, CommandError> {
         let (mut count, mut assigned) = (0, false);
-        let mut losses = Losses::default();
+        let (mut losses, mut findings) = (Losses::default(), Findings::default());
         for line in self.lines(&mut losses)? {
             let Line { number, body } = line?;
             count += 1;
@@ -280,9 +285,10 @@ impl Source<'_> {
             });
             if let Err(violations) = checked {
                 assigned |= violations.iter().any(|violation| ASSIGNED.contains(&&*violation.field));
-                report.refuse(number, &violations, progress);
+                findings.refuse(number, violations);
             }
         }
+        findings.tell(count, report);
         for (field, rows) in &losses.one_line {
             self.import.say(&format!("{field}: line breaks became spaces on {rows} lines"));
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use console::Style;
 use tickets_domain::id::CustomerId;
 use tickets_domain::{ApiKey, BearerToken, Clock, Error, KeyId, RateLimit, Scope, Timestamp};
 use tickets_repository::key_cache::REMEMBERED;
@@ -11,7 +12,7 @@ use tickets_repository::{Keys as Store, schema};
 
 use crate::error::CommandError;
 use crate::operator::connect::{Tables, local_data, open};
-use crate::output::{note, plain_table, print, sanitize};
+use crate::output::{Table, Text, note, print, sanitize};
 
 /// Make, list, rotate and revoke API keys
 #[derive(Debug, Clone, Args)]
@@ -191,44 +192,36 @@ fn show(token: &BearerToken) -> Result<(), CommandError> {
 }
 
 async fn list(store: &Store, now: Timestamp) -> Result<(), CommandError> {
-    let mut table = plain_table([
-        "KEY",
-        "STATE",
-        "SCOPES",
-        "CUSTOMER",
-        "LIMIT",
-        "CREATED",
-        "BY",
-        "EXPIRES",
-        "LAST USED",
-        "NOTE",
-    ]);
+    let mut table = Table::new(
+        ["KEY", "STATE", "SCOPES", "CUSTOMER", "LIMIT", "CREATED", "BY", "EXPIRES", "LAST USED", "NOTE"],
+        &["BY", "CREATED", "LAST USED", "LIMIT", "EXPIRES", "CUSTOMER", "SCOPES"],
+    );
     let list = store.list().await?;
     for key in list.keys {
-        let state = match (key.revoked, key.is_active(now)) {
-            (Some(_), _) => "revoked",
-            (None, true) => "active",
-            (None, false) => "expired",
+        let (state, style) = match (key.revoked, key.is_active(now)) {
+            (Some(_), _) => ("revoked", Style::new().dim()),
+            (None, true) => ("active", Style::new().green()),
+            (None, false) => ("expired", Style::new().yellow()),
         };
         let scopes: Vec<_> = key.scopes.iter().map(Scope::to_string).collect();
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        table.add_row([
-            key.id.to_string(),
-            state.into(),
-            scopes.join(","),
+        let or_dash = |text: Option<String>| Text::new(sanitize(text.as_deref().unwrap_or("-")));
+        table.push([
+            Text::new(&key.id),
+            Text::default().styled(style, state),
+            Text::new(scopes.join(",")),
             or_dash(key.customer.map(|customer| customer.to_string())),
             or_dash(key.limit.map(|limit| limit.to_string())),
-            key.created.to_string(),
-            or_dash(key.created_by.map(|by| sanitize(&by).into_owned())),
+            Text::new(key.created),
+            or_dash(key.created_by),
             or_dash(key.expires.map(|time| time.to_string())),
             or_dash(key.last_used.map(|time| time.to_string())),
-            or_dash(key.note.map(|note| sanitize(&note).into_owned())),
+            or_dash(key.note),
         ]);
     }
     for id in &list.broken {
-        table.add_row([&*sanitize(id), "broken"]);
+        table.push([Text::new(sanitize(id)), Text::default().styled(Style::new().red(), "broken")]);
     }
-    print(table)?;
+    table.print()?;
     if !list.broken.is_empty() {
         note("A broken key lets nobody in: revoke it, and make another one.");
     }

@@ -79,7 +79,7 @@ impl Seed {
         let clock = Clock::system();
         let tickets =
             Tickets::new(opened.dynamodb.clone(), &self.tables.tickets_table, clock.clone(), config.settings);
-        let progress = progress_bar(self.quiet, "{human_pos}/{human_len} tickets, {per_sec}, {eta} left");
+        let progress = progress_bar(self.quiet, "{human_pos}/{human_len} tickets  {rate}  {left}");
         progress.set_length(self.count);
         let mut rng = Rng::with_seed(self.random);
         let now = clock.now();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use deliver_webhooks::{Deliverer, HttpSender, Wake};
 use export_tickets::{Event, Exporter, Invocation, Store};
+use indicatif::ProgressBar;
 use tickets_app::{App, Config};
 use tickets_domain::{Clock, Timestamp};
 use tickets_http::log::{self, Form, Log};
@@ -168,6 +169,19 @@ async fn deliver_regularly(deliverer: Deliverer<HttpSender>, log: Log) {
         let _ = deliver_webhooks::answer_logged(&deliverer, &log, &invocation).await;
         tokio::time::sleep(DELIVER_EVERY).await;
     }
+}
+
+/// From now on an interruption ends the process, and says what repeating the command does. The command may be busy, and
+/// need not notice.
+pub(super) fn says_if_interrupted(progress: &ProgressBar, says: &'static str) {
+    let progress = progress.clone();
+    tokio::spawn(async move {
+        interrupted().await;
+        progress.finish_and_clear();
+        note(format!("interrupted; {says}"));
+        // As shells say it of a process that SIGINT has ended.
+        std::process::exit(130);
+    });
 }
 
 /// Returns when the process is asked to end.

@@ -5,6 +5,7 @@ mod sort;
 use std::io;
 use std::time::Duration;
 
+use chrono::{DateTime, Local};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,7 +19,7 @@ use sort::Sort;
 use crate::client::{Api, ClientError, Row};
 use crate::error::CommandError;
 use crate::operator::source::Selection;
-use crate::output::{self, plain_table, sanitize};
+use crate::output::{self, Table, Text, priority_style, sanitize, status_style};
 
 /// Show one ticket
 #[derive(Debug, Clone, Args)]
@@ -140,7 +141,35 @@ pub struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    zone: Zone,
+    #[command(flatten)]
     api: Api,
+}
+
+/// The time zone in which times are shown
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct Zone {
+    /// Show times in this machine's time zone, not in UTC
+    #[arg(long)]
+    local: bool,
+}
+
+impl Zone {
+    /// A time without fractions of a second, for people.
+    pub(super) fn time(self, time: &str) -> String {
+        match DateTime::parse_from_rfc3339(time) {
+            Ok(time) if self.local => time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string(),
+            Ok(_) | Err(_) => time.get(..19).unwrap_or(time).replace('T', " "),
+        }
+    }
+
+    /// The same with its zone.
+    pub(super) fn time_in_zone(self, time: &str) -> String {
+        match DateTime::parse_from_rfc3339(time) {
+            Ok(time) if self.local => time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S%:z").to_string(),
+            Ok(_) | Err(_) => format!("{}Z", self.time(time)),
+        }
+    }
 }
 
 /// The fields shown of a ticket on one line.
@@ -176,11 +205,6 @@ pub(super) fn one_line(ticket: &Shown) -> String {
     format!("  {}  {}", sanitize(&words.join(" ")), sanitize(subject))
 }
 
-/// A time without fractions of a second, for people.
-pub(super) fn to_the_second(time: &str) -> String {
-    time.get(..19).unwrap_or(time).replace('T', " ")
-}
-
 impl Get {
     pub async fn run(self) -> Result<(), CommandError> {
         let ticket = self.api.client()?.get(self.id).await?;
@@ -197,7 +221,8 @@ impl List {
             Some(sort) => self.sorted(sort).await?,
             None => {
                 let (rows, more) = self.rows(self.limit.into()).await?;
-                (rows, more.map(|after| format!("there are more: --id-after {after}")))
+                let again = |after| format!("more: {}", repeated(std::env::args().skip(1), after));
+                (rows, more.map(again))
             }
         };
         if self.json {
@@ -207,33 +232,42 @@ impl List {
         }
         // The date by which they are sorted.
         let by_followup = self.sort == Some(Sort::Followup);
-        let date = if by_followup { "FOLLOWUP" } else { "UPDATED" };
-        let mut table =
-            plain_table(["ID", "STATUS", "PRIORITY", "TYPE", "CUSTOMER", "OWNER", date, "SUBJECT"]);
+        let date = match (by_followup, self.zone.local) {
+            (true, _) => "FOLLOWUP",
+            (false, true) => "UPDATED (local)",
+            (false, false) => "UPDATED (UTC)",
+        };
+        let mut table = Table::new(
+            ["ID", "STATUS", "PRIORITY", "TYPE", "CUSTOMER", "OWNER", date, "SUBJECT"],
+            &["TYPE", "CUSTOMER", "FOLLOWUP", "UPDATED (local)", "UPDATED (UTC)", "OWNER", "PRIORITY"],
+        );
         for row in &rows {
             let ticket: Shown = serde_json::from_str(row.json.get()).map_err(io::Error::from)?;
-            let or_dash =
-                |text: Option<String>| text.map_or_else(|| "-".into(), |text| sanitize(&text).into_owned());
-            let date = if by_followup { ticket.followup } else { Some(ticket.updated) };
+            let or_dash = |text: Option<String>| Text::new(sanitize(text.as_deref().unwrap_or("-")));
             let status = match (&ticket.deleted, &ticket.moved) {
-                (Some(_), _) => Some("deleted".into()),
-                (None, Some(_)) => Some("moved away".into()),
-                (None, None) => ticket.status,
+                (Some(_), _) => "deleted",
+                (None, Some(_)) => "moved away",
+                (None, None) => ticket.status.as_deref().unwrap_or("-"),
             };
-            table.add_row([
-                sanitize(&ticket.id).into_owned(),
-                or_dash(status),
-                or_dash(ticket.priority),
+            let priority = ticket.priority.as_deref().unwrap_or("-");
+            table.push([
+                Text::new(sanitize(&ticket.id)),
+                Text::default().styled(status_style(status), sanitize(status)),
+                Text::default().styled(priority_style(priority), sanitize(priority)),
                 or_dash(ticket.kind),
-                ticket.customer.to_string(),
+                Text::new(ticket.customer),
                 or_dash(ticket.owner),
-                or_dash(date.map(|date| to_the_second(&date))),
+                if by_followup {
+                    or_dash(ticket.followup)
+                } else {
+                    Text::new(sanitize(&self.zone.time(&ticket.updated)))
+                },
                 or_dash(ticket.subject),
             ]);
         }
-        output::print(table)?;
+        table.print()?;
         if let Some(more) = more {
-            output::note(more);
+            output::note(format!("{} shown; {more}", rows.len()));
         }
         Ok(())
     }
@@ -293,6 +327,26 @@ impl List {
     }
 }
 
+/// The command line with these arguments, as a shell takes it, but for what follows this ticket.
+fn repeated(arguments: impl Iterator<Item = String>, after: u64) -> String {
+    const PLAIN: [char; 9] = ['-', '_', '.', ',', ':', '/', '=', '@', '+'];
+    let mut again = "tickets".to_owned();
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        if argument == "--id-after" {
+            arguments.next();
+        } else if !argument.starts_with("--id-after=") {
+            let is_plain = |character: char| character.is_ascii_alphanumeric() || PLAIN.contains(&character);
+            again += match !argument.is_empty() && argument.chars().all(is_plain) {
+                true => format!(" {argument}"),
+                false => format!(" '{}'", argument.replace('\'', r"'\''")),
+            }
+            .as_str();
+        }
+    }
+    format!("{again} --id-after {after}")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -323,5 +377,28 @@ mod tests {
             let asked: Vec<_> = line.queue.query(Clock::system().now()).map(|(name, _)| name).collect();
             assert_eq!(asked, [parameter.name()], "{flag}");
         }
+    }
+
+    #[test]
+    fn the_command_for_more_is_what_was_typed_and_a_shell_reads_it_so() {
+        for (typed, more) in [
+            (&["list"][..], "tickets list --id-after 57"),
+            (&["ls", "--id-after", "7", "--open"], "tickets ls --open --id-after 57"),
+            (&["ls", "--id-after=7", "--limit=5"], "tickets ls --limit=5 --id-after 57"),
+            (&["list", "--owner", "Smith, John"], "tickets list --owner 'Smith, John' --id-after 57"),
+            (&["list", "--owner", "O'Neill", ""], r"tickets list --owner 'O'\''Neill' '' --id-after 57"),
+        ] {
+            assert_eq!(repeated(typed.iter().map(|&word| word.to_owned()), 57), more);
+        }
+    }
+
+    #[test]
+    fn a_time_says_its_zone() {
+        let [utc, local] = [false, true].map(|local| Zone { local });
+        let time = "2026-11-24T17:45:00.123Z";
+        assert_eq!(utc.time(time), "2026-11-24 17:45:00");
+        assert_eq!(utc.time_in_zone(time), "2026-11-24 17:45:00Z");
+        let shown = DateTime::parse_from_str(&local.time_in_zone(time), "%Y-%m-%d %H:%M:%S%:z").unwrap();
+        assert_eq!(shown.to_utc().to_rfc3339(), "2026-11-24T17:45:00+00:00");
     }
 }

@@ -17,7 +17,7 @@ use tickets_repository::{Webhooks as Store, schema};
 use super::keys::duration;
 use crate::error::CommandError;
 use crate::operator::connect::{Opened, local_data, open};
-use crate::output::{note, plain_table, print, print_json, sanitize};
+use crate::output::{Table, Text, note, print, print_json, sanitize};
 
 /// Make, list, try and stop webhooks: who is told of changes
 #[derive(Debug, Clone, Args)]
@@ -275,11 +275,13 @@ fn names(types: &[EventType]) -> String {
 }
 
 async fn list(tools: &Tools) -> Result<(), CommandError> {
-    let mut table =
-        plain_table(["WEBHOOK", "STATE", "BEHIND", "LAST ANSWER", "TYPES", "CUSTOMER", "URL", "NOTE"]);
+    let mut table = Table::new(
+        ["WEBHOOK", "STATE", "BEHIND", "LAST ANSWER", "TYPES", "CUSTOMER", "URL", "NOTE"],
+        &["TYPES", "CUSTOMER", "LAST ANSWER", "URL"],
+    );
     for webhook in tools.store.list().await? {
         let behind = behind(tools.deliverer.behind(&webhook).await?, tools.clock.now());
-        table.add_row([
+        let row = [
             webhook.id.to_string(),
             state(&webhook),
             behind,
@@ -288,9 +290,10 @@ async fn list(tools: &Tools) -> Result<(), CommandError> {
             or_dash(webhook.customer.map(|customer| customer.to_string())),
             sanitize(webhook.url.as_str()).into_owned(),
             or_dash(webhook.note.map(|note| sanitize(&note).into_owned())),
-        ]);
+        ];
+        table.push(row.map(Text::new));
     }
-    Ok(print(table)?)
+    Ok(table.print()?)
 }
 
 async fn show(tools: &Tools, webhook: Webhook) -> Result<(), CommandError> {

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{ANY_PORT, Server, http, text, tickets};
+use crate::support::{ANY_PORT, Server, http, run, text, tickets};
 
 /// What `tickets history 1` prints, once it has this many entries.
 async fn history(home: &Path, server: &Server, entries: usize, arguments: &[&str]) -> String {
@@ -51,4 +51,40 @@ async fn a_history_is_shown_as_a_timeline_and_a_killed_server_loses_none_of_it()
     drop(server);
     let server = Server::start(home.path(), &ANY_PORT);
     history(home.path(), &server, 12, &[]).await;
+}
+
+#[tokio::test]
+async fn a_local_key_is_called_by_its_note_if_only_one_has_it() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path(), &ANY_PORT);
+    let key = |note: &str| {
+        let create = ["keys", "create", "--data", ".tickets", "--scopes", "write", "--note", note];
+        text(&run(home.path(), &create).stdout).trim().to_owned()
+    };
+    let [portal, one, other] = ["billing portal", "twin", "twin"].map(key);
+    let create = http().post(&server.api).bearer_auth(&portal);
+    let body = serde_json::json!({"customerID": 42, "subject": "s"});
+    assert_eq!(create.json(&body).send().await.unwrap().status(), 201);
+    for key in [&one, &other, &server.key] {
+        let patch = http().patch(format!("{}1", server.api)).bearer_auth(key);
+        let body = serde_json::json!({"owner": key.split('_').nth(1).unwrap()});
+        assert_eq!(patch.json(&body).send().await.unwrap().status(), 200);
+    }
+    let id = |key: &str| key.split('_').nth(1).unwrap().to_owned();
+    let by = |shown: &str| -> Vec<String> {
+        shown.lines().filter_map(|line| line.split_once("  by ")).map(|(_, by)| by.to_owned()).collect()
+    };
+    let ids = by(&history(home.path(), &server, 4, &[]).await);
+    assert_eq!(
+        ids,
+        [&portal, &one, &other, &server.key].map(|key| id(key)),
+        "with a key given it may be any API"
+    );
+    // With the development key, which says whose directory it is.
+    let mut command = tickets(home.path(), &["history", "1"]);
+    let shown = command.env("TICKETS_API", &server.api).env_remove("TICKETS_KEY").output().unwrap();
+    assert_eq!(
+        by(text(&shown.stdout)),
+        ["billing portal".to_owned(), id(&one), id(&other), "development key".into()]
+    );
 }

@@ -120,11 +120,25 @@ fn what_is_wrong_everywhere_is_said_once_and_of_many_messages_a_hundred() {
     std::fs::write(home.path().join("map.toml"), map).unwrap();
     let refused = dry("many.csv", &["--map", "map.toml"]);
     let said = text(&refused.stderr);
+    // What is wrong with the whole column is one message; that there is no customer 0 another.
+    assert!(
+        said.contains("all 300 lines: status: must be one of open, assigned, resolved, closed"),
+        "{said}"
+    );
+    assert_eq!(said.lines().filter(|line| line.starts_with("line ")).count(), 1, "{said}");
+    assert!(
+        said.contains("\nline 2: customerID: ") && said.contains("300 of 300 lines are refused"),
+        "{said}"
+    );
+    // One line is right, so it is not the whole column.
+    let most = std::fs::read_to_string(home.path().join("many.csv")).unwrap() + "300,s,open\n";
+    std::fs::write(home.path().join("most.csv"), most).unwrap();
+    let refused = dry("most.csv", &["--map", "map.toml"]);
+    let said = text(&refused.stderr);
     assert!(said.contains("line 3: status: must be one of open, assigned, resolved, closed"), "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("line ")).count(), 100);
-    // Two messages for the first line: there is no customer 0.
     assert!(
-        said.contains("\n201 more messages\n") && said.contains("300 of 300 lines are refused"),
+        said.contains("\n201 more messages\n") && said.contains("300 of 301 lines are refused"),
         "{said}"
     );
     let map = map.replace("\"Brand\" }", "\"Brand\", otherwise = \"closed\" }");

@@ -11,6 +11,7 @@ mod import;
 mod import_files;
 mod keys;
 mod mcp;
+mod output;
 mod queue;
 mod seed;
 mod serve;

@@ -92,7 +92,11 @@ fn a_page_without_tickets_that_has_a_link_is_not_the_end() {
         "{asked:?}"
     );
     let (_, note, asked) = tell(&["[]", TICKET, "[]"], &[&queue[..], &["--limit", "1"]].concat());
-    assert_eq!((note.as_str(), asked.len()), ("there are more: --id-after 2000\n", 2), "enough is enough");
+    assert_eq!(
+        (note.as_str(), asked.len()),
+        ("1 shown; more: tickets list --open --owner grace --limit 1 --id-after 2000\n", 2),
+        "enough is enough"
+    );
     let (exported, _, asked) = tell(&["[]", TICKET], &["export", "--quiet"]);
     assert!(exported.contains("2500") && asked[1].contains("idAfter=1000"), "{asked:?}");
 }
