@@ -299,7 +299,7 @@ fn count_tickets(presets: &Presets) -> Operation {
         summary: "Count tickets",
         description: "Returns how many tickets there are that every filter given lets through, in all and by the fields \
             that `by` names, the largest group first. Without `open` and `status` it counts the open ones, which are \
-            those that wait. If `complete` is `false` there are too many to count, and every number is `at least`.",
+            those that wait. If `complete` is `false` there are too many to count, and every number means at least that.",
         parameters: parameter::of_counts(presets),
         body: None,
         at_other_form: false,
