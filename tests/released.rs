@@ -24,11 +24,17 @@ use tickets_cli::command::db::SAMPLE_KEY;
 use tickets_cli::data::DATABASE;
 use tickets_cli::server::gateway::{Gateway, Payload};
 use tickets_cli::server::local::{Local, any_port, store_development_key};
-use tickets_domain::{ApiKey, BearerToken, Clock, JsonObject, Scope, Settings, TicketInput, Timestamp};
+use tickets_domain::delivery::{Delivery, Disabled, Hold, Wait};
+use tickets_domain::webhook::{Secret, Secrets, State};
+use tickets_domain::{
+    ApiKey, BearerToken, Clock, EventId, EventType, JsonObject, Scope, Settings, TicketInput, Timestamp,
+    Version, Webhook,
+};
 use tickets_engine::Database;
 use tickets_http::route::BASE_PATH;
 use tickets_repository::operator::seed::SeedTicket;
-use tickets_repository::{DynamoDb, Keys, Tickets, schema};
+use tickets_repository::webhooks::Leased;
+use tickets_repository::{DynamoDb, Keys, Tickets, Webhooks, schema};
 use tower::ServiceExt;
 
 /// A key of customer 7, before and after it was rotated, and one that was revoked.
@@ -41,10 +47,10 @@ const REVOKED: &str = "tk_gone_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 /// After everything that was written, and within the day in which a claim lasts.
 const LATER: &str = "2026-12-01T12:00:00Z";
 
-const TABLES: [&str; 3] = [schema::TICKETS, schema::API_KEYS, schema::HISTORY];
+const TABLES: [&str; 4] = [schema::TICKETS, schema::API_KEYS, schema::HISTORY, schema::WEBHOOKS];
 
 /// What a version answered to these requests. A later one answers the same, and may add members.
-const READS: [&str; 12] = [
+const READS: [&str; 13] = [
     "/tickets/1",
     "/tickets/2",
     "/tickets/?includeDeleted=true",
@@ -57,6 +63,7 @@ const READS: [&str; 12] = [
     "/tickets/2/history/",
     "/tickets/4/history/",
     "/events/",
+    "/ticket-counts/?by=status,owner",
 ];
 
 fn token(text: &str) -> BearerToken {
@@ -113,7 +120,7 @@ async fn write(api: &Simulation) {
     // What operators do, and what runs by itself.
     let settled = Duration::from_secs(30);
     tokio::time::sleep(settled).await;
-    let tickets = Tickets::new(dynamodb, schema::TICKETS, clock.clone(), Settings::default());
+    let tickets = Tickets::new(dynamodb.clone(), schema::TICKETS, clock.clone(), Settings::default());
     let fields = JsonObject::parse(ticket("from a file").to_string().as_bytes()).unwrap();
     let fields = TicketInput::create(fields, &config.presets).unwrap();
     let seed = SeedTicket { fields, created: clock.now(), updated: clock.now() };
@@ -125,8 +132,49 @@ async fn write(api: &Simulation) {
     let exporter = Exporter::new(tickets, Store::new(InMemory::new()), clock.clone());
     let exporter = exporter.noting(config.variables());
     assert!(export_tickets::answer(&exporter, Event::default(), Timestamp::MAX).await.unwrap().complete);
+    write_webhooks(&Webhooks::new(dynamodb.clone(), schema::WEBHOOKS, clock.clone())).await;
     // The limit of the key is leased, and its use noted.
     assert_eq!(call(&router, ROTATED[1], "GET", "/tickets/1", Value::Null).await.status, 200);
+}
+
+/// A webhook with everything that one can have while it fails, and one that was disabled.
+async fn write_webhooks(webhooks: &Webhooks) {
+    let at = |second: u32| time(&format!("2026-12-01T00:00:{second:02}Z"));
+    let event = |second, ticket: u64| EventId::new(at(second), ticket.try_into().unwrap(), Version::new(1));
+    let wait = Wait { since: at(3), errors: 2, until: at(30) };
+    let secret = |digit: &str| format!("whsec_{}", digit.repeat(44)).parse::<Secret>().unwrap();
+    let failing = Webhook {
+        id: "wh_aaaaaaaaaaaaaaaa".parse().unwrap(),
+        url: "https://crm.example/tickets".parse().unwrap(),
+        types: vec![EventType::Created],
+        customer: Some(7.try_into().unwrap()),
+        secrets: Secrets { current: secret("A"), former: Some((secret("B"), at(50))) },
+        note: Some("the portal".into()),
+        created: at(0),
+        created_by: Some("ada".into()),
+        state: State::Active,
+        delivery: Delivery {
+            cursor: event(5, 4),
+            accepted: [event(6, 5)].into(),
+            held: [
+                (event(1, 1), Hold::Failed(wait)),
+                (event(2, 2), Hold::Refused(wait)),
+                (event(4, 2), Hold::Behind),
+            ]
+            .into(),
+            failing: Some(wait),
+        },
+        last_answer: Some(("500".into(), at(7))),
+    };
+    let disabled = Webhook {
+        id: "wh_bbbbbbbbbbbbbbbb".parse().unwrap(),
+        state: State::Disabled(Disabled::Gone, at(8)),
+        ..failing.clone()
+    };
+    for webhook in [&failing, &disabled] {
+        webhooks.insert(webhook).await.unwrap();
+    }
+    assert!(matches!(webhooks.lease(&failing.id).await.unwrap(), Leased::Taken(_)));
 }
 
 /// The body of ticket 1, with every field.
@@ -149,7 +197,7 @@ fn written() -> BTreeMap<&'static str, Vec<Value>> {
             let found = operate(api.model.engine(), "Scan", &json!({"TableName": table}));
             let mut items = found["Items"].as_array().unwrap().clone();
             items.sort_by_key(|item| {
-                ["bucket", "keyId", "ticket", "id", "version"].map(|key| item[key].to_string())
+                ["bucket", "keyId", "webhookId", "ticket", "id", "version"].map(|key| item[key].to_string())
             });
             (table, items)
         };
@@ -262,7 +310,11 @@ fn what_this_version_stores_is_written_for_later_ones() {
     let answers = runtime.block_on(async {
         fill(directory.path(), &tables).await;
         let local = Local::open(directory.path(), any_port()).await.unwrap();
-        answers(&served(&local)).await
+        let webhooks = Webhooks::new(local.dynamodb(), schema::WEBHOOKS, Clock::new(|| time(LATER)));
+        let mut answers = answers(&served(&local)).await;
+        // Not an answer: what the program makes of the items. The secrets are not in it.
+        answers["webhooks"] = format!("{:?}", webhooks.list().await.unwrap()).into();
+        answers
     });
     drop(runtime); // With the last connection closed, the file has everything.
     #[expect(clippy::disallowed_methods, reason = "configuration of the tests")]
@@ -290,12 +342,16 @@ async fn what_a_released_version_stored_is_read_changed_and_exported() {
             let local = Local::open(directory.path(), any_port()).await.unwrap();
             let router = served(&local);
             let former = json_in(&version, "answers.json");
-            for (path, former) in former.as_object().unwrap() {
+            for (path, former) in former.as_object().unwrap().iter().filter(|(path, _)| path.starts_with('/'))
+            {
                 let reply = call(&router, SAMPLE_KEY, "GET", path, Value::Null).await;
                 assert!(has_all_of(&reply.body, &former["body"]), "{path} is {}, not {former}", reply.body);
                 let tag = reply.headers.get("etag").map(|tag| tag.to_str().unwrap());
                 assert_eq!(tag, former["etag"].as_str(), "{path}");
             }
+            let webhooks = Webhooks::new(local.dynamodb(), schema::WEBHOOKS, Clock::new(|| time(LATER)));
+            let stored = format!("{:?}", webhooks.list().await.unwrap());
+            assert_eq!(former["webhooks"], stored.as_str());
             change(&router, &former).await;
             export(&local).await;
         }

@@ -258,7 +258,7 @@ impl List {
                 Text::new(ticket.customer),
                 or_dash(ticket.owner),
                 if by_followup {
-                    or_dash(ticket.followup)
+                    or_dash(ticket.followup.map(|date| self.zone.time(&date)))
                 } else {
                     Text::new(sanitize(&self.zone.time(&ticket.updated)))
                 },
