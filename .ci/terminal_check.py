@@ -76,6 +76,9 @@ def lists_fit():
         assert (columns == 200) == ("…" not in text), text
         assert more == "20 shown; more: tickets list --limit 20 --id-after 21", text
         assert "\x1b[32mopen\x1b[0m" in text, text
+    for columns in (60, 80):
+        text = on_terminal(columns, "history", "3")
+        assert "customerID" in text and max(map(width, text.splitlines())) <= columns, text
     for plain in (on_terminal(80, "list", NO_COLOR="1"), on_terminal(80, "list", "--color", "never")):
         assert "\x1b" not in plain, plain
 

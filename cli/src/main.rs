@@ -31,15 +31,15 @@ use tickets_cli::output::{Color, Text, note};
     name = "tickets",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "`tickets COMMAND --help` has every option of a command.\n\nExit codes: 0 done, 1 failed, 2 command line not understood, 3 lines of a file or some of many tickets refused, 4 no such ticket."
+    after_help = "`tickets COMMAND --help` has every option of a command.\n\nExit codes: 0 done, 1 failed, 2 command line not understood, 3 lines of a file or some of many tickets refused, 4 no such ticket, 130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     serve: Serve,
-    /// When to use colours
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, help_heading = "Output")]
+    /// Colours: auto has them on a terminal unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     color: Color,
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::{fmt, mem};
 
 use clap::ValueEnum;
-use console::{Style, Term, measure_text_width, pad_str, truncate_str};
+use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -95,12 +95,24 @@ impl Text {
         out.flush()
     }
 
+    /// Prints the text as [`print`](Self::print) does, on a terminal no line longer than it is wide.
+    pub fn print_cut(self) -> io::Result<()> {
+        let Some(columns) = columns() else { return self.print() };
+        Self(self.0.split('\n').map(|line| truncate_str(line, columns, "…")).collect::<Vec<_>>().join("\n"))
+            .print()
+    }
+
     /// Prints the text and a line end on standard error, for people. Errors are ignored: nobody may be
     /// listening.
     #[expect(clippy::disallowed_methods, reason = "this is where things are printed")]
     pub fn note(self) {
         let _ = io::stderr().lock().write_all((self.0 + "\n").as_bytes());
     }
+}
+
+/// How many columns the terminal has that standard output is; `None` if it is none.
+fn columns() -> Option<usize> {
+    Term::stdout().size_checked().map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 0)
 }
 
 impl fmt::Display for Text {
@@ -112,7 +124,6 @@ impl fmt::Display for Text {
 /// When output has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
     Always,
@@ -247,6 +258,8 @@ pub struct Table {
 
 /// The spaces between two columns.
 const GAP: usize = 2;
+/// No other column takes more of a terminal than this, which is what a time takes. Names can be much longer.
+const WIDEST: usize = 24;
 /// Columns are left out until this much of the last one can be shown.
 const READABLE: usize = 20;
 
@@ -262,8 +275,7 @@ impl Table {
 
     /// Prints the table on standard output; and on standard error which columns had no room.
     pub fn print(&self) -> io::Result<()> {
-        let columns = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-        let (text, left_out) = self.text(columns.filter(|columns| *columns > 0));
+        let (text, left_out) = self.text(columns());
         text.print()?;
         if !left_out.is_empty() {
             note(format!("no room for {}", left_out.join(", ")));
@@ -282,6 +294,9 @@ impl Table {
             }
         }
         let last = header.len().saturating_sub(1);
+        if columns.is_some() {
+            widths[..last].iter_mut().for_each(|width| *width = WIDEST.min(*width));
+        }
         let columns = columns.unwrap_or(usize::MAX);
         let mut shown: Vec<usize> = (0..header.len()).collect();
         let mut left_out = Vec::new();
@@ -301,7 +316,7 @@ impl Table {
                 let cell = row.get(*column).map_or("", |cell| &cell.0);
                 match *column == last {
                     true => cell.into(),
-                    false => pad_str(cell, widths[*column], console::Alignment::Left, None),
+                    false => pad_str(cell, widths[*column], Alignment::Left, Some("…")),
                 }
             });
             let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
@@ -369,7 +384,7 @@ mod tests {
     }
 
     fn table() -> Table {
-        let mut table = Table::new(["ID", "STATUS", "OWNER", "SUBJECT"], &["OWNER", "STATUS"]);
+        let mut table = Table::new(["ID", "STATUS", "OWNER", "SUBJECT"], &["KEY", "OWNER", "STATUS"]);
         let status = Style::new().green().force_styling(true);
         table.push([
             Text::new("7"),
@@ -397,6 +412,17 @@ mod tests {
         assert_eq!(left_out, [""; 0]);
         assert_eq!(text.lines().nth(1), Some("7   open    請求書部  請求書が間違ってい…"));
         assert_eq!(text.lines().nth(2), Some("8   closed  ada       short"));
+    }
+
+    #[test]
+    fn a_long_name_takes_no_room_from_the_others() {
+        console::set_colors_enabled(false);
+        let mut table = table();
+        table.rows[1][2] = Text::new("n".repeat(4000));
+        let (text, left_out) = table.text(Some(60));
+        let name = format!("8   closed  {}…  short", "n".repeat(23));
+        assert_eq!((text.to_string().lines().nth(2), left_out), (Some(name.as_str()), vec![]));
+        assert!(table.text(None).0.to_string().contains(&"n".repeat(4000)));
     }
 
     #[test]

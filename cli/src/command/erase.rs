@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use export_tickets::{Store, erase};
+use indicatif::ProgressBar;
 use serde::Deserialize as _;
 use tickets_domain::{Clock, Error, KeyId, TicketId, Visibility};
 use tickets_repository::operator::erase::Found;
 use tickets_repository::{History, Tickets, schema};
 
 use super::change::confirmed;
+use super::serve::says_if_interrupted;
 use super::show::{Shown, one_line};
 use crate::error::CommandError;
 use crate::operator::connect::{Tables, open, sdk_config};
@@ -70,6 +72,7 @@ impl Erase {
             output::note(format!("ticket {} stays", self.id));
             return Ok(());
         }
+        says_if_interrupted(&ProgressBar::hidden(), "repeat the command to continue");
         // Locally, the changes still in the stream must reach the history first.
         let feed = match &opened.local {
             Some(local) => local.feed().await?,

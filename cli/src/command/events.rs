@@ -105,7 +105,7 @@ impl Events {
                 if self.json {
                     output::print_json(event.get())?;
                 } else {
-                    line(&shown, self.zone).print()?;
+                    line(&shown, self.zone).print_cut()?;
                 }
                 read.last = Some(shown.id);
             }

@@ -75,7 +75,7 @@ impl History {
                 entry.by.clone_from(note);
             }
         }
-        Ok(timeline(&shown, self.zone).print()?)
+        Ok(timeline(&shown, self.zone).print_cut()?)
     }
 }
 

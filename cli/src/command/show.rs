@@ -123,8 +123,6 @@ impl Queue {
 pub struct List {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    queue: Queue,
     /// Only tickets with these ids, with commas between
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     id: Vec<TicketId>,
@@ -142,6 +140,8 @@ pub struct List {
     json: bool,
     #[command(flatten)]
     zone: Zone,
+    #[command(flatten)]
+    queue: Queue,
     #[command(flatten)]
     api: Api,
 }

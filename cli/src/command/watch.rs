@@ -142,6 +142,6 @@ impl Watch {
         };
         let (updated, id) = (sanitize(&ticket.updated), sanitize(&ticket.id));
         let line = Text::new(format!("{updated}  ")).styled(style, what);
-        Ok(line.and(format!("  {id}  customer {}{text}", ticket.customer)).print()?)
+        Ok(line.and(format!("  {id}  customer {}{text}", ticket.customer)).print_cut()?)
     }
 }

@@ -17,8 +17,6 @@ use crate::error::CommandError;
 /// Where to read from: the API, or the table with `--table`
 #[derive(Debug, Clone, Args)]
 pub struct From {
-    #[command(flatten)]
-    api: Api,
     /// Read the table directly, not the API: with your AWS credentials, or a local one
     #[arg(long)]
     table: bool,
@@ -30,6 +28,8 @@ pub struct From {
     data: Option<PathBuf>,
     #[command(flatten)]
     tables: Tables,
+    #[command(flatten)]
+    api: Api,
 }
 
 /// Which records to read
