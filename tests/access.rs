@@ -446,10 +446,9 @@ async fn the_api_s_description_needs_no_key_and_the_page_is_shown_where_it_is_wa
                     assert!(page.text.contains("Störung") && !page.text.contains("billing, support"));
                 } else {
                     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-                    assert!(
-                        page.text
-                            .contains(&format!("<div id=\"ui\" data-url=\"{BASE_PATH}{OPENAPI}\"></div>"))
-                    );
+                    assert!(page.text.contains(&format!(
+                        "<div id=\"ui\" data-url=\"{BASE_PATH}{OPENAPI}\" data-order=\"getTicket "
+                    )));
                     let policy = page.header("content-security-policy");
                     assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
                     assert!(

@@ -690,6 +690,16 @@ async fn the_calls_that_functions_are_seen_to_make_are_those_they_may_make() {
             }
         }
     }
+    // When a function starts, over TLS, it reads the format of what is stored.
+    engine.set(Faults::default());
+    watched.asked.lock().unwrap().clear();
+    gateway(20_000).await.app.tickets.check_format_at_start().await.unwrap();
+    let at_start = std::mem::take(&mut *watched.asked.lock().unwrap());
+    for (function, seen) in &mut seen {
+        if read(&format!("functions/{function}/src/main.rs")).contains("App::from_env()") {
+            seen.extend(at_start.clone());
+        }
+    }
     // Every version, the last one first: a version recorded after its ticket's deletion takes a different
     // path.
     engine.set(Faults::default());
