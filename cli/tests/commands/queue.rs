@@ -215,7 +215,7 @@ async fn a_work_queue_is_listed_in_other_orders_and_what_has_no_end_is_refused()
     let first = list(&["--open", "--sort", "priority", "--limit", "2"]);
     assert_eq!(
         (ids(&first), text(&first.stderr)),
-        (vec!["2".into(), "4".into()], "there are 3 more: --limit N shows up to 1000\n")
+        (vec!["2".into(), "4".into()], "2 shown; there are 3 more: --limit N shows up to 1000\n")
     );
     assert_eq!(ids(&list(&["--customer", "7", "--sort", "updated"])).len(), 3);
     assert_eq!(ids(&list(&["--id", "3,1", "--sort", "customer"])), ["3", "1"]);
