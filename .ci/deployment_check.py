@@ -361,7 +361,9 @@ def each_action_is_needed():
             for left_out in grants:
                 if left_out["Effect"] == "Deny":
                     continue
-                if left_out["Action"] in UNSEEN:
+                keys = left_out.get("Condition", {}).get("ForAllValues:StringEquals", {}).get("dynamodb:LeadingKeys")
+                # The format of what is stored is read at the start, over TLS, which the emulator does not have.
+                if left_out["Action"] in UNSEEN or keys == ["settings"]:
                     unseen += 1
                     continue
                 fewer = {**document, "Statement": [grant for grant in grants if grant is not left_out] + [NOTHING]}
