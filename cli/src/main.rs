@@ -71,10 +71,10 @@ enum Command {
 
 /// The commands in the groups in which the help shows them. What is in no group comes last.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Tickets", &["list", "get", "create", "update", "delete", "history"]),
+    ("Tickets", &["list", "get", "create", "update", "delete", "count", "history"]),
     ("Follow and copy", &["watch", "events", "export", "import"]),
     ("On this machine", &["serve", "db", "seed"]),
-    ("For operators", &["keys", "restored", "erase"]),
+    ("For operators", &["keys", "webhooks", "restored", "erase"]),
 ];
 
 /// Gives the command a help with its subcommands in groups, which clap does not know.
