@@ -120,7 +120,8 @@ fn an_interrupted_export_into_a_file_says_that_repeating_it_continues() {
         while asked.lock().unwrap().is_empty() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(Command::new("kill").args(["-INT", &export.id().to_string()]).status().unwrap().success());
+        // Not SIGINT: it is ignored in what a script starts in the background, these tests included.
+        assert!(Command::new("kill").args(["-TERM", &export.id().to_string()]).status().unwrap().success());
         let ended = export.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), if says.is_empty() { None } else { Some(130) });
         assert!(text(&ended.stderr).ends_with(says), "{}", text(&ended.stderr));
