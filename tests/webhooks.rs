@@ -354,6 +354,28 @@ fn what_a_push_takes_and_costs() {
 }
 
 #[test]
+fn a_broken_webhook_is_reported_and_holds_up_no_other() {
+    simulate(1, async {
+        let (api, deliveries) = start(1, &[("a", Mood::Well)]).await;
+        let broken = deliveries.create("broken", Mood::Well, |_| {}).await;
+        let remove = json!({
+            "TableName": "Webhooks", "Key": {"kind": {"S": "webhook"}, "webhookId": {"S": broken.as_str()}},
+            "UpdateExpression": "REMOVE #secret", "ExpressionAttributeNames": {"#secret": "secret"},
+        });
+        let target = "DynamoDB_20120810.UpdateItem";
+        let (status, _) =
+            tickets_engine::answer(api.model.engine(), Some(target), remove.to_string().as_bytes());
+        assert_eq!(status, 200);
+        created(&api, 1).await;
+        record(&api).await;
+        let reports = deliveries.run(Wake::Recorded).await.expect("a run");
+        assert_eq!(versions(&deliveries, "a"), [(1, 1)]);
+        let failed: Vec<_> = reports.iter().filter(|report| report.error.is_some()).collect();
+        assert_eq!(failed.iter().map(|report| &report.id).collect::<Vec<_>>(), [&broken]);
+    });
+}
+
+#[test]
 fn the_sample_events_start_a_run() {
     for (name, wake) in [("stream", Wake::Recorded), ("schedule", Wake::Scheduled)] {
         let event = files::read(&format!("events/deliver-webhooks.{name}.json"));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use console::Style;
 use deliver_webhooks::send::Request;
 use deliver_webhooks::{Behind, Deliverer, HttpSender, Sender};
 use serde_json::json;
@@ -279,7 +280,8 @@ async fn list(tools: &Tools) -> Result<(), CommandError> {
         ["WEBHOOK", "STATE", "BEHIND", "LAST ANSWER", "TYPES", "CUSTOMER", "URL", "NOTE"],
         &["TYPES", "CUSTOMER", "LAST ANSWER", "URL"],
     );
-    for webhook in tools.store.list().await? {
+    let list = tools.store.list().await?;
+    for webhook in list.webhooks {
         let behind = behind(tools.deliverer.behind(&webhook).await?, tools.clock.now());
         let row = [
             webhook.id.to_string(),
@@ -293,7 +295,14 @@ async fn list(tools: &Tools) -> Result<(), CommandError> {
         ];
         table.push(row.map(Text::new));
     }
-    Ok(table.print()?)
+    for id in &list.broken {
+        table.push([Text::new(sanitize(id)), Text::default().styled(Style::new().red(), "broken")]);
+    }
+    table.print()?;
+    if !list.broken.is_empty() {
+        note("A broken webhook gets no events: delete it, and make another one.");
+    }
+    Ok(())
 }
 
 async fn show(tools: &Tools, webhook: Webhook) -> Result<(), CommandError> {

@@ -15,7 +15,7 @@ use tickets_domain::{
     Clock, Error, Event, EventFilter, EventId, EventsEnd, Fit, Meter, Result, Timestamp, Visibility, Webhook,
     WebhookId,
 };
-use tickets_repository::webhooks::{Lease, Leased, Saved};
+use tickets_repository::webhooks::{Lease, Leased, Saved, WebhookList};
 use tickets_repository::{History, Webhooks};
 
 use crate::send::{REQUEST_TIMEOUT, Request, Sender};
@@ -38,14 +38,14 @@ pub const CLOSING_TIME: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs()
 /// Sends the events of webhooks.
 #[derive(Debug, Clone)]
 pub struct Deliverer<S> {
-    history: History,
-    webhooks: Webhooks,
-    clock: Clock,
-    sender: S,
+    pub(crate) history: History,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) clock: Clock,
+    pub(crate) sender: S,
     /// How long the index may be behind: within this time events may appear before others.
-    settle: Duration,
+    pub(crate) settle: Duration,
     /// How long a receiver may fail before its webhook is disabled.
-    longest_failing: Duration,
+    pub(crate) longest_failing: Duration,
 }
 
 /// Why a run begins.
@@ -162,17 +162,6 @@ enum Sent {
 }
 
 impl<S: Sender> Deliverer<S> {
-    pub fn new(
-        history: History,
-        webhooks: Webhooks,
-        clock: Clock,
-        sender: S,
-        settle: Duration,
-        longest_failing: Duration,
-    ) -> Self {
-        Self { history, webhooks, clock, sender, settle, longest_failing }
-    }
-
     /// The same, with a meter that counts what calls of the database consume.
     #[must_use]
     pub fn metered(&self, meter: Meter) -> Self
@@ -193,8 +182,14 @@ impl<S: Sender> Deliverer<S> {
     /// If the webhooks cannot be listed.
     pub async fn run(&self, wake: Wake, deadline: Timestamp) -> Result<Vec<Report>> {
         let run = Run { busy: AtomicUsize::new(0), closing: deadline.minus(CLOSING_TIME), wake };
-        let active = self.webhooks.list().await?.into_iter().filter(Webhook::is_active);
-        Ok(join_all(active.map(|webhook| self.follow(webhook, &run))).await)
+        let WebhookList { webhooks, broken } = self.webhooks.list().await?;
+        let active = webhooks.into_iter().filter(Webhook::is_active);
+        let mut reports = join_all(active.map(|webhook| self.follow(webhook, &run))).await;
+        // A broken webhook is reported, and does not hold up the others.
+        let broken = broken.iter().filter_map(|id| id.parse().ok());
+        let unreadable = || Some(Error::unreadable("a webhook"));
+        reports.extend(broken.map(|id| Report { error: unreadable(), ..Report::new(id) }));
+        Ok(reports)
     }
 
     /// Sends a webhook's events until there are none and no other webhook's task is busy.

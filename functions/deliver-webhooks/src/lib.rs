@@ -49,7 +49,8 @@ pub fn deliverer<S: Sender>(config: &Config, dynamodb: DynamoDb, clock: Clock, s
     let history =
         History::new(dynamodb.clone(), &config.history_table, clock.clone(), config.settings.clone());
     let webhooks = Webhooks::new(dynamodb, &config.webhooks_table, clock.clone());
-    Deliverer::new(history, webhooks, clock, sender, config.settings.settle, config.longest_failing)
+    let (settle, longest_failing) = (config.settings.settle, config.longest_failing);
+    Deliverer { history, webhooks, clock, sender, settle, longest_failing }
 }
 
 /// What starts a run: a batch of the stream's records, or the schedule's event. Nothing in it is read: what is to be

@@ -35,6 +35,15 @@ pub struct Webhooks {
     clock: Clock,
 }
 
+/// The webhooks of a table.
+#[derive(Debug, Default)]
+pub struct WebhookList {
+    /// Sorted by id.
+    pub webhooks: Vec<Webhook>,
+    /// The ids of items that are no webhooks, because attributes are missing or wrong. Nothing is sent for them.
+    pub broken: Vec<String>,
+}
+
 /// The right to send a webhook's events.
 #[derive(Debug)]
 pub struct Lease {
@@ -82,9 +91,9 @@ impl Webhooks {
         Ok(())
     }
 
-    /// Returns every webhook, sorted by id.
-    pub async fn list(&self) -> Result<Vec<Webhook>> {
-        let (mut webhooks, mut start) = (Vec::new(), None);
+    /// Returns every webhook. A broken one does not hide the others.
+    pub async fn list(&self) -> Result<WebhookList> {
+        let (mut list, mut start) = (WebhookList::default(), None);
         loop {
             let query = self
                 .dynamodb
@@ -96,11 +105,15 @@ impl Webhooks {
                 .set_exclusive_start_key(start);
             let output = self.dynamodb.read(query.send().await)?;
             for item in output.items.unwrap_or_default() {
-                webhooks.push(webhook(item)?);
+                let id = item.get("webhookId").and_then(|id| id.as_s().ok()).cloned();
+                match webhook(item) {
+                    Ok(webhook) => list.webhooks.push(webhook),
+                    Err(_) => list.broken.push(id.unwrap_or_default()),
+                }
             }
             start = output.last_evaluated_key;
             if start.is_none() {
-                return Ok(webhooks);
+                return Ok(list);
             }
         }
     }
@@ -110,10 +123,13 @@ impl Webhooks {
     /// # Errors
     /// [`Error::NotFound`] if there is none.
     pub async fn get(&self, id: &WebhookId) -> Result<Webhook> {
+        webhook(self.item(id).await?)
+    }
+
+    async fn item(&self, id: &WebhookId) -> Result<Item> {
         let get =
             self.dynamodb.get_item().table_name(&self.table).set_key(Some(key(id))).consistent_read(true);
-        let found = self.dynamodb.read(get.send().await)?.item;
-        found.map(webhook).transpose()?.ok_or(Error::NotFound)
+        self.dynamodb.read(get.send().await)?.item.ok_or(Error::NotFound)
     }
 
     /// Sends no more events of a webhook.
@@ -163,12 +179,12 @@ impl Webhooks {
         Ok(())
     }
 
-    /// Deletes a webhook.
+    /// Deletes a webhook, or a broken one.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is none.
     pub async fn delete(&self, id: &WebhookId) -> Result<()> {
-        self.get(id).await?;
+        self.item(id).await?;
         let delete = self.dynamodb.client().delete_item().table_name(&self.table).set_key(Some(key(id)));
         delete.send().await.map_err(Failure::of)?;
         Ok(())
@@ -589,11 +605,25 @@ mod tests {
         ] {
             webhooks.insert(&webhook).await.unwrap();
             assert_eq!(webhooks.get(&webhook.id).await.unwrap(), webhook);
-            assert!(webhooks.list().await.unwrap().contains(&webhook));
+            assert_eq!(webhooks.list().await.unwrap().webhooks, std::slice::from_ref(&webhook));
             webhooks.delete(&webhook.id).await.unwrap();
             assert!(matches!(webhooks.get(&webhook.id).await, Err(Error::NotFound)));
             assert!(matches!(webhooks.delete(&webhook.id).await, Err(Error::NotFound)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_webhook_is_listed_as_one_beside_the_others_and_can_be_deleted() {
+        let (webhooks, _) = table().await;
+        let (sound, broken) = (a_webhook(), a_webhook());
+        webhooks.insert(&sound).await.unwrap();
+        webhooks.insert(&broken).await.unwrap();
+        let update = webhooks.update(&broken.id).update_expression("REMOVE #secret");
+        update.expression_attribute_names("#secret", "secret").send().await.unwrap();
+        let list = webhooks.list().await.unwrap();
+        assert_eq!((list.webhooks, list.broken), (vec![sound], vec![broken.id.to_string()]));
+        webhooks.delete(&broken.id).await.unwrap();
+        assert!(webhooks.list().await.unwrap().broken.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
