@@ -63,6 +63,8 @@ async fn operator(deliveries: &Deliveries, id: &tickets_domain::WebhookId, mut r
             _ => deliveries.store.rotate(id, &Secret::generate().expect("randomness"), now).await,
         };
     }
+    // A change whose answer was lost may take effect until its last attempt has ended.
+    wait(SETTLE).await;
     while deliveries.store.resume(id, None).await.is_err() {}
 }
 

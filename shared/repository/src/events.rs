@@ -131,7 +131,7 @@ impl History {
         #[derive(Deserialize)]
         struct Start {
             #[serde(with = "millis")]
-            recorded: Timestamp,
+            date: Timestamp,
         }
         let query =
             self.recorded_in(START, Timestamp::from_millis(0).unwrap_or(Timestamp::MAX), Timestamp::MAX);
@@ -139,7 +139,7 @@ impl History {
         let start: Option<Start> =
             output.items.into_iter().flatten().next().map(item::from_item).transpose()?;
         // The clock of an instance may have been set back since it noted the start.
-        Ok(start.map(|start| start.recorded.minus(self.settings.settle)))
+        Ok(start.map(|start| start.date.minus(self.settings.settle)))
     }
 
     /// Notes that events are recorded from now on, once for each instance of a function. Called before an instance
@@ -154,10 +154,12 @@ impl History {
                 .item("ticket", number(0))
                 .item("version", number(0))
                 .item(RECORDED_MONTH, AttributeValue::S(START.into()))
-                .item(RECORDED, number(now.millis()))
-                .condition_expression("attribute_not_exists(#recorded) OR #recorded > :recorded")
-                .expression_attribute_names("#recorded", RECORDED)
-                .expression_attribute_values(":recorded", number(now.millis()));
+                // Always at the same place of the index: an entry that moves is missing for a moment.
+                .item(RECORDED, number(0))
+                .item("date", number(now.millis()))
+                .condition_expression("attribute_not_exists(#date) OR #date > :date")
+                .expression_attribute_names("#date", "date")
+                .expression_attribute_values(":date", number(now.millis()));
             match self.repeating.wrote(put.send().await) {
                 // If the condition failed, an earlier time is noted.
                 Ok(_) | Err(WriteError::ConditionFailed(_)) => Ok(()),
