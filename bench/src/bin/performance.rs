@@ -50,11 +50,12 @@ mod price {
 const BY_ID: &str = "`idAfter`, the last 100";
 const ALL_CHANGED: &str = "`updatedSince`, the first 100 of all";
 
+const BY_IDS: &str = "`id=`, 100 of them";
 const BATCH: &str = "update of 100 in a batch";
 const COUNT: &str = "count of 800 open, by owner";
 
 /// The operations, as named in the tables.
-const OPERATIONS: [&str; 13] = [
+const OPERATIONS: [&str; 14] = [
     "get",
     "create",
     "update",
@@ -62,6 +63,7 @@ const OPERATIONS: [&str; 13] = [
     BY_ID,
     "`updatedSince`, 100 changed",
     ALL_CHANGED,
+    BY_IDS,
     "a customer's 100",
     "`open=true&limit=100`",
     "`status=closed&limit=100`",
@@ -155,9 +157,16 @@ impl Table {
             .unwrap_or(self.filled)
     }
 
+    /// A hundred ids, spread over the table, others for each call.
+    fn spread(&self, call: u64) -> impl Iterator<Item = u64> {
+        let most = self.count - 100;
+        (0..100).map(move |at| 1 + (call * 7919 + at * 97) % most)
+    }
+
     /// The filters of the lists, and how many tickets each returns.
-    fn lists(&self) -> Result<[(Filter, u64); 7]> {
+    fn lists(&self) -> Result<[(Filter, u64); 8]> {
         let since = self.filled.minus(STEP * 100);
+        let ids = self.spread(0).map(TicketId::try_from).collect::<std::result::Result<_, _>>()?;
         Ok([
             (Filter { id_after: self.count - 100, ..Filter::default() }, 100),
             (
@@ -165,6 +174,7 @@ impl Table {
                 100,
             ),
             (Filter { updated_since: Some(self.oldest()), limit: Some(100), ..Filter::default() }, 100),
+            (Filter { ids: Some(ids), ..Filter::default() }, 100),
             (Filter { customer: Some(CustomerId::try_from(7)?), ..Filter::default() }, 100),
             (Filter { queue: queue(true, false)?, limit: Some(100), ..Filter::default() }, 100),
             (Filter { queue: queue(false, false)?, limit: Some(100), ..Filter::default() }, 100),
@@ -249,6 +259,10 @@ impl Table {
                 get(format!("/tickets/?updatedSince={since}&updatedUntil={until}"))
             }
             ALL_CHANGED => get(format!("/tickets/?updatedSince={}&limit=100", self.oldest())),
+            BY_IDS => {
+                let ids: Vec<_> = self.spread(call).map(|id| id.to_string()).collect();
+                get(format!("/tickets/?id={}", ids.join(",")))
+            }
             "a customer's 100" => get("/customers/8/tickets/".into()),
             "`open=true&limit=100`" => get("/tickets/?open=true&limit=100".into()),
             "`status=closed&limit=100`" => get("/tickets/?status=closed&limit=100".into()),

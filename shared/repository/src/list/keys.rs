@@ -1,6 +1,6 @@
 //! Reads the keys of records in id order, from the indexes of customers and of statuses.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -254,13 +254,13 @@ impl<'a> StatusKeys<'a> {
         let behind = self.shards.iter_mut().filter(|shard| shard.reached <= known);
         let read = try_join_all(behind.map(|shard| shard.read_on(tickets, filter, limit))).await?;
         self.up_to = self.shards.iter().map(|shard| shard.reached).min().unwrap_or(u64::MAX);
-        let mut ids = Vec::new();
+        // A set: a ticket whose status changes while the shards are read may be in two of them.
+        let mut ids = BTreeSet::new();
         for shard in &mut self.shards {
             while let Some(id) = shard.ids.pop_front_if(|id| id.get() <= self.up_to) {
-                ids.push(id);
+                ids.insert(id);
             }
         }
-        ids.sort_unstable();
         let candidates = ids.into_iter().map(Candidate::ticket).collect();
         let highest = read.iter().filter_map(|(_, highest)| *highest).max();
         let read = read.into_iter().map(|(count, _)| count).sum();
@@ -403,6 +403,23 @@ mod tests {
             |shard: &str| queries.iter().filter(|input| value(input, ":status").ends_with(shard)).count();
         assert_eq!(["0", "1", "2", "3"].map(of_shard), [1, 6, 1, 1]);
         assert!(queries.iter().all(|input| input["Limit"] == 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_that_two_statuses_have_is_one_candidate() {
+        let (tickets, _) = scripted::tickets(|_, input| {
+            let key = |id: &str| json!({"id": {"N": id}, "customerID": {"N": "1"}});
+            let ids: &[&str] = match value(input, ":status") {
+                "open#1" => &["1", "5"],
+                "assigned#1" => &["5", "9"],
+                _ => &[],
+            };
+            ok(json!({"Items": ids.iter().map(|id| key(id)).collect::<Vec<_>>()}))
+        });
+        let queue = WorkQueue { statuses: Some(status("open,assigned")), ..WorkQueue::default() };
+        let filter = Filter { queue, ..Filter::default() };
+        let mut keys = OrderedKeys::of(&tickets, &filter).unwrap();
+        assert_eq!(read(&mut keys, 8).await.0, [1, 5, 9]);
     }
 
     #[tokio::test(start_paused = true)]
