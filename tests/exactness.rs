@@ -473,7 +473,8 @@ pub(crate) fn first_inexact(
                     if seed >= seeds.end || found.lock().expect("a lock").is_some() {
                         return;
                     }
-                    if let Err(what) = run(seed) {
+                    let exact = std::panic::catch_unwind(|| run(seed));
+                    if let Err(what) = exact.unwrap_or_else(|_| Err("panicked, as said above".into())) {
                         *found.lock().expect("a lock") = Some((seed, what));
                         return;
                     }

@@ -15,11 +15,12 @@
 //! recorded, by which the feed is in order. Each attempt to write an entry has a new time, and ends after a second.
 //! So an entry cannot appear long after the time it carries, behind a reader who has come that far. A ticket's entries
 //! rise in that time if the stream delivers its versions in order, even where the clocks of two instances differ:
-//! each looks at the entry before.
+//! each looks at the last entry before its own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -117,7 +118,7 @@ struct Entry {
     item: Item,
     /// Whether it is an event: then each attempt to write it adds when it is recorded.
     is_event: bool,
-    /// When the version before it was recorded.
+    /// When the last version before it was recorded.
     previous: Option<Timestamp>,
 }
 
@@ -337,21 +338,43 @@ impl History {
         (item, Some(at))
     }
 
-    /// When the version before this one was recorded, if it was.
+    /// When the last version before this one was recorded that is there. The one right before may come later: then its
+    /// record was given up, and an operator delivers it by hand.
     async fn recorded_before(&self, ticket: TicketId, version: Version) -> Result<Option<Timestamp>> {
-        match version.get().checked_sub(1) {
-            Some(previous) => Ok(self.recorded(ticket, Version::new(previous)).await?.flatten()),
-            None => Ok(None),
+        let mut start = None;
+        loop {
+            let query = self
+                .recorded_where(ticket, "#version < :version", version)
+                .scan_index_forward(false)
+                // An entry may have hundreds of kilobytes, which count though they are not returned.
+                .limit(1)
+                .set_exclusive_start_key(start);
+            let output = self.dynamodb.read(query.send().await)?;
+            // What a deletion left for a version that is still to come says nothing.
+            if let Some(found) = output.items.into_iter().flatten().find(is_filled) {
+                return recorded_at(&found);
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(None);
+            }
         }
     }
 
     /// When a version was recorded: the outer `None` if it was not, the inner one if it is no event.
     async fn recorded(&self, ticket: TicketId, version: Version) -> Result<Option<Option<Timestamp>>> {
-        let query = self
-            .dynamodb
+        let query = self.recorded_where(ticket, "#version = :version", version);
+        let output = self.dynamodb.read(query.send().await)?;
+        let found = output.items.into_iter().flatten().find(is_filled);
+        found.as_ref().map(recorded_at).transpose()
+    }
+
+    /// A query that tells when versions of a ticket were recorded.
+    fn recorded_where(&self, ticket: TicketId, condition: &str, version: Version) -> QueryFluentBuilder {
+        self.dynamodb
             .query()
             .table_name(&self.table)
-            .key_condition_expression("#ticket = :ticket AND #version = :version")
+            .key_condition_expression(format!("#ticket = :ticket AND {condition}"))
             .projection_expression("#date, #recorded")
             .expression_attribute_names("#ticket", "ticket")
             .expression_attribute_names("#version", "version")
@@ -359,10 +382,7 @@ impl History {
             .expression_attribute_names("#recorded", RECORDED)
             .expression_attribute_values(":ticket", AttributeValue::N(ticket.to_string()))
             .expression_attribute_values(":version", AttributeValue::N(version.get().to_string()))
-            .consistent_read(true);
-        let output = self.dynamodb.read(query.send().await)?;
-        let found = output.items.into_iter().flatten().find(is_filled);
-        found.as_ref().map(recorded_at).transpose()
+            .consistent_read(true)
     }
 
     /// Removes the values from every version before `deletion`, also from versions that have not arrived yet.

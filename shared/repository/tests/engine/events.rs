@@ -135,14 +135,29 @@ async fn erasing_a_ticket_takes_the_values_from_its_events() {
     }
 }
 
+/// An instance whose clock is so many seconds ahead.
+fn ahead(recorded: &Recorded, seconds: u64) -> History {
+    let clock = recorded.table.clock.clone();
+    recorded.instance(Clock::new(move || clock.now().plus(Duration::from_secs(seconds))), Settings::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_comes_after_those_before_it_also_if_the_one_right_before_it_was_given_up() {
+    for deleted in [false, true] {
+        let recorded = Recorded::new().await;
+        let (id, all) = recorded.ticket(deleted).await;
+        let (first, last) = (&all[0], &all[all.len() - 1]);
+        ahead(&recorded, 3).record(first.clone(), None).await.unwrap();
+        ahead(&recorded, 0).record(last.clone(), None).await.unwrap();
+        let (events, _) = page(&recorded.history, &EventFilter::default(), Visibility::All, ALL).await;
+        assert_eq!(versions(&events), [1, all.len() as u64].map(|version| (id.get(), version)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_s_versions_are_in_order_though_the_clocks_of_instances_differ() {
     let recorded = Recorded::new().await;
-    let instance = |seconds: i64| {
-        let clock = recorded.table.clock.clone();
-        let now = move || Timestamp::from_millis(clock.now().millis() + 1000 * seconds).unwrap();
-        recorded.instance(Clock::new(now), Settings::default())
-    };
+    let instance = |seconds| ahead(&recorded, seconds);
     let (id, all) = recorded.ticket(false).await;
     // Each by an instance whose clock is further behind; two in one batch.
     let mut last = None;
