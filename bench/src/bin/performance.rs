@@ -355,15 +355,17 @@ fn plot(folder: &Path, sizes: &[u64], latencies: &[Vec<f64>]) -> Result<()> {
     let file = folder.join("latency.svg");
     let area = SVGBackend::new(&file, (860, 420)).into_drawing_area();
     area.fill(&WHITE)?;
-    let most = latencies.iter().flatten().fold(0.0, |most: f64, ms| most.max(*ms)) * 1.1;
+    let all = || latencies.iter().flatten().copied();
+    let (least, most) = (all().fold(f64::MAX, f64::min) * 0.8, all().fold(0.0, f64::max) * 1.2);
     let (first, last) = (sizes[0] as f64, sizes[sizes.len() - 1] as f64);
     let mut chart = ChartBuilder::on(&area)
         .caption("Median latency by number of tickets", ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(52)
-        .build_cartesian_2d((first..last).log_scale(), 0.0..most)?;
-    let mesh = |tickets: &f64| thousands(*tickets as u64);
+        // The legend has its place to the right of the largest table.
+        .build_cartesian_2d((first..30.0 * last).log_scale(), (least..most).log_scale())?;
+    let mesh = |tickets: &f64| if *tickets > last { String::new() } else { thousands(*tickets as u64) };
     chart.configure_mesh().x_desc("tickets").y_desc("ms").x_label_formatter(&mesh).draw()?;
     for (at, operation) in OPERATIONS.iter().enumerate() {
         let color = Palette99::pick(at).to_rgba();
@@ -377,9 +379,8 @@ fn plot(folder: &Path, sizes: &[u64], latencies: &[Vec<f64>]) -> Result<()> {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
+        .position(SeriesLabelPosition::MiddleRight)
+        .background_style(WHITE)
         .draw()?;
     Ok(area.present()?)
 }
