@@ -319,7 +319,7 @@ async fn is_exact(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn killed_and_overlapping_runs_lose_nothing() {
-    for seed in 0..number("EXPORT_SEEDS", 15) {
+    for seed in 0..number("EXPORT_SEEDS", 8) {
         is_exact(seed).await;
     }
 }
