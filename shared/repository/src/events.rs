@@ -154,7 +154,9 @@ impl History {
                 .item("ticket", number(0))
                 .item("version", number(0))
                 .item(RECORDED_MONTH, AttributeValue::S(START.into()))
-                // Always at the same place of the index: an entry that moves is missing for a moment.
+                // Always at the same place of the index. An entry that moves is deleted and put, in two writes (AWS:
+                // *Using Global Secondary Indexes in DynamoDB*, write capacity units): a reader between them would
+                // find no start, and take the feed for empty.
                 .item(RECORDED, number(0))
                 .item("date", number(now.millis()))
                 .condition_expression("attribute_not_exists(#date) OR #date > :date")
