@@ -11,6 +11,7 @@ use tickets_domain::{KeyId, TicketId, WebhookId};
 use tickets_repository::deployment::FormatError;
 
 use crate::client::ClientError;
+use crate::output::counted;
 use crate::server::local::LocalError;
 
 /// Why a command failed, in words that a person can act on.
@@ -62,7 +63,7 @@ pub enum CommandError {
     TooSparse { count: usize, first: u64, last: u64 },
     /// Lines of a file were refused.
     #[error(
-        "{refused} of {lines} lines are refused{}",
+        "refused {refused} of {}{}", counted(*lines, "line"),
         if *sent { "; the others are imported" } else { "; nothing was sent" }
     )]
     Refused {
@@ -73,13 +74,13 @@ pub enum CommandError {
         sent: bool,
     },
     /// Some of many tickets were refused.
-    #[error("{refused} of {of} tickets are refused{}", if refused < of { "; the others are updated" } else { "" })]
+    #[error("refused {refused} of {}{}", counted(*of, "ticket"), if refused < of { "; the others are updated" } else { "" })]
     NotAll { refused: usize, of: usize },
     /// A change of many tickets ended before the last one.
     #[error(
-        "{}: {done} tickets are done, {left} are left, from ticket {next} on; repeat the command to go on: it \
-         changes nothing that is already so",
-        cause.as_ref().map_or_else(|| "interrupted".to_owned(), ToString::to_string)
+        "{}: {} done, {left} left, from ticket {next} on; repeat the command to continue: it \
+         changes no ticket that already is as it says",
+        cause.as_ref().map_or_else(|| "interrupted".to_owned(), ToString::to_string), counted(*done, "ticket")
     )]
     Stopped {
         done: usize,
@@ -125,15 +126,19 @@ pub enum CommandError {
     Randomness(#[from] getrandom::Error),
 }
 
+/// The exit code of a process that was interrupted, as shells give it to one that SIGINT has ended.
+pub const INTERRUPTED: u8 = 130;
+
 impl CommandError {
     /// The process's exit code: 2 for a wrong command line (as clap does), 3 if lines of a file, or some of many
-    /// tickets, are refused, 4 if there is no such ticket, else 1. 0 if the reader of the output has left.
+    /// tickets, are refused, 4 if there is no such ticket, [`INTERRUPTED`] if so, else 1. 0 if the reader of the output has left.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Usage(_) => 2,
             Self::Refused { .. } | Self::Columns(_) | Self::NotAll { .. } => 3,
             Self::Client(error) if error.is_no_such_ticket() => 4,
+            Self::Stopped { cause: None, .. } => INTERRUPTED,
             Self::Config(_)
             | Self::Local(_)
             | Self::Format(_)
@@ -145,7 +150,7 @@ impl CommandError {
             | Self::Exporting(_)
             | Self::Map { .. }
             | Self::TooSparse { .. }
-            | Self::Stopped { .. }
+            | Self::Stopped { cause: Some(_), .. }
             | Self::NoRegion
             | Self::NoSuchKey(_)
             | Self::NoSuchWebhook(_)

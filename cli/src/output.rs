@@ -35,6 +35,12 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     shown.collect::<String>().into()
 }
 
+/// A number with what it counts: `1 ticket`, `2 tickets`.
+pub fn counted<N: fmt::Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// A text of several lines, each [`sanitize`]d.
 pub fn sanitize_lines(text: &str) -> String {
     // `lines` would drop a line end at the end.

@@ -78,7 +78,7 @@ pub struct Api {
 
 /// The local server's.
 fn local() -> BaseUrl {
-    BaseUrl(format!("http://127.0.0.1:3000{BASE_PATH}"))
+    BaseUrl(format!("http://{}{BASE_PATH}", data::ADDRESS))
 }
 
 /// A key as it was given, valid or not. `Debug` does not show it.

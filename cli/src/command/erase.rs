@@ -98,8 +98,10 @@ impl Erase {
         })?;
         let exports = erase::erase(&store, self.id, erased.created).await?;
         output::print(format!(
-            "of {} objects that could hold it, {} are rewritten; {} manifests are corrected",
-            exports.looked_at, exports.rewritten, exports.corrected
+            "rewrote {} of {} that could hold it; corrected {}",
+            exports.rewritten,
+            output::counted(exports.looked_at, "object"),
+            output::counted(exports.corrected, "manifest")
         ))?;
         if let Some(data) = &self.data {
             stream::scrub(data).await.map_err(crate::server::local::LocalError::from)?;

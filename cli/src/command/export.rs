@@ -205,7 +205,7 @@ impl Export {
                         let after = resume.id_after;
                         progress.suspend(|| {
                             output::note(format!(
-                                "a ticket after {after} may still be being written: waiting for it, or for its end"
+                                "a ticket after {after} may still be on its way: waiting for it"
                             ));
                         });
                     }
@@ -221,7 +221,7 @@ impl Export {
         if !self.quiet {
             let next =
                 resume.sync_until.map(|time| format!("; next time: --since {time}")).unwrap_or_default();
-            output::note(format!("exported {} tickets{next}", resume.records));
+            output::note(format!("exported {}{next}", output::counted(resume.records, "ticket")));
         }
         Ok(())
     }

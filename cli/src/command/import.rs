@@ -30,7 +30,7 @@ use super::serve::says_if_interrupted;
 use crate::client::Api;
 use crate::error::CommandError;
 use crate::operator::connect::{Tables, open};
-use crate::output::{note, progress_bar, sanitize};
+use crate::output::{counted, note, progress_bar, sanitize};
 use input::{Format, Input};
 use map::{ColumnMap, Losses};
 use report::{Findings, ROW, Report};
@@ -183,7 +183,7 @@ impl Import {
         let lines =
             source.check(report, |_, object, presets| TicketInput::create(object, presets).map(drop))?;
         if self.dry_run {
-            self.say(&format!("{lines} lines are fine; nothing was sent"));
+            self.say(&format!("checked {}; nothing was sent", counted(lines, "line")));
             return Ok(());
         }
         let client = self.api.client()?;
@@ -199,7 +199,7 @@ impl Import {
             0 => String::new(),
             replayed => format!(", {replayed} were there from before"),
         };
-        self.say(&format!("imported {} tickets{again}", sent.new));
+        self.say(&format!("imported {}{again}", counted(sent.new, "ticket")));
         refused(report, lines, true)
     }
 
@@ -224,7 +224,7 @@ impl Import {
             refused(report, lines, false)?;
         }
         if self.dry_run {
-            self.say(&format!("{lines} lines are fine; nothing was written"));
+            self.say(&format!("checked {}; nothing was written", counted(lines, "line")));
             return Ok(());
         }
         progress.set_length(lines);
@@ -236,8 +236,8 @@ impl Import {
         let count =
             |count: u64, text: &str| if count > 0 { format!(", {count} {text}") } else { String::new() };
         self.say(&format!(
-            "moved in {} records{}{}\nepoch {epoch}: copies start over",
-            moved.new,
+            "moved in {}{}{}\nepoch {epoch}: copies start over",
+            counted(moved.new, "record"),
             count(moved.there, "were there from before"),
             count(moved.changed, "have changed since they were moved in, and stay as they are"),
         ));
@@ -290,22 +290,23 @@ impl Source<'_> {
         }
         findings.tell(count, report);
         for (field, rows) in &losses.one_line {
-            self.import.say(&format!("{field}: line breaks became spaces on {rows} lines"));
+            self.import.say(&format!("{field}: line breaks became spaces on {}", counted(*rows, "line")));
         }
         for (field, rows) in &losses.replaced {
-            self.import.say(&format!("{field}: replaced by the map's `otherwise` on {rows} lines"));
+            self.import
+                .say(&format!("{field}: replaced by the map's `otherwise` on {}", counted(*rows, "line")));
         }
         if losses.empty_rows > 0 {
-            self.import.say(&format!("{} lines have only empty cells, and are skipped", losses.empty_rows));
+            self.import.say(&format!("skipped {} with empty cells only", counted(losses.empty_rows, "line")));
         }
         if losses.short_rows > 0 {
             self.import.say(&format!(
-                "{} lines have fewer cells than the header; those at the end are read as empty",
-                losses.short_rows
+                "{} shorter than the header: the missing cells were read as empty",
+                counted(losses.short_rows, "line")
             ));
         }
         if !losses.columns.is_empty() {
-            let rows = |(name, rows): (&Rc<str>, &u64)| format!("{name} (on {rows} lines)");
+            let rows = |(name, rows): (&Rc<str>, &u64)| format!("{name} (on {})", counted(*rows, "line"));
             let columns = map::listed(&losses.columns.iter().map(rows).collect::<Vec<_>>());
             let columns = sanitize(&columns);
             if self.map.is_none() {

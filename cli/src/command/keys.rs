@@ -175,7 +175,7 @@ impl Rotate {
         if self.old_lasts.is_zero() {
             note(format!("The old secret ends within {} s, when functions forget it.", REMEMBERED.as_secs()));
         } else {
-            note(format!("The old secret lasts until {ends}; one before that has ended."));
+            note(format!("The old secret works until {ends}; any older one has ended."));
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ impl Mcp {
     /// If there is no key or the API does not know it, or if the input is not MCP.
     pub async fn run(self) -> Result<(), CommandError> {
         if io::stdin().is_terminal() {
-            note("waiting for an MCP client on standard input: it is one that starts this command");
+            note("waiting for an MCP client on standard input: such a client starts this command itself");
         }
         let client = self.api.client_of(Patience::Agent)?;
         let server = Server::new(client, self.read_only, random_key("mcp")?);

@@ -14,7 +14,7 @@ use tickets_repository::operator::seed::{MAX_CHUNK, SeedTicket};
 use crate::data;
 use crate::error::CommandError;
 use crate::operator::connect::{Tables, open};
-use crate::output::{print, progress_bar};
+use crate::output::{counted, print, progress_bar};
 
 /// Fill the database with sample tickets
 #[derive(Debug, Clone, Args)]
@@ -102,7 +102,11 @@ impl Seed {
         // Also after an error: tickets that were added have dates in the past.
         let epoch = tickets.renew_epoch().await;
         appended?;
-        print(format!("added {} tickets in {:.1} s", self.count, progress.elapsed().as_secs_f64()))?;
+        print(format!(
+            "added {} in {:.1} s",
+            counted(self.count, "ticket"),
+            progress.elapsed().as_secs_f64()
+        ))?;
         print(format!("epoch {}: copies start over", epoch?))?;
         // Say where the tickets are: a server with --in-memory cannot be reached from here.
         Ok(print(match &self.endpoint_url {

@@ -16,7 +16,7 @@ use tickets_http::route::BASE_PATH;
 use tickets_repository::schema;
 use tokio::net::TcpListener;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, INTERRUPTED};
 use crate::output::{Notes, note, print};
 use crate::server::docs::Docs;
 use crate::server::gateway::{Gateway, Payload};
@@ -33,7 +33,7 @@ const LONGEST_RUN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
     /// Address to listen on; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDR")]
+    #[arg(long, default_value = data::ADDRESS, value_name = "ADDR")]
     pub listen: SocketAddr,
     /// Directory to keep data in
     #[arg(long, default_value = data::DIRECTORY, value_name = "DIR")]
@@ -112,10 +112,14 @@ impl Serve {
         let api = format!("http://{address}{BASE_PATH}/tickets/");
         let (docs, docs_path) = Docs::new(&app.presets, key.clone())?;
         warn_if_open("the API", address);
+        // The commands expect the default.
+        let elsewhere = address.to_string() != data::ADDRESS;
+        let used = elsewhere.then(|| format!("use  export TICKETS_API=http://{address}{BASE_PATH}\n"));
         // A reader that closes its end early is no failure.
         let _ = print(format!(
             "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
-             docs http://{address}{docs_path}{}",
+             {}docs http://{address}{docs_path}{}",
+            used.unwrap_or_default(),
             exports.map(|directory| format!("\nexports {}", directory.display())).unwrap_or_default()
         ));
 
@@ -179,8 +183,7 @@ pub(super) fn says_if_interrupted(progress: &ProgressBar, says: &'static str) {
         interrupted().await;
         progress.finish_and_clear();
         note(format!("interrupted; {says}"));
-        // As shells say it of a process that SIGINT has ended.
-        std::process::exit(130);
+        std::process::exit(INTERRUPTED.into());
     });
 }
 

@@ -81,7 +81,7 @@ async fn an_export_goes_to_standard_output_or_into_a_file_that_nobody_else_reads
     assert!(with_key(&server, home.path(), &["import", "in.json"]).status.success());
     let plain = with_key(&server, home.path(), &["export", "--format", "csv"]);
     let marked = with_key(&server, home.path(), &["export", "-o", "-", "--format", "csv", "--bom"]);
-    assert!(text(&marked.stderr).starts_with("exported 1 tickets"), "{}", text(&marked.stderr));
+    assert!(text(&marked.stderr).starts_with("exported 1 ticket"), "{}", text(&marked.stderr));
     assert_eq!(text(&marked.stdout), format!("\u{feff}{}", text(&plain.stdout)));
     assert!(!home.path().join("-").exists());
 
@@ -171,7 +171,7 @@ async fn an_export_waits_for_the_end_of_an_id_whose_writer_died() {
     for export in [by_api, by_table.wait_with_output().unwrap()] {
         assert_eq!(ids(&export.stdout), ["1", "3"]);
         let said = text(&export.stderr);
-        assert!(said.starts_with("a ticket after 1 may still be being written"), "{said}");
+        assert!(said.starts_with("a ticket after 1 may still be on its way"), "{said}");
         assert!(said.contains("\nexported 2 tickets"), "{said}");
     }
 }

@@ -36,7 +36,7 @@ fn keys_are_made_listed_rotated_and_revoked() {
     let rotated = keys(&["rotate", id, "--old-lasts", "7d"]);
     assert!(rotated.status.success(), "{}", text(&rotated.stderr));
     let (same, other) = text(&rotated.stdout).trim().strip_prefix("tk_").unwrap().split_once('_').unwrap();
-    assert!(same == id && other != secret && text(&rotated.stderr).contains("The old secret lasts until 2"));
+    assert!(same == id && other != secret && text(&rotated.stderr).contains("The old secret works until 2"));
     let leaked = keys(&["rotate", id, "--old-lasts", "0m"]);
     assert!(text(&leaked.stderr).contains("The old secret ends within 60 s"), "{}", text(&leaked.stderr));
 

@@ -64,7 +64,7 @@ async fn of_many_tickets_those_that_are_refused_are_named_and_the_others_updated
     assert_eq!((update.status.code(), text(&update.stdout)), (Some(3), "updated 2 of 3 tickets\n"));
     let said = text(&update.stderr);
     assert!(said.starts_with("ticket 7: 404 Not Found: "), "{said}");
-    assert!(said.ends_with("error: 1 of 3 tickets are refused; the others are updated\n"), "{said}");
+    assert!(said.ends_with("error: refused 1 of 3 tickets; the others are updated\n"), "{said}");
     let update = with_key(&server, home.path(), &["update", "1", "7", "--owner", "ada", "--json"]);
     let lines: Vec<Value> =
         text(&update.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -105,7 +105,8 @@ fn an_update_of_many_that_is_refused_half_way_says_what_is_left() {
     let (api, asked) = answering(answers);
     let stopped = with_input(at(&api, home.path(), &["update", "-", "--owner", "a"]), &ids());
     assert_eq!((stopped.status.code(), text(&stopped.stdout)), (Some(1), ""));
-    let says = "401 Unauthorized: no such key: 100 tickets are done, 50 are left, from ticket 101 on; repeat the command";
+    let says =
+        "401 Unauthorized: no such key: 100 tickets done, 50 left, from ticket 101 on; repeat the command";
     assert!(text(&stopped.stderr).contains(says), "{}", text(&stopped.stderr));
     assert_eq!(*asked.lock().unwrap(), ["PATCH /backend/api/v1/tickets/ HTTP/1.1"; 2]);
 }
@@ -136,9 +137,9 @@ fn an_update_of_many_that_is_interrupted_says_what_is_left() {
     let _connection = silent.accept().unwrap();
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let stopped = child.wait_with_output().unwrap();
-    assert_eq!(stopped.status.code(), Some(1));
+    assert_eq!(stopped.status.code(), Some(130));
     let says =
-        "error: interrupted: 0 tickets are done, 150 are left, from ticket 1 on; repeat the command to go on";
+        "error: interrupted: 0 tickets done, 150 left, from ticket 1 on; repeat the command to continue";
     assert!(text(&stopped.stderr).starts_with(says), "{}", text(&stopped.stderr));
 }
 

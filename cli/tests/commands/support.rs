@@ -45,6 +45,8 @@ impl Server {
         };
         let (api, key) = (second("API  "), second("key  "));
         assert!(second("try  curl ").contains(&key));
+        // These servers are not where the commands look, if nobody tells them.
+        assert!(api.starts_with(&second("use  export TICKETS_API=")), "{api}");
         Self { child, api, key }
     }
 

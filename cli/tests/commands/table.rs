@@ -44,7 +44,7 @@ async fn records_move_into_the_table_of_a_running_server_with_their_ids_and_date
         run(home.path(), &[&arguments[..], more].concat())
     };
     let dry = import("old.csv", &["--dry-run"]);
-    assert_eq!(text(&dry.stderr), "2 lines are fine; nothing was written\n");
+    assert_eq!(text(&dry.stderr), "checked 2 lines; nothing was written\n");
     assert!(server.list("?includeDeleted=true").await.is_empty());
     for says in ["moved in 2 records\nepoch ", "moved in 0 records, 2 were there from before\nepoch "] {
         let import = import("old.csv", &[]);
@@ -83,7 +83,7 @@ async fn records_move_into_the_table_of_a_running_server_with_their_ids_and_date
         .unwrap();
     let taken = import("taken.csv", &[]);
     assert_eq!(taken.status.code(), Some(3));
-    for says in ["line 2: id: 10 is taken by another ticket", "1 of 2 lines are refused; nothing was sent"] {
+    for says in ["line 2: id: 10 is taken by another ticket", "refused 1 of 2 lines; nothing was sent"] {
         assert!(text(&taken.stderr).contains(says), "{says}: {}", text(&taken.stderr));
     }
     assert_eq!(server.list("?includeDeleted=true").await.len(), 3);

@@ -146,7 +146,7 @@ pub enum Error {
     #[error("the request needs a valid key: Authorization: Bearer tk_…")]
     Unauthenticated,
     /// The key has used up its limit for this window.
-    #[error("the key may make {} requests in {} s, and has; repeat the request when Retry-After has passed", .0.limit.requests(), .0.limit.window().as_secs())]
+    #[error("the key has used up its {} requests in {} s; repeat the request after Retry-After", .0.limit.requests(), .0.limit.window().as_secs())]
     RateLimited(Quota),
     /// The key lacks this scope.
     #[error("the key lacks the scope {0}")]

@@ -242,9 +242,7 @@ fn kind(error: &Error) -> (StatusCode, &'static str, &'static str) {
             (StatusCode::CONFLICT, "idempotency-key-in-use", "Idempotency-Key in use")
         }
         Error::VersionMismatch => (StatusCode::PRECONDITION_FAILED, "version-mismatch", "Ticket has changed"),
-        Error::UnusableTag(_) => {
-            (StatusCode::PRECONDITION_FAILED, "unusable-tag", "Tag that matches nothing")
-        }
+        Error::UnusableTag(_) => (StatusCode::PRECONDITION_FAILED, "unusable-tag", "Unusable tag"),
         Error::VersionExcluded => {
             (StatusCode::PRECONDITION_FAILED, "version-excluded", "Version is excluded")
         }

@@ -107,10 +107,14 @@ pub(super) async fn update(
     }
     progress.finish_and_clear();
     if refused > MOST_REFUSALS {
-        note(format!("{} more tickets are refused", refused - MOST_REFUSALS));
+        note(format!("refused {}", output::counted(refused - MOST_REFUSALS, "more ticket")));
     }
     if !as_json {
-        output::print(format!("updated {} of {} tickets", ids.len() - refused, ids.len()))?;
+        output::print(format!(
+            "updated {} of {}",
+            ids.len() - refused,
+            output::counted(ids.len(), "ticket")
+        ))?;
     }
     if refused == 0 { Ok(()) } else { Err(CommandError::NotAll { refused, of: ids.len() }) }
 }

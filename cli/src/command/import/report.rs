@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indicatif::ProgressBar;
 use tickets_domain::Violation;
 
-use crate::output::{note, sanitize};
+use crate::output::{counted, note, sanitize};
 
 /// The most messages printed; further ones are only counted.
 const MOST: u64 = 100;
@@ -42,7 +42,7 @@ impl Report {
     /// Prints how many messages were left out.
     pub(super) fn finish(&self) {
         if self.messages > MOST {
-            note(format!("{} more messages", self.messages - MOST));
+            note(counted(self.messages - MOST, "more message"));
         }
     }
 }

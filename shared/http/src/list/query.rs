@@ -20,11 +20,11 @@ use crate::Problem;
 use crate::parameters::{Parameters, QUERY, array_name, flag, integer, limit, time};
 
 /// Why `settled` is refused on a page that says nothing of the first page's horizon.
-const MOVING_HORIZON: &str = "with idAfter needs the updatedUntil of the first page, or the horizon would move \
-    from page to page and a record held back on one be skipped for good: follow the Link of the first page";
+const MOVING_HORIZON: &str = "with idAfter needs the updatedUntil of the first page, because a record that one \
+    page holds back could be skipped by the next: follow the Link of the first page";
 /// Why a filter that no index can answer is refused.
 const NEEDS_INDEX: &str = "needs open=true beside it, or a status that is an open one, or a customer, or id, or \
-    createdSince or updatedSince: nothing but reading every ticket could answer it";
+    createdSince or updatedSince: without one of these the API would have to read every ticket";
 
 /// The parameters of a list, with what its next page needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
