@@ -109,7 +109,12 @@ def objects(prefix):
     return aws["s3"].list_objects_v2(Bucket=outputs["ExportsBucketName"], Prefix=prefix).get("Contents", [])
 
 
+def now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def a_deployment_does_what_it_says():
+    began = now()
     for name in functions:
         alias = aws["lambda"].get_alias(FunctionName=physical[name], Name="live")
         published = aws["lambda"].get_function_configuration(FunctionName=physical[name], Qualifier="live")
@@ -129,7 +134,7 @@ def a_deployment_does_what_it_says():
     until(lambda: feed() == ["ticket.created", "ticket.updated"], "and the feed has both, once they have settled")
 
     inbox = Inbox()
-    webhook = webhooks("create", inbox.url, "--from", "2020-01-01").split()[1]
+    webhook = webhooks("create", inbox.url, "--from", began).split()[1]
     check("204 after" in webhooks("test", webhook), "the command reaches the receiver")
     until(lambda: inbox.versions(ticket["id"]) == [1, 2], "the function sends it what happened before", 90)
     check(call(key, "PATCH", path, {"subject": "again"})[0] == 200, "the ticket is changed")
@@ -195,13 +200,16 @@ class Probes:
         return getattr(self, name)() if hasattr(self, name) else self.sample(name)
 
     def __init__(self):
+        self.began = now()
         options = subprocess.run([tickets, "keys", "create", "--help"], check=True, capture_output=True, text=True).stdout
         self.limit = ["--limit", "1000/h"] if "--limit" in options else []
         self.customer = str(int(time.time()))
         self.restricted = make_key("--customer", self.customer)
         self.ids = itertools.count(int(time.time()) * 1000)
         self.records = self.some_records()
-        self.new_ticket()  # So that the customer's list has a ticket to read, whichever function is probed first
+        # Whichever function is probed first, the customer's list has a ticket, and the feed an event.
+        history = f"/tickets/{self.new_ticket()}/history/"
+        until(lambda: call(self.restricted, "GET", history)[1], "what the probes begin with is recorded")
 
     def http(self, *requests):
         # A new key, which no instance remembers. If keys have limits, functions lease requests from its item.
@@ -293,7 +301,7 @@ class Probes:
     def DeliverWebhooksFunction(self):
         # A webhook of its own, so that no run of the schedule or the stream has sent its events.
         inbox, began = Inbox(), time.time()
-        webhook = webhooks("create", inbox.url, "--from", "2020-01-01").split()[1]
+        webhook = webhooks("create", inbox.url, "--from", self.began).split()[1]
         try:
             answer = aws["lambda"].invoke(FunctionName=physical["DeliverWebhooksFunction"], Qualifier="live", Payload=b"{}")
             return "FunctionError" not in answer and bool(inbox.messages) and time.time() - began < 60

@@ -2,7 +2,7 @@
 //! tables and plots of docs/performance.md.
 //!
 //! ```sh
-//! cargo run --release -p tickets-bench --bin performance -- [MOST_TICKETS [FOLDER]] > docs/performance/tables.md
+//! cargo run --release -p tickets-bench --bin performance -- [MOST_TICKETS [FOLDER [CALLS]]] > docs/performance/tables.md
 //! ```
 //!
 //! The plot goes to FOLDER, by default docs/performance. The default of a million tickets takes ten minutes
@@ -77,7 +77,7 @@ const OPEN: u64 = 800;
 
 /// The time between two tickets' dates: 100 tickets have changed in the last hundred steps.
 const STEP: Duration = Duration::from_secs(10);
-/// The number of calls of which the median is taken.
+/// The number of calls of which the median is taken, if none is given.
 const CALLS: usize = 400;
 
 /// A table with `count` tickets, 100 for each customer, whose content has a given size.
@@ -288,7 +288,7 @@ impl Table {
 
 /// The median time of each operation for each table. The tables take turns, so that disturbances affect them
 /// alike.
-async fn latencies(tables: &[Table]) -> Result<Vec<Vec<f64>>> {
+async fn latencies(tables: &[Table], calls: usize) -> Result<Vec<Vec<f64>>> {
     let mut created = Vec::new();
     for table in tables {
         created.push(table.create().await?.get() + 1);
@@ -296,14 +296,14 @@ async fn latencies(tables: &[Table]) -> Result<Vec<Vec<f64>>> {
     let mut medians = vec![Vec::new(); tables.len()];
     for operation in OPERATIONS {
         let mut times = vec![Vec::new(); tables.len()];
-        for call in 0..CALLS as u64 {
+        for call in 0..calls as u64 {
             for (at, table) in tables.iter().enumerate() {
                 times[at].push(table.time(operation, call, created[at]).await?);
             }
         }
         for (times, medians) in times.iter_mut().zip(&mut medians) {
             times.sort_by(f64::total_cmp);
-            medians.push(times[CALLS / 2]);
+            medians.push(times[calls / 2]);
         }
     }
     Ok(medians)
@@ -396,6 +396,7 @@ fn dollars(read: f64, write: f64, megabytes: f64, milliseconds: f64) -> f64 {
 async fn main() -> Result<()> {
     let most: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
     let folder = PathBuf::from(std::env::args().nth(2).unwrap_or("docs/performance".into()));
+    let calls = std::env::args().nth(3).map_or(Ok(CALLS), |text| text.parse())?;
     std::fs::create_dir_all(&folder)?;
     let sizes: Vec<u64> =
         [1000, 10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= most).collect();
@@ -412,10 +413,10 @@ async fn main() -> Result<()> {
             units.push((size, content, Table::fill(size, content).await?.units().await?));
         }
     }
-    let latencies = latencies(&tables).await?;
+    let latencies = latencies(&tables, calls).await?;
     plot(&folder, &sizes, &latencies)?;
 
-    println!("### Latency by size of the table\n\nMedian of {CALLS} calls, milliseconds.\n");
+    println!("### Latency by size of the table\n\nMedian of {calls} calls, milliseconds.\n");
     header(
         ["operation".to_owned()]
             .into_iter()
