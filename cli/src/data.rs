@@ -1,4 +1,7 @@
-//! The names in a data directory, and where the local server listens.
+//! Where the local server listens, and the names in its data directory.
+
+/// The local server's address, if none is given.
+pub const ADDRESS: &str = "127.0.0.1:3000";
 
 /// The directory, if none is given.
 pub const DIRECTORY: &str = ".tickets";
@@ -10,7 +13,5 @@ pub const LOCK: &str = "lock";
 pub const DEV_KEY: &str = "dev-key";
 /// The variables that a shell needs to start a function against the database.
 pub const ENVIRONMENT: &str = "env";
-/// The local server's address, if none is given.
-pub const ADDRESS: &str = "127.0.0.1:3000";
 /// The directory of exports.
 pub const EXPORTS: &str = "exports";

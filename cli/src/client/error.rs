@@ -33,7 +33,7 @@ pub enum ClientError {
     /// A change with `If-Match` was sent again because the answer was lost, and then refused with 412. The
     /// first attempt may have taken effect.
     #[error(
-        "412: the ticket has changed, perhaps by this very change, because the answer to an earlier attempt was lost; \
+        "412: the ticket has changed, perhaps by this very change: the answer to an earlier attempt was lost; \
          look at the ticket before repeating it"
     )]
     Undecided,

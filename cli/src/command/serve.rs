@@ -1,7 +1,7 @@
 //! `tickets serve`: runs the API on this machine.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,9 +112,11 @@ impl Serve {
         let api = format!("http://{address}{BASE_PATH}/tickets/");
         let (docs, docs_path) = Docs::new(&app.presets, key.clone())?;
         warn_if_open("the API", address);
-        // The commands expect the default.
-        let elsewhere = address.to_string() != data::ADDRESS;
-        let used = elsewhere.then(|| format!("use  export TICKETS_API=http://{address}{BASE_PATH}\n"));
+        // Commands look for the server and its key in the default places.
+        let elsewhere =
+            address.to_string() != data::ADDRESS || self.in_memory || self.data != Path::new(data::DIRECTORY);
+        let used = elsewhere
+            .then(|| format!("use  export TICKETS_API=http://{address}{BASE_PATH} TICKETS_KEY={key}\n"));
         // A reader that closes its end early is no failure.
         let _ = print(format!(
             "API  {api}\nkey  {key}\ntry  curl -H 'Authorization: Bearer {key}' {api}\n\
